@@ -1,0 +1,1 @@
+"""Scenarios: rows of named shocks over all risk factors."""

@@ -1,0 +1,1 @@
+"""Bytes in, bytes out: books, markets and runs, with names, dtypes and units; no risk."""

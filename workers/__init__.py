@@ -1,0 +1,1 @@
+"""Where the mathematics meets stored bytes: shards, tasks, engines and folds."""
