@@ -1,0 +1,61 @@
+"""Sums that have the same bits however the work is cut."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK_ACCOUNTS = 4096
+"""Accounts in a block, the unit of summation."""
+
+
+def fold_blocks(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum over the first axis by a pairwise tree whose shape depends on its length alone.
+
+    Shape ``(block, ...) -> (...)``. A run of ``2**k`` blocks that starts at a multiple of
+    ``2**k`` is a subtree, so folding such runs first and then their results gives the same bits.
+
+    >>> import numpy as np
+    >>> blocks = np.array([1e16, 1.0, -1e16, 1.0, 1.0])
+    >>> halves = np.array([fold_blocks(blocks[:4]), fold_blocks(blocks[4:])])
+    >>> bool(fold_blocks(blocks) == fold_blocks(halves))
+    True
+    """
+    if len(blocks) == 0:
+        return np.zeros(blocks.shape[1:])
+    level = np.asarray(blocks, dtype=np.float64)
+    while len(level) > 1:
+        pairs = level[: len(level) // 2 * 2]
+        folded = pairs[0::2] + pairs[1::2]
+        level = np.concatenate([folded, level[-1:]]) if len(level) % 2 else folded
+    return np.asarray(level[0])
+
+
+def sum_by_group(
+    values: NDArray[np.float64], group: NDArray[np.int64], groups: int
+) -> NDArray[np.float64]:
+    """Sum the rows of one block by group, row after row.
+
+    Shape ``(account,) or (account, layer), (account,) -> (group,) or (group, layer)``.
+
+    >>> import numpy as np
+    >>> sum_by_group(np.array([1.0, 2.0, 4.0]), np.array([1, 0, 1]), 3).tolist()
+    [2.0, 5.0, 0.0]
+    """
+    if values.ndim == 1:
+        return np.bincount(group, weights=values, minlength=groups)
+    columns = [np.bincount(group, weights=column, minlength=groups) for column in values.T]
+    return np.stack(columns, axis=-1)
+
+
+def block_bounds(start: int, stop: int) -> list[tuple[int, int]]:
+    """Return the blocks of a run of accounts as ``(start, stop)`` pairs.
+
+    Raises:
+        ValueError: ``start`` is not the first account of a block.
+
+    >>> block_bounds(4096, 10_000)
+    [(4096, 8192), (8192, 10000)]
+    """
+    if start % BLOCK_ACCOUNTS:
+        raise ValueError(f"start {start} is not a multiple of {BLOCK_ACCOUNTS}")
+    edges = [*range(start, stop, BLOCK_ACCOUNTS), stop]
+    return list(zip(edges[:-1], edges[1:], strict=True))

@@ -1,0 +1,105 @@
+"""Every array that a run stores, declared once: name, dims, dtype, unit, meaning.
+
+Writers allocate from these declarations and readers label with them. An array whose first
+dimension is ``instrument``, ``account`` or ``block`` is written by workers, one chunk a shard;
+the rest are small and written by the coordinator.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One stored array."""
+
+    name: str
+    dims: tuple[str, ...]
+    dtype: str
+    unit: str
+    meaning: str
+
+    @property
+    def fill(self) -> float | int | str | None:
+        """What an element reads as before it is written: never a number that could be margin."""
+        kind = np.dtype(self.dtype).kind
+        return {"f": float("nan"), "i": -(2**7) if self.dtype == "int8" else -1}.get(kind)
+
+
+USD = "USD"
+ONE = "1"
+
+CUBE = (
+    Variable("pnl", ("instrument", "scenario"), "float64", USD,
+             "P&L of one contract under the scenario, gain positive"),
+)  # fmt: skip
+
+ACCOUNTS = (
+    Variable("margin", ("account", "layer"), "float64", USD, "amount of one layer, non-negative"),
+    Variable("measure", ("account", "measure"), "float64", USD,
+             "risk measure summed over the account's netting sets, loss positive"),
+    Variable("collateral_value", ("account",), "float64", USD, "collateral after haircuts"),
+    Variable("position_value", ("account",), "float64", USD, "market value of options and spot"),
+    Variable("equity", ("account",), "float64", USD, "collateral value plus position value"),
+    Variable("requirement", ("account",), "float64", USD, "sum of the layers"),
+    Variable("excess", ("account",), "float64", USD, "equity less requirement"),
+    Variable("binding_scenario", ("account",), "int32", ONE,
+             "row of the scenario that binds the costliest netting set, -2 if none does"),
+    Variable("netting_sets", ("account",), "int32", ONE, "number of netting sets"),
+    Variable("positions", ("account",), "int32", ONE, "number of positions"),
+    Variable("status", ("account",), "int8", ONE, "0 margined, 1 held back"),
+)  # fmt: skip
+
+BLOCKS = (
+    Variable("contribution", ("block", "instrument"), "float64", USD,
+             "share of the requirement's scenario layers that positions in the instrument cause"),
+    Variable("system_loss", ("block", "scenario"), "float64", USD,
+             "losses of the accounts that lose, after netting within each account"),
+    Variable("uncovered_loss", ("block", "scenario"), "float64", USD,
+             "losses beyond equity: what falls on the default waterfall"),
+    Variable("accounts_under_water", ("block", "scenario"), "int64", ONE,
+             "accounts whose loss exceeds their equity"),
+)  # fmt: skip
+
+GROUPS = ("underlying", "venue", "protocol", "chain")
+
+FOLDS = (
+    Variable("loss", ("scenario",), "float64", USD, "system loss: sum over blocks"),
+    Variable("uncovered", ("scenario",), "float64", USD, "uncovered loss: sum over blocks"),
+    Variable("under_water", ("scenario",), "int64", ONE, "accounts under water"),
+    Variable("member_pnl", ("member", "scenario"), "float64", USD,
+             "P&L of all positions of the member's accounts; sums to zero over members"),
+    Variable("member_margin", ("member", "layer"), "float64", USD,
+             "margin of the member's accounts"),
+    Variable("member_equity", ("member",), "float64", USD, "equity of the member's accounts"),
+    Variable("member_shortfall", ("member",), "float64", USD,
+             "requirement beyond equity, summed over the accounts that fall short"),
+    Variable("member_accounts", ("member",), "int64", ONE, "accounts margined"),
+    Variable("member_accounts_short", ("member",), "int64", ONE, "accounts that fall short"),
+    *(
+        variable
+        for group in GROUPS
+        for variable in (
+            Variable(f"{group}_requirement", (group,), "float64", USD,
+                     "share of the scenario layers that positions in the group cause"),
+            Variable(f"{group}_transfer", (group, "scenario"), "float64", USD,
+                     "what losing positions pay winning ones in the scenario"),
+            Variable(f"{group}_open_interest", (group,), "float64", USD,
+                     "one side of all open contracts at the index price"),
+        )
+    ),
+    Variable("requirement_count", ("requirement_bucket",), "int64", ONE,
+             "accounts whose requirement falls in the bucket"),
+    Variable("utilisation_count", ("utilisation_bucket",), "int64", ONE,
+             "accounts whose requirement over equity falls in the bucket"),
+    Variable("top_requirement_account", ("top_requirement",), "int64", ONE, "account row"),
+    Variable("top_requirement_amount", ("top_requirement",), "float64", USD, "requirement"),
+    Variable("top_requirement_equity", ("top_requirement",), "float64", USD, "equity"),
+    Variable("top_shortfall_account", ("top_shortfall",), "int64", ONE, "account row"),
+    Variable("top_shortfall_amount", ("top_shortfall",), "float64", USD, "shortfall"),
+    Variable("top_shortfall_requirement", ("top_shortfall",), "float64", USD, "requirement"),
+    Variable("top_shortfall_equity", ("top_shortfall",), "float64", USD, "equity"),
+    Variable("concentration", ("top_share",), "float64", ONE,
+             "share of the requirement held by the largest accounts"),
+)  # fmt: skip
