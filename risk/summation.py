@@ -1,5 +1,7 @@
 """Sums that have the same bits however the work is cut."""
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,4 +60,4 @@ def block_bounds(start: int, stop: int) -> list[tuple[int, int]]:
     if start % BLOCK_ACCOUNTS:
         raise ValueError(f"start {start} is not a multiple of {BLOCK_ACCOUNTS}")
     edges = [*range(start, stop, BLOCK_ACCOUNTS), stop]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))

@@ -21,10 +21,10 @@ class Variable:
     meaning: str
 
     @property
-    def fill(self) -> float | int | str | None:
+    def fill(self) -> float | int:
         """What an element reads as before it is written: never a number that could be margin."""
-        kind = np.dtype(self.dtype).kind
-        return {"f": float("nan"), "i": -(2**7) if self.dtype == "int8" else -1}.get(kind)
+        dtype = np.dtype(self.dtype)
+        return float("nan") if dtype.kind == "f" else int(np.iinfo(dtype).min)
 
 
 USD = "USD"
@@ -45,7 +45,7 @@ ACCOUNTS = (
     Variable("requirement", ("account",), "float64", USD, "sum of the layers"),
     Variable("excess", ("account",), "float64", USD, "equity less requirement"),
     Variable("binding_scenario", ("account",), "int32", ONE,
-             "row of the scenario that binds the costliest netting set, -2 if none does"),
+             "row of the scenario that binds the costliest netting set, -1 if none does"),
     Variable("netting_sets", ("account",), "int32", ONE, "number of netting sets"),
     Variable("positions", ("account",), "int32", ONE, "number of positions"),
     Variable("status", ("account",), "int8", ONE, "0 margined, 1 held back"),
