@@ -1,0 +1,156 @@
+"""Published runs: whole, named, and readable as labelled datasets.
+
+A reader opens a tag, or ``main`` for the newest; neither exists before its run is complete.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import icechunk
+import xarray as xr
+import zarr
+
+from storage.locks import exclusive
+from storage.staging import Layout, StagedRun, open_group
+
+icechunk.set_logs_filter("error")
+
+
+class UnknownRun(KeyError):
+    """No run of that name has been published."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A published run; its datasets are read when their values are asked for."""
+
+    run_id: str
+    manifest: dict[str, Any]
+    accounts: xr.Dataset
+    blocks: xr.Dataset
+    cube: xr.Dataset
+    folds: xr.Dataset
+    scenarios: xr.Dataset
+    market: xr.Dataset
+
+
+class RunStore:
+    """A folder with an icechunk repository of runs; one process commits at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        storage = icechunk.local_filesystem_storage(str(path / "repository"))
+        with exclusive(path / "locks" / "commit"):
+            self._repository = icechunk.Repository.open_or_create(storage)
+        self._root = list(self._repository.ancestry(branch="main"))[-1].id
+
+    def run_lock(self, run_id: str) -> AbstractContextManager[None]:
+        """Return the lock that the one process that works on a run holds.
+
+        Raises:
+            AlreadyLocked: on entering, when another process works on it.
+        """
+        return exclusive(self.path / "locks" / run_id, wait=False)
+
+    def is_published(self, run_id: str) -> bool:
+        """Tell whether the run is complete; mends a publication that was cut short."""
+        if run_id not in self._repository.list_tags():
+            return False
+        if _staging(run_id) in self._repository.list_branches():
+            self._move_main(run_id)
+        return True
+
+    def stage(self, run_id: str, layout: Layout, key: str) -> StagedRun:
+        """Return the staging branch of a run: the one that an earlier process left, or a new one.
+
+        A branch that was cut into other chunks is begun anew.
+        """
+        branch = _staging(run_id)
+        with self._commit_lock():
+            if branch in self._repository.list_branches():
+                if self._repository.lookup_branch(branch) != self._root:
+                    staged = StagedRun(self._repository, branch, self._commit_lock)
+                    if staged.layout_json == layout.to_json():
+                        return staged
+                self._repository.delete_branch(branch)
+            self._repository.create_branch(branch, self._root)
+            StagedRun.lay_out(self._repository, branch, layout, key)
+        return StagedRun(self._repository, branch, self._commit_lock)
+
+    def publish(
+        self,
+        run_id: str,
+        staged: StagedRun,
+        datasets: Mapping[str, xr.Dataset],
+        manifest: Mapping[str, Any],
+    ) -> None:
+        """Commit the last of a run, name it, and move ``main`` to it."""
+        snapshot = staged.finish(datasets, manifest)
+        with self._commit_lock():
+            self._repository.create_tag(run_id, snapshot)
+        self._move_main(run_id)
+
+    def _move_main(self, run_id: str) -> None:
+        with self._commit_lock():
+            snapshot = self._repository.lookup_tag(run_id)
+            self._repository.reset_branch("main", snapshot)
+            if _staging(run_id) in self._repository.list_branches():
+                self._repository.delete_branch(_staging(run_id))
+
+    def _commit_lock(self) -> AbstractContextManager[None]:
+        # Commits to a local file system are not safe against each other.
+        return exclusive(self.path / "locks" / "commit")
+
+    def manifests(self) -> list[dict[str, Any]]:
+        """Return the manifests of all published runs, newest first."""
+        found = []
+        for tag in self._repository.list_tags():
+            newest = next(iter(self._repository.ancestry(tag=tag)))
+            found.append(json.loads(str(newest.metadata["manifest"])))
+        return sorted(found, key=lambda manifest: str(manifest["created"]), reverse=True)
+
+    def resolve(self, name: str) -> str:
+        """Return the run that a name means: a whole name, an unambiguous start, or ``latest``.
+
+        Raises:
+            UnknownRun: nothing, or more than one run, is meant.
+        """
+        tags = sorted(self._repository.list_tags())
+        if name == "latest":
+            newest = self.manifests()
+            if newest:
+                return str(newest[0]["run_id"])
+        matches = [name] if name in tags else [tag for tag in tags if tag.startswith(name)]
+        if len(matches) == 1:
+            return matches[0]
+        known = f"published runs are {tags}" if tags else "no run has been published yet"
+        problem = f"run {name!r} is ambiguous" if matches else f"no run {name!r}"
+        raise UnknownRun(f"{problem}; {known} in {self.path}")
+
+    def open(self, name: str = "latest") -> Run:
+        """Open a published run.
+
+        Raises:
+            UnknownRun: no run of that name has been published.
+        """
+        run_id = self.resolve(name)
+        store = self._repository.readonly_session(tag=run_id).store
+        manifest: Any = zarr.open_group(store, mode="r").attrs["manifest"]
+        groups = ("accounts", "blocks", "cube", "folds", "scenarios", "market")
+        return Run(run_id, dict(manifest), **{group: open_group(store, group) for group in groups})
+
+
+def open_run(path: Path | str, name: str = "latest") -> Run:
+    """Open a published run of the run folder at ``path``."""
+    return RunStore(Path(path)).open(name)
+
+
+def _staging(run_id: str) -> str:
+    return f"staging-{run_id}"

@@ -1,0 +1,190 @@
+"""A run while it is being written: a branch that nobody reads until it is whole.
+
+Workers write their own chunks into forks of one session. The coordinator merges the forks and
+commits them to the run's staging branch, which is also the checkpoint that a later process goes
+on from. Publishing adds a tag, moves ``main`` to it and drops the branch.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import icechunk
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from storage.arrays import ACCOUNTS, BLOCKS, CUBE, Variable
+
+GROUPS: dict[str, tuple[Variable, ...]] = {"cube": CUBE, "accounts": ACCOUNTS, "blocks": BLOCKS}
+MARKERS = {"cube": "pnl", "accounts": "status"}
+"""The array whose first element tells whether a chunk of the group has been written."""
+
+# A flipped bit in a chunk without a checksum is read back as a number.
+CODECS = (ZstdCodec(level=1), Crc32cCodec())
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Lengths of a run's dimensions, how they are cut into chunks, and the labels along them.
+
+    A dimension without an entry in ``chunks`` is stored whole. One worker writes one chunk of
+    the first dimension, so ``chunks`` is also how the work is cut.
+    """
+
+    sizes: Mapping[str, int]
+    chunks: Mapping[str, int]
+    labels: Mapping[str, Sequence[str]]
+
+    def to_json(self) -> str:
+        """Return it as text that is equal when the layouts are."""
+        return json.dumps(
+            {
+                "sizes": dict(self.sizes),
+                "chunks": dict(self.chunks),
+                "labels": {name: list(label) for name, label in self.labels.items()},
+            },
+            sort_keys=True,
+        )
+
+
+class Fork:
+    """A worker's share of a session: it travels to the worker, is written to, and comes back."""
+
+    def __init__(self, session: icechunk.ForkSession) -> None:
+        self._session = session
+
+    def write(self, group: str, arrays: Mapping[str, NDArray[np.generic]], start: int) -> None:
+        """Write rows ``start:`` of arrays of a group; they must be whole chunks.
+
+        Raises:
+            ValueError: the rows do not start and end on chunk borders.
+        """
+        for name, values in arrays.items():
+            array = zarr.open_array(store=self._session.store, path=f"{group}/{name}", mode="r+")
+            chunk, length, stop = array.chunks[0], array.shape[0], start + len(values)
+            if start % chunk or (stop % chunk and stop != length):
+                raise ValueError(
+                    f"{group}/{name}: rows {start}:{stop} cut a chunk of {chunk} rows; "
+                    "two writers of one chunk lose one of the writes"
+                )
+            array[start:stop] = values
+
+    def __getstate__(self) -> icechunk.ForkSession:
+        return self._session
+
+    def __setstate__(self, session: icechunk.ForkSession) -> None:
+        self._session = session
+
+
+class StagedRun:
+    """The staging branch of one run; made by ``RunStore.stage``."""
+
+    def __init__(
+        self,
+        repository: icechunk.Repository,
+        branch: str,
+        commit_lock: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._repository = repository
+        self.branch = branch
+        self._commit_lock = commit_lock
+        self._session = repository.writable_session(branch)
+
+    @staticmethod
+    def lay_out(repository: icechunk.Repository, branch: str, layout: Layout, key: str) -> None:
+        """Allocate every array of a run on an empty branch and commit the template."""
+        session = repository.writable_session(branch)
+        root = zarr.create_group(session.store, attributes={"layout": layout.to_json(), "key": key})
+        for group, variables in GROUPS.items():
+            for variable in variables:
+                root.create_array(
+                    f"{group}/{variable.name}",
+                    shape=tuple(layout.sizes[dim] for dim in variable.dims),
+                    chunks=tuple(
+                        max(1, layout.chunks.get(dim, layout.sizes[dim])) for dim in variable.dims
+                    ),
+                    dtype=variable.dtype,
+                    fill_value=variable.fill,
+                    compressors=CODECS,
+                    dimension_names=variable.dims,
+                    attributes={"units": variable.unit, "long_name": variable.meaning},
+                )
+            dims = {dim for variable in variables for dim in variable.dims}
+            for dim in sorted(dims & set(layout.labels)):
+                labels = np.array(list(layout.labels[dim]), dtype=object)
+                array = root.create_array(
+                    f"{group}/{dim}",
+                    shape=labels.shape,
+                    chunks=labels.shape,
+                    dtype=str,
+                    compressors=CODECS,
+                    dimension_names=(dim,),
+                )
+                array[:] = labels
+        session.commit("template", metadata={"key": key})
+
+    @property
+    def layout_json(self) -> str:
+        """The layout that the branch was made with."""
+        return str(zarr.open_group(self._session.store, mode="r").attrs["layout"])
+
+    def written(self, group: str) -> set[int]:
+        """Return the first rows of the chunks of a group that are committed."""
+        array = zarr.open_array(store=self._session.store, path=f"{group}/{MARKERS[group]}")
+        starts = range(0, array.shape[0], array.chunks[0])
+        firsts: tuple[slice | int, ...] = (slice(None, None, array.chunks[0]),)
+        column = np.asarray(array[firsts + (0,) * (array.ndim - 1)])
+        missing = np.isnan(column) if column.dtype.kind == "f" else column == array.fill_value
+        return {start for start, absent in zip(starts, missing, strict=True) if not absent}
+
+    def fork(self) -> Fork:
+        """Return a fork for workers to write to; nothing else may be written meanwhile."""
+        return Fork(self._session.fork())
+
+    def checkpoint(self, forks: Iterable[Fork], message: str) -> None:
+        """Merge what workers wrote and commit it to the staging branch."""
+        self._session.merge(*(fork.__getstate__() for fork in forks))
+        self._commit(message, {})
+
+    def read(self, group: str) -> xr.Dataset:
+        """Return a group as committed so far, lazily."""
+        return open_group(self._session.store, group)
+
+    def finish(self, datasets: Mapping[str, xr.Dataset], manifest: Mapping[str, Any]) -> str:
+        """Write the small groups and the manifest, commit, and return the snapshot's name."""
+        for group, dataset in datasets.items():
+            encoding = {
+                name: {"compressors": CODECS, "chunks": variable.shape}
+                for name, variable in dataset.variables.items()
+                if variable.size
+            }
+            dataset.to_zarr(
+                self._session.store,
+                group=group,
+                mode="w",
+                consolidated=False,
+                zarr_format=3,
+                encoding=encoding,
+            )
+        root = zarr.open_group(self._session.store, mode="r+")
+        root.attrs["manifest"] = dict(manifest)
+        return self._commit("finished", {"manifest": json.dumps(manifest)})
+
+    def _commit(self, message: str, metadata: dict[str, Any]) -> str:
+        with self._commit_lock():
+            snapshot = self._session.commit(message, metadata=metadata)
+        self._session = self._repository.writable_session(self.branch)
+        return snapshot
+
+
+def open_group(store: icechunk.IcechunkStore, group: str) -> xr.Dataset:
+    """Open one group of a run lazily; its arrays are read when their values are asked for."""
+    dataset: xr.Dataset = xr.open_zarr(
+        store, group=group, consolidated=False, chunks=None, zarr_format=3
+    )
+    return dataset
