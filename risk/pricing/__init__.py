@@ -1,0 +1,1 @@
+"""Option values and the volatilities that they imply."""
