@@ -1,0 +1,85 @@
+"""Where tasks run: one small protocol, and the engine that runs them here and now."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, TypeVar
+
+Shared = TypeVar("Shared")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+ENGINES = ("ray", "dask", "serial")
+
+
+class Engine(Protocol):
+    """Runs the same function over many small items that share one large value."""
+
+    name: str
+    workers: int
+
+    def map(
+        self,
+        function: Callable[[Shared, Item], Result],
+        shared: Shared,
+        items: Iterable[Item],
+    ) -> Iterator[Result]:
+        """Yield ``function(shared, item)`` for each item, in any order, each exactly once.
+
+        ``shared`` travels to each worker once. A task may be started again after a worker died,
+        so it must be able to overwrite its own output.
+        """
+        ...
+
+    def reduce(self, leaves: Iterable[Callable[[], Any]], pair: Callable[[Any, Any], Any]) -> Any:
+        """Call each leaf and combine neighbours, then neighbours of those, down to one value.
+
+        The shape of the tree depends on the number of leaves alone.
+        """
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the manifest records of the engine."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the engine holds."""
+        ...
+
+
+class SerialEngine:
+    """Everything in this process, one item after the other: the twin of every other engine."""
+
+    name = "serial"
+    workers = 1
+
+    def map(
+        self,
+        function: Callable[[Shared, Item], Result],
+        shared: Shared,
+        items: Iterable[Item],
+    ) -> Iterator[Result]:
+        """Yield the results in the order of the items."""
+        return (function(shared, item) for item in items)
+
+    def reduce(self, leaves: Iterable[Callable[[], Any]], pair: Callable[[Any, Any], Any]) -> Any:
+        """Fold the leaves by neighbours.
+
+        >>> SerialEngine().reduce([lambda: "a", lambda: "b", lambda: "c"], lambda x, y: f"({x}{y})")
+        '((ab)c)'
+        """
+        level = [leaf() for leaf in leaves]
+        while len(level) > 1:
+            level = pair_neighbours(level, pair)
+        return level[0]
+
+    def describe(self) -> dict[str, Any]:
+        """Return its name and size."""
+        return {"engine": self.name, "workers": self.workers}
+
+    def close(self) -> None:
+        """Hold nothing, give back nothing."""
+
+
+def pair_neighbours(level: list[Any], pair: Callable[[Any, Any], Any]) -> list[Any]:
+    """Combine each two neighbours; an odd one at the end goes up as it is."""
+    paired = [pair(*level[at : at + 2]) for at in range(0, len(level) // 2 * 2, 2)]
+    return paired + level[len(level) // 2 * 2 :]

@@ -1,0 +1,97 @@
+"""Ray: wide stages over the cores of this machine or the nodes of a cluster."""
+
+import contextlib
+import io
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import ray
+
+Shared = TypeVar("Shared")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+IN_FLIGHT_PER_WORKER = 3
+OBJECT_STORE_BYTES = 512 * 1024 * 1024
+RETRIES = 3
+
+
+class RayEngine:
+    """Ray tasks, a bounded number in flight; the shared value is put into the store once.
+
+    With an ``address`` it joins a cluster that somebody else runs, and leaves it running.
+    """
+
+    name = "ray"
+
+    def __init__(self, workers: int, address: str | None = None) -> None:
+        self._started_here = not ray.is_initialized()
+        if self._started_here:
+            _start(workers, address)
+        self.workers = workers if address is None else int(ray.cluster_resources()["CPU"])
+        self.nodes = sum(1 for node in ray.nodes() if node["Alive"])
+
+    def map(
+        self,
+        function: Callable[[Shared, Item], Result],
+        shared: Shared,
+        items: Iterable[Item],
+    ) -> Iterator[Result]:
+        """Yield results as they are ready; a task whose worker died is started again."""
+        task = ray.remote(max_retries=RETRIES)(_call)
+        stored = ray.put((function, shared))
+        waiting: list[Any] = []
+        for item in items:
+            waiting.append(task.remote(stored, item))
+            if len(waiting) >= IN_FLIGHT_PER_WORKER * self.workers:
+                done, waiting = ray.wait(waiting)
+                yield ray.get(done[0])
+        while waiting:
+            done, waiting = ray.wait(waiting)
+            yield ray.get(done[0])
+
+    def describe(self) -> dict[str, Any]:
+        """Return its name, size and the version of Ray."""
+        return {
+            "engine": self.name,
+            "workers": self.workers,
+            "nodes": self.nodes,
+            "ray": ray.__version__,
+        }
+
+    def dask_scheduler(self) -> Callable[..., Any]:
+        """Return a Dask scheduler whose tasks are Ray tasks on this cluster."""
+        from ray.util.dask import ray_dask_get
+
+        scheduler: Callable[..., Any] = ray_dask_get
+        return scheduler
+
+    def close(self) -> None:
+        """End the local Ray, or leave the cluster."""
+        if self._started_here and ray.is_initialized():
+            with contextlib.redirect_stderr(io.StringIO()):
+                ray.shutdown()
+
+
+def _call(stored: tuple[Callable[[Any, Any], Any], Any], item: Any) -> Any:
+    function, shared = stored
+    return function(shared, item)
+
+
+def _start(workers: int, address: str | None) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's notice on accelerators is about machines that have some.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is not None:
+        ray.init(address=address, **options)
+        return
+    ray.init(
+        num_cpus=workers,
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        _node_ip_address="127.0.0.1",
+        **options,
+    )
