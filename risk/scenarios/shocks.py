@@ -69,7 +69,7 @@ def scenario_dataset(
         if not np.isfinite(values).all():
             raise ValueError(f"shock {name!r} holds a value that is not finite")
         variables[name] = (("scenario", "underlying"), values, {"units": "1"})
-    if (variables["price"][1] <= -1.0).any():
+    if (np.asarray(shocks.get("price", 0.0)) <= -1.0).any():
         raise ValueError("a price shock of -1 or less leaves no price; allowed is above -1")
     weights = np.ones(len(scenario)) if weight is None else np.asarray(weight, dtype=np.float64)
     never = np.full(len(scenario), np.datetime64("NaT", "s"))
