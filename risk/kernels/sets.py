@@ -1,0 +1,120 @@
+"""The bare kernels: one measure of every netting set, and the P&L of accounts."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from risk.kernels.compilation import compiled
+from risk.kernels.positions import Positions, checked
+from risk.kernels.registers import Registers, host_registers
+from risk.kernels.rows import set_pnl
+from risk.kernels.tails import gather_tail, least_weighted, weigh_tail
+from risk.measures import tail_mass
+
+Floats = NDArray[np.float64]
+
+
+@compiled
+def _worst_loss(
+    registers: Any, set_offsets: Any, instrument: Any, quantity: Any, cube: Any,
+    loss: Any, scenario: Any,
+) -> None:  # fmt: skip
+    row, weight = np.empty(cube.shape[1]), np.ones(cube.shape[1])
+    for n in range(set_offsets.size - 1):
+        set_pnl(registers, cube, instrument, quantity, set_offsets[n], set_offsets[n + 1], row)
+        scenario[n] = least_weighted(row, weight, 0, row.size)
+        loss[n] = 0.0 - row[scenario[n]]
+
+
+@compiled
+def _expected_shortfall(
+    registers: Any, set_offsets: Any, instrument: Any, quantity: Any, cube: Any,
+    mass: float, out: Any,
+) -> None:  # fmt: skip
+    row = np.empty(cube.shape[1])
+    values, weights = np.empty(row.size + 1), np.empty(row.size + 1)
+    scenarios = np.empty(row.size + 1, dtype=np.int32)
+    depth = int(np.ceil(mass))
+    for n in range(set_offsets.size - 1):
+        set_pnl(registers, cube, instrument, quantity, set_offsets[n], set_offsets[n + 1], row)
+        found = gather_tail(row, 0, row.size, depth, values, scenarios)
+        kept = weigh_tail(values, scenarios, found, mass, weights)
+        total = 0.0
+        for k in range(kept):
+            total += weights[k] * values[k]
+        out[n] = 0.0 - total / mass
+
+
+@compiled
+def _account_pnl(
+    registers: Any, account_sets: Any, set_offsets: Any, instrument: Any, quantity: Any, cube: Any,
+    out: Any,
+) -> None:  # fmt: skip
+    row = np.empty(cube.shape[1])
+    for account in range(account_sets.size - 1):
+        for n in range(account_sets[account], account_sets[account + 1]):
+            set_pnl(registers, cube, instrument, quantity, set_offsets[n], set_offsets[n + 1], row)
+            for s in range(row.size):
+                out[account, s] += row[s]
+
+
+def worst_loss(
+    positions: Positions, cube: Floats, registers: Registers | None = None
+) -> tuple[Floats, NDArray[np.int32]]:
+    """Return each netting set's largest loss and its scenario, the first of equals.
+
+    Shape ``(instrument, scenario) -> (set,), (set,)``, a loss positive.
+
+    Raises:
+        ValueError: positions that do not fit the cube, or a cube without scenarios.
+    """
+    positions, cube = checked(positions, cube)
+    if cube.shape[1] == 0:
+        raise ValueError("the cube has no scenarios; a worst loss needs at least one")
+    loss, scenario = np.empty(positions.sets), np.empty(positions.sets, dtype=np.int32)
+    _worst_loss(
+        registers or host_registers(),
+        positions.set_offsets, positions.instrument, positions.quantity, cube, loss, scenario,
+    )  # fmt: skip
+    return loss, scenario
+
+
+def expected_shortfall_sets(
+    positions: Positions, cube: Floats, level: float, registers: Registers | None = None
+) -> Floats:
+    """Return each netting set's expected shortfall at a level, over every scenario of the cube.
+
+    Shape ``(instrument, scenario) -> (set,)``, a loss positive; the estimator of
+    ``risk.measures.expected_shortfall``.
+
+    Raises:
+        ValueError: positions that do not fit the cube, LEVEL_RANGE or TAIL_BEYOND_SAMPLE.
+    """
+    positions, cube = checked(positions, cube)
+    mass = float(tail_mass(cube.shape[1], level))
+    out = np.empty(positions.sets)
+    _expected_shortfall(
+        registers or host_registers(),
+        positions.set_offsets, positions.instrument, positions.quantity, cube, mass, out,
+    )  # fmt: skip
+    return out
+
+
+def account_pnl(positions: Positions, cube: Floats, registers: Registers | None = None) -> Floats:
+    """Return the P&L of every account in every scenario, the sum of its sets' in their order.
+
+    Shape ``(instrument, scenario) -> (account, scenario)``, gain positive. For explaining an
+    account, for tests and for small books: a large book has no room for this array.
+
+    Raises:
+        ValueError: positions that do not fit the cube.
+    """
+    positions, cube = checked(positions, cube)
+    out = np.zeros((positions.accounts, cube.shape[1]))
+    _account_pnl(
+        registers or host_registers(),
+        positions.account_sets, positions.set_offsets, positions.instrument, positions.quantity,
+        cube, out,
+    )  # fmt: skip
+    return out
