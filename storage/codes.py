@@ -163,6 +163,13 @@ _KEYS = (
         "add the asset or correct the row; the account is held until then",
     ),
     Code(
+        "MEMBERS_DERIVED",
+        _W,
+        "there are no members, so they are those that accounts name, without default funds",
+        "a file of members with their default funds",
+        "add the members where default funds matter",
+    ),
+    Code(
         "REFERENCE_QUARANTINED",
         _Q,
         "the row points to another row that is itself in quarantine",
@@ -263,8 +270,8 @@ _QUANTITIES = (
         "OVERFLOW",
         _R,
         "a quantity is too large to be held exactly",
-        "at most 9,223,372,036,854,775,807 lots; text or integers above 2^53",
-        "check the unit of the quantity (base units such as wei?), or write it as text",
+        "less than 2^53 lots either way, in all less than 2^62; no floats from 2^53 on",
+        "check the unit (base units such as wei?), use larger lots, or write the number as text",
     ),
     Code(
         "UNBALANCED_OI",

@@ -1,0 +1,164 @@
+"""The format of books and markets outside: every file and column that the import reads."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from storage.tables import MARGIN_MODES
+
+ColumnKind: TypeAlias = Literal[
+    "name",  # text that names the row, must be clean
+    "reference",  # the name of a row of another dataset
+    "word",  # one of a few words
+    "number",  # a finite number, read as float64
+    "price",  # a number whose NaN and infinity are judged by the checks, not by the reader
+    "quantity",  # a decimal number that must be exact
+    "instant",  # ISO 8601 with a zone, or a timestamp column with one
+]
+
+
+@dataclass(frozen=True, slots=True)
+class InputColumn:
+    """One column of a file from outside."""
+
+    name: str
+    kind: ColumnKind
+    required: bool = True  # whether the file must have it
+    blank: bool = False  # whether a cell may be empty
+    default: str = ""  # of every row where the file lacks the column
+    words: tuple[str, ...] = ()
+    missing_code: str = "SCHEMA_DRIFT"  # finding where a required column is not there
+
+
+@dataclass(frozen=True, slots=True)
+class InputTable:
+    """One file from outside: its columns, and those that name a row."""
+
+    name: str
+    key: tuple[str, ...]
+    columns: tuple[InputColumn, ...]
+    required: bool = True  # whether the folder must have it
+
+
+KINDS = ("spot", "future", "perpetual", "option")
+SETTLEMENTS = ("linear", "inverse", "quanto")
+SIDES = ("signed", "long", "short")  # signed: the quantity says it
+
+
+def _placement(name: str) -> InputColumn:
+    return InputColumn(name, "name", required=False, blank=True, default="none")
+
+
+INSTRUMENTS = InputTable(
+    "instruments",
+    ("instrument",),
+    (
+        InputColumn("instrument", "name"),
+        InputColumn("kind", "word", words=KINDS),
+        InputColumn(
+            "settlement", "word", blank=True, words=SETTLEMENTS, missing_code="CONTRACT_TYPE"
+        ),
+        InputColumn("underlying", "name", blank=True),
+        InputColumn("settlement_currency", "name", blank=True),
+        InputColumn("expiry", "instant", blank=True),
+        InputColumn("strike", "number", blank=True),
+        InputColumn("option_type", "word", blank=True, words=("call", "put")),
+        InputColumn("multiplier", "number"),
+        InputColumn("lot_size", "quantity"),
+        _placement("venue"),
+        _placement("protocol"),
+        _placement("chain"),
+    ),
+)
+
+REFERENCE = InputTable(
+    "reference",
+    ("instrument",),
+    (InputColumn("instrument", "reference"), InputColumn("multiplier", "number")),
+    required=False,
+)
+
+MEMBERS = InputTable(
+    "members",
+    ("member",),
+    (InputColumn("member", "name"), InputColumn("default_fund", "number")),
+    required=False,
+)
+
+ACCOUNTS = InputTable(
+    "accounts",
+    ("account",),
+    (
+        InputColumn("account", "name"),
+        InputColumn("member", "name"),
+        InputColumn("margin_mode", "word", words=MARGIN_MODES),
+    ),
+)
+
+POSITIONS = InputTable(
+    "positions",
+    ("account", "instrument"),
+    (
+        InputColumn("account", "reference"),
+        InputColumn("instrument", "reference"),
+        InputColumn("quantity", "quantity"),
+        InputColumn("side", "word", required=False, default="signed", words=SIDES),
+    ),
+)
+
+ASSETS = InputTable(
+    "assets",
+    ("asset", "chain", "protocol"),
+    (
+        InputColumn("asset", "name"),
+        InputColumn("chain", "name"),
+        InputColumn("protocol", "name"),
+        InputColumn("underlying", "name", blank=True),
+        InputColumn("haircut", "number"),
+        InputColumn("decimals", "number", required=False, blank=True),
+    ),
+)
+
+COLLATERAL = InputTable(
+    "collateral",
+    ("account", "asset", "chain", "protocol"),
+    (
+        InputColumn("account", "reference"),
+        InputColumn("asset", "reference"),
+        InputColumn("chain", "reference"),
+        InputColumn("protocol", "reference"),
+        InputColumn("quantity", "number"),
+        InputColumn("claim", "reference", required=False, blank=True),
+    ),
+)
+
+QUOTES = InputTable(
+    "quotes",
+    ("instrument",),
+    (
+        InputColumn("instrument", "name"),
+        InputColumn("underlying", "name"),
+        InputColumn("expiry", "instant"),
+        InputColumn("strike", "number"),
+        InputColumn("option_type", "word", words=("call", "put")),
+        InputColumn("mark", "price", blank=True),
+        InputColumn("forward", "price", blank=True),
+        InputColumn("timestamp", "instant"),
+        InputColumn("open_interest", "number"),
+        InputColumn("volatility", "price", required=False, blank=True),
+        InputColumn("price_unit", "name", required=False, blank=True, default="USD"),
+    ),
+)
+
+PRICES = InputTable(
+    "prices",
+    ("underlying", "timestamp"),
+    (
+        InputColumn("underlying", "name"),
+        InputColumn("timestamp", "instant"),
+        InputColumn("close", "price", blank=True),
+        InputColumn("price_unit", "name", required=False, blank=True, default="USD"),
+    ),
+)
+
+BOOK_INPUTS = (INSTRUMENTS, REFERENCE, MEMBERS, ACCOUNTS, POSITIONS, ASSETS, COLLATERAL)
+MARKET_INPUTS = (QUOTES, PRICES)

@@ -1,0 +1,265 @@
+"""Files from outside as batches of columns: CSV or Parquet, whatever it takes to read them safely.
+
+Every cell of a CSV arrives as bytes and every cell of a Parquet file as text, except instants
+that a Parquet file types as timestamps: what a cell means is decided in one place, ``cells``.
+"""
+
+import csv
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from storage.intake.layout import InputColumn, InputTable
+from storage.quarantine import Finding, Findings
+
+CSV_BLOCK_BYTES = 1 << 25
+PARQUET_BATCH_ROWS = 1 << 19
+_NARROW = (pa.int8(), pa.int16(), pa.int32(), pa.uint8(), pa.uint16(), pa.uint32(), pa.float32())
+_HEADER_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some rows of a file: declared columns only, and the number of the first row, from 1."""
+
+    table: pa.Table
+    first_line: int
+
+
+def locate(folder: Path, layout: InputTable, findings: Findings) -> Path | None:
+    """Return the file of a dataset, or None with a finding where a required one is missing."""
+    found = [
+        path
+        for suffix in (".csv", ".parquet")
+        if (path := folder / (layout.name + suffix)).exists()
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found or layout.required:
+        seen = " and ".join(path.name for path in found) or "no file"
+        findings.add(Finding.of("DATASET_MISSING", layout.name, value=f"{seen} in {folder}"))
+    return None
+
+
+def read_batches(path: Path, layout: InputTable, findings: Findings) -> Iterator[Batch]:
+    """Yield the rows of a file, its declared columns as text or timestamps.
+
+    Raises:
+        DatasetRefused: the file cannot be read, or its columns are not the declared ones.
+    """
+    reader = _read_csv if path.suffix == ".csv" else _read_parquet
+    rows = 0
+    try:
+        for table in reader(path, layout, findings):
+            findings.raise_if_refused()
+            if table.num_rows:
+                yield Batch(table, rows + 1)
+                rows += table.num_rows
+    except (pa.ArrowException, OSError, EOFError, csv.Error) as error:
+        empty = "Empty CSV" in str(error)
+        code = "EMPTY_INPUT" if empty else "DATASET_UNREADABLE"
+        value = "no rows" if empty else f"{path.name}: {str(error).splitlines()[0]}"
+        findings.add(Finding.of(code, layout.name, value=value))
+    if rows == 0 and not findings.refused:
+        findings.add(Finding.of("EMPTY_INPUT", layout.name, value=f"{path.name} has no rows"))
+    findings.raise_if_refused()
+
+
+def read_table(path: Path, layout: InputTable, findings: Findings) -> pa.Table:
+    """Return a whole small file as one table of text and timestamp columns."""
+    return pa.concat_tables(batch.table for batch in read_batches(path, layout, findings))
+
+
+def _read_csv(path: Path, layout: InputTable, findings: Findings) -> Iterator[pa.Table]:
+    header = _csv_header(path, layout, findings)
+    if header is None or not _check_header(header, layout, findings):
+        return
+    present = [column.name for column in layout.columns if column.name in header]
+    misshapen: list[pacsv.InvalidRow] = []
+
+    def keep(row: pacsv.InvalidRow) -> str:
+        misshapen.append(row)
+        return "skip"
+
+    with pacsv.open_csv(
+        path,
+        # One thread, or the numbers of misshapen rows are not known.
+        read_options=pacsv.ReadOptions(use_threads=False, block_size=CSV_BLOCK_BYTES),
+        parse_options=pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=keep),
+        convert_options=pacsv.ConvertOptions(
+            column_types={name: pa.binary() for name in header}, include_columns=present
+        ),
+    ) as reader:
+        for batch in reader:
+            _report_shapes(misshapen, layout, findings)
+            yield _completed(pa.Table.from_batches([batch]), layout)
+    _report_shapes(misshapen, layout, findings)
+
+
+def _csv_header(path: Path, layout: InputTable, findings: Findings) -> list[str] | None:
+    with path.open("rb") as file:
+        start = file.read(_HEADER_BYTES)
+    if not start.strip():
+        findings.add(Finding.of("EMPTY_INPUT", layout.name, value=f"{path.name} is empty"))
+        return None
+    try:
+        lines = start.decode("utf-8-sig", errors="strict" if len(start) < 4 else "replace")
+    except UnicodeDecodeError:
+        lines = "\ufffd"
+    first = lines.splitlines()[0]
+    if "\ufffd" in first or "\0" in first:
+        findings.add(
+            Finding.of(
+                "ENCODING",
+                layout.name,
+                field="header",
+                value=ascii(first[:80]),
+                severity="refuse",
+                allowed="UTF-8",
+                action="save the file as UTF-8",
+            )
+        )
+        return None
+    return next(csv.reader([first]), [])
+
+
+def _report_shapes(
+    misshapen: list[pacsv.InvalidRow], layout: InputTable, findings: Findings
+) -> None:
+    for row in misshapen:
+        findings.add(
+            Finding.of(
+                "ROW_SHAPE",
+                layout.name,
+                row=row.text[:80],
+                value=f"{row.actual_columns} cells where the header has {row.expected_columns}",
+                line=max(0, (row.number or 1) - 1),
+            )
+        )
+    misshapen.clear()
+
+
+def _read_parquet(path: Path, layout: InputTable, findings: Findings) -> Iterator[pa.Table]:
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        schema = file.schema_arrow
+        usable = _check_header(schema.names, layout, findings)
+        if not usable or not _check_types(schema, layout, findings):
+            return
+        present = [column.name for column in layout.columns if column.name in schema.names]
+        for batch in file.iter_batches(batch_size=PARQUET_BATCH_ROWS, columns=present):
+            yield _completed(pa.Table.from_batches([batch]), layout)
+
+
+def _completed(table: pa.Table, layout: InputTable) -> pa.Table:
+    """Return the declared columns in order, absent optional ones filled with their default."""
+    columns = []
+    for column in layout.columns:
+        if column.name in table.column_names:
+            cells = table[column.name].combine_chunks()
+            if not pa.types.is_timestamp(cells.type) and not _is_text(cells.type):
+                cells = cells.cast(pa.string())
+        else:
+            cells = pa.repeat(pa.scalar(column.default), table.num_rows)
+        columns.append(cells)
+    return pa.table(columns, names=[column.name for column in layout.columns])
+
+
+def _check_header(header: Sequence[str], layout: InputTable, findings: Findings) -> bool:
+    """Record how the columns differ from the declared ones; return whether they can be read."""
+    known = {column.name: column for column in layout.columns}
+    added = [name for name in header if name not in known]
+    absent = [name for name in known if name not in header]
+    refused = False
+    if len(set(header)) < len(header):
+        twice = sorted({name for name in header if list(header).count(name) > 1})
+        findings.add(Finding.of("SCHEMA_DRIFT", layout.name, value=f"twice: {', '.join(twice)}"))
+        refused = True
+    renamed = {
+        name: close[0]
+        for name in absent
+        if (close := difflib.get_close_matches(name, _folded(added), n=1, cutoff=0.75))
+    }
+    for name in absent:
+        if known[name].required or name in renamed:
+            findings.add(_missing_column(known[name], added, renamed.get(name), header, layout))
+            refused = True
+    for name in added:
+        if name.strip().lower() not in renamed.values():
+            findings.add(Finding.of("SCHEMA_ADDED", layout.name, field=name, value=name))
+    return not refused
+
+
+def _folded(names: Sequence[str]) -> list[str]:
+    return [name.strip().lower() for name in names]
+
+
+def _missing_column(
+    column: InputColumn,
+    added: Sequence[str],
+    renamed: str | None,
+    header: Sequence[str],
+    layout: InputTable,
+) -> Finding:
+    value = f"no column {column.name}; columns not known: {', '.join(added) or 'none'}"
+    action = None
+    if renamed is not None:
+        action = f"did you mean: rename {renamed} to {column.name}"
+    elif len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
+        action = "separate the cells with commas"
+    return Finding.of(
+        column.missing_code,
+        layout.name,
+        field=column.name,
+        value=value,
+        allowed=f"columns {', '.join(known.name for known in layout.columns)}",
+        action=action,
+    )
+
+
+def _check_types(schema: pa.Schema, layout: InputTable, findings: Findings) -> bool:
+    refused = False
+    for column in layout.columns:
+        if column.name not in schema.names:
+            continue
+        kind = schema.field(column.name).type
+        code = _type_code(column, kind)
+        if code is not None:
+            findings.add(Finding.of(code, layout.name, field=column.name, value=f"type {kind}"))
+            refused = True
+    return not refused
+
+
+def _type_code(column: InputColumn, kind: pa.DataType) -> str | None:
+    """Return the code of what is wrong with the type of a Parquet column, if anything."""
+    if _is_text(kind) or pa.types.is_null(kind):
+        return None
+    if column.kind == "instant":
+        if (pa.types.is_timestamp(kind) and kind.tz is None) or pa.types.is_date(kind):
+            return "TZ_MISSING"
+        readable = pa.types.is_timestamp(kind) or pa.types.is_integer(kind)
+        return None if readable else "SCHEMA_DRIFT"
+    if column.kind in ("number", "price", "quantity"):
+        if column.name == "decimals" and pa.types.is_integer(kind):
+            return None
+        if kind in _NARROW or pa.types.is_float16(kind):
+            return "DTYPE_NARROW"
+        wide = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+        return None if wide else "SCHEMA_DRIFT"
+    return "SCHEMA_DRIFT"
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+    )
