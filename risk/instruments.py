@@ -69,3 +69,29 @@ class MarketState:
     forward: NDArray[np.float64]
     volatility: NDArray[np.float64]
     priced: NDArray[np.bool_]
+
+
+def unit_notional(instruments: Instruments, index: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the reporting-currency notional of one contract at index prices.
+
+    Shape ``(instrument,), (underlying,) -> (instrument,)``; positive. An inverse future or
+    perpetual is a fixed amount of reporting currency; a quanto pays its settlement coins at
+    their index price; every other contract is a fixed quantity of its underlying.
+
+    >>> import numpy as np
+    >>> one = Instruments(
+    ...     kind=np.array([Kind.PERPETUAL], np.int8),
+    ...     settlement=np.array([Settlement.INVERSE], np.int8),
+    ...     underlying=np.array([0], np.int16), settlement_underlying=np.array([0], np.int16),
+    ...     multiplier=np.array([10.0]), strike=np.zeros(1), is_call=np.zeros(1, bool),
+    ...     time_to_expiry=np.zeros(1),
+    ... )
+    >>> unit_notional(one, np.array([40_000.0])).tolist()
+    [10.0]
+    """
+    dated = (instruments.kind == Kind.FUTURE) | (instruments.kind == Kind.PERPETUAL)
+    inverse = dated & (instruments.settlement == Settlement.INVERSE)
+    quanto = instruments.settlement == Settlement.QUANTO
+    per_unit = np.where(inverse, 1.0, index[np.maximum(instruments.underlying, 0)])
+    coin = index[np.maximum(instruments.settlement_underlying, 0)]
+    return instruments.multiplier * per_unit * np.where(quanto, coin, 1.0)

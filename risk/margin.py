@@ -11,7 +11,7 @@ from risk.kernels import BlockMargin, Positions, margin_block
 from risk.measures import Measure
 from risk.methodology import Methodology
 from risk.netting import NETTING_KEYS, netting_sets
-from risk.summation import block_bounds
+from risk.summation import block_bounds, sum_by_group
 
 MARGINED, HELD = 0, 1
 """Status of an account: its margin is known, or an input it depends on is missing."""
@@ -153,7 +153,7 @@ def margin_accounts(
     account = np.repeat(np.arange(len(holdings)), count)
     size = len(holdings)
 
-    position_value = np.bincount(account, quantity * revaluation.value[instrument], size)
+    position_value = sum_by_group(quantity * revaluation.value[instrument], account, size)
     collateral = np.where(held, 0.0, holdings.collateral)
     equity = collateral + position_value
     keys = [methodology.netting.isolated, methodology.netting.cross, methodology.netting.portfolio]
@@ -182,17 +182,16 @@ def margin_accounts(
 
     account_of_set = np.repeat(np.arange(size), np.diff(account_sets))
     layers = stack_layers(value, measures)
-    margin = np.empty((size, layers.shape[1] + 1))
-    for layer, amount in enumerate(layers.T):
-        margin[:, layer] = np.bincount(account_of_set, amount, size)
     charge = np.maximum(-quantity, 0.0) * revaluation.short_charge[instrument]
-    minimum = methodology.short_option.rate * np.bincount(account, charge, size)
-    margin[:, -1] = np.maximum(minimum - margin[:, :-1].sum(axis=1), 0.0)
+    minimum = methodology.short_option.rate * sum_by_group(charge, account, size)
+    scenario_margin = sum_by_group(layers, account_of_set, size)
+    short_option = np.maximum(minimum - scenario_margin.sum(axis=1), 0.0)
+    margin = np.column_stack([scenario_margin, short_option])
     requirement = margin.sum(axis=1)
-    measured = [np.bincount(account_of_set, np.maximum(column, 0.0), size) for column in value.T]
+    measured = sum_by_group(np.maximum(value, 0.0), account_of_set, size)
     result = AccountMargin(
         margin=margin,
-        measure=np.stack(measured, axis=-1),
+        measure=measured,
         collateral_value=collateral,
         position_value=position_value,
         equity=equity,

@@ -43,9 +43,8 @@ def sum_by_group(
     [2.0, 5.0, 0.0]
     """
     if values.ndim == 1:
-        return np.bincount(group, weights=values, minlength=groups)
-    columns = [np.bincount(group, weights=column, minlength=groups) for column in values.T]
-    return np.stack(columns, axis=-1)
+        return np.bincount(group, weights=values, minlength=groups).astype(np.float64)
+    return np.stack([sum_by_group(column, group, groups) for column in values.T], axis=-1)
 
 
 def block_bounds(start: int, stop: int) -> list[tuple[int, int]]:

@@ -35,6 +35,19 @@ CUBE = (
              "P&L of one contract under the scenario, gain positive"),
 )  # fmt: skip
 
+INSTRUMENTS = (
+    Variable("forward", ("instrument",), "float64", USD, "forward, or index, or perpetual's mark"),
+    Variable("volatility", ("instrument",), "float64", ONE,
+             "annual implied volatility; zero unless an option"),
+    Variable("value", ("instrument",), "float64", USD,
+             "what one contract is worth; zero for what is settled to mark"),
+    Variable("short_charge", ("instrument",), "float64", USD,
+             "notional of one contract that the short option minimum is charged on"),
+    Variable("settlement", ("instrument",), "int32", ONE, "code of the settlement currency"),
+    Variable("lot_size", ("instrument",), "float64", "contract", "contracts in one lot"),
+    Variable("priced", ("instrument",), "bool", ONE, "whether every input was there"),
+)  # fmt: skip
+
 ACCOUNTS = (
     Variable("margin", ("account", "layer"), "float64", USD, "amount of one layer, non-negative"),
     Variable("measure", ("account", "measure"), "float64", USD,
@@ -94,9 +107,13 @@ FOLDS = (
     Variable("utilisation_count", ("utilisation_bucket",), "int64", ONE,
              "accounts whose requirement over equity falls in the bucket"),
     Variable("top_requirement_account", ("top_requirement",), "int64", ONE, "account row"),
+    Variable("top_requirement_name", ("top_requirement",), "object", ONE, "account"),
+    Variable("top_requirement_member", ("top_requirement",), "object", ONE, "member"),
     Variable("top_requirement_amount", ("top_requirement",), "float64", USD, "requirement"),
     Variable("top_requirement_equity", ("top_requirement",), "float64", USD, "equity"),
     Variable("top_shortfall_account", ("top_shortfall",), "int64", ONE, "account row"),
+    Variable("top_shortfall_name", ("top_shortfall",), "object", ONE, "account"),
+    Variable("top_shortfall_member", ("top_shortfall",), "object", ONE, "member"),
     Variable("top_shortfall_amount", ("top_shortfall",), "float64", USD, "shortfall"),
     Variable("top_shortfall_requirement", ("top_shortfall",), "float64", USD, "requirement"),
     Variable("top_shortfall_equity", ("top_shortfall",), "float64", USD, "equity"),

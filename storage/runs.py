@@ -38,6 +38,7 @@ class Run:
     cube: xr.Dataset
     folds: xr.Dataset
     scenarios: xr.Dataset
+    instruments: xr.Dataset
     market: xr.Dataset
 
 
@@ -91,10 +92,11 @@ class RunStore:
         datasets: Mapping[str, xr.Dataset],
         manifest: Mapping[str, Any],
     ) -> None:
-        """Commit the last of a run, name it, and move ``main`` to it."""
-        snapshot = staged.finish(datasets, manifest)
-        with self._commit_lock():
-            self._repository.create_tag(run_id, snapshot)
+        """Commit the last of a run, name it, and move ``main`` to it; may be called again."""
+        if run_id not in self._repository.list_tags():
+            snapshot = staged.finish(datasets, manifest)
+            with self._commit_lock():
+                self._repository.create_tag(run_id, snapshot)
         self._move_main(run_id)
 
     def _move_main(self, run_id: str) -> None:
@@ -143,7 +145,7 @@ class RunStore:
         run_id = self.resolve(name)
         store = self._repository.readonly_session(tag=run_id).store
         manifest: Any = zarr.open_group(store, mode="r").attrs["manifest"]
-        groups = ("accounts", "blocks", "cube", "folds", "scenarios", "market")
+        groups = ("accounts", "blocks", "cube", "folds", "scenarios", "instruments", "market")
         return Run(run_id, dict(manifest), **{group: open_group(store, group) for group in groups})
 
 

@@ -32,8 +32,8 @@ CODECS = (ZstdCodec(level=1), Crc32cCodec())
 class Layout:
     """Lengths of a run's dimensions, how they are cut into chunks, and the labels along them.
 
-    A dimension without an entry in ``chunks`` is stored whole. One worker writes one chunk of
-    the first dimension, so ``chunks`` is also how the work is cut.
+    Arrays are cut along their first dimension only. One worker writes one chunk, so ``chunks``
+    is also how the work is cut.
     """
 
     sizes: Mapping[str, int]
@@ -105,9 +105,7 @@ class StagedRun:
                 root.create_array(
                     f"{group}/{variable.name}",
                     shape=tuple(layout.sizes[dim] for dim in variable.dims),
-                    chunks=tuple(
-                        max(1, layout.chunks.get(dim, layout.sizes[dim])) for dim in variable.dims
-                    ),
+                    chunks=_chunks(variable, layout),
                     dtype=variable.dtype,
                     fill_value=variable.fill,
                     compressors=CODECS,
@@ -180,6 +178,11 @@ class StagedRun:
             snapshot = self._session.commit(message, metadata=metadata)
         self._session = self._repository.writable_session(self.branch)
         return snapshot
+
+
+def _chunks(variable: Variable, layout: Layout) -> tuple[int, ...]:
+    first, *others = variable.dims
+    return (layout.chunks[first], *(layout.sizes[dim] for dim in others))
 
 
 def open_group(store: icechunk.IcechunkStore, group: str) -> xr.Dataset:

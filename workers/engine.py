@@ -29,6 +29,18 @@ class Engine(Protocol):
         """
         ...
 
+    def describe(self) -> dict[str, Any]:
+        """Return what the manifest records of the engine."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the engine holds."""
+        ...
+
+
+class FoldEngine(Protocol):
+    """Folds many partial results into one, by a tree of fixed shape."""
+
     def reduce(self, leaves: Iterable[Callable[[], Any]], pair: Callable[[Any, Any], Any]) -> Any:
         """Call each leaf and combine neighbours, then neighbours of those, down to one value.
 
@@ -38,10 +50,6 @@ class Engine(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Return what the manifest records of the engine."""
-        ...
-
-    def close(self) -> None:
-        """Give back what the engine holds."""
         ...
 
 

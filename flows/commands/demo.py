@@ -1,0 +1,43 @@
+"""The command ``demo``: the main job from nothing to a report."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from flows.commands.books import make_book
+from flows.commands.runs import report, run_flow
+from flows.commands.shared import CONSOLE, Json, print_json
+from flows.settings import Settings
+from flows.tables import print_run
+from storage.runs import RunStore
+
+DEMO_ACCOUNTS = 100_000
+
+
+def demo(
+    *,
+    accounts: Annotated[int, Parameter(help="how many accounts to make")] = DEMO_ACCOUNTS,
+    seed: int = 1,
+    json: Json = False,
+) -> None:
+    """Generate a book over a real option chain, margin it, and write the report.
+
+    Args:
+        accounts: how many accounts to make
+        seed: seed of the book
+        json: print the manifest as JSON
+    """
+    settings = Settings()
+    name = f"demo-{accounts}-{seed}"
+    if not settings.book_path(name).is_dir():
+        make_book(name, accounts, seed)
+    manifest = run_flow({"book": name})
+    if json:
+        print_json(manifest)
+        return
+    opened = RunStore(settings.runs).open(manifest["run_id"])
+    print_run(CONSOLE, manifest, opened.folds)
+    CONSOLE.print()
+    report(opened.run_id)
+    largest = opened.folds["top_requirement_name"].values[0]
+    CONSOLE.print(f"next: margincube explain {largest}", highlight=False)

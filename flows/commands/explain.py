@@ -1,0 +1,147 @@
+"""The command ``explain``: one account, down to the numbers it can be recomputed from."""
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from flows.commands.shared import CONSOLE, Json, print_json
+from flows.settings import Settings
+from flows.tables import columns
+from storage.runs import RunStore
+from workers.explain import explain_account
+
+SCENARIOS_SHOWN = 5
+POSITIONS_SHOWN = 30
+
+
+def explain(
+    account: str,
+    *,
+    run: str = "latest",
+    whole: Annotated[bool, Parameter(negative=())] = False,
+    json: Json = False,
+) -> None:
+    """Explain why an account needs what it needs.
+
+    Args:
+        account: name of the account
+        run: name of the run, or an unambiguous start of it
+        whole: show every position and every scenario, however many there are
+        json: print everything as JSON, every position and scenario included
+    """
+    explained = explain_account(RunStore(Settings().runs).open(run), account)
+    if json:
+        print_json(explained)
+        return
+    print_explanation(CONSOLE, explained, whole=whole)
+
+
+def print_explanation(console: Console, explained: dict[str, Any], *, whole: bool) -> None:
+    """Print an explanation from what is held to what is required."""
+    console.print(
+        f"[bold]{explained['account']}[/] of {explained['member']}, {explained['margin_mode']} "
+        f"margin, in run {explained['run_id']}; money in USD, gains positive",
+        highlight=False,
+    )
+    _print_collateral(console, explained["collateral"])
+    shown = None if whole else POSITIONS_SHOWN
+    _print_positions(console, explained["positions"], shown)
+    if explained["status"] != "margined":
+        console.print(
+            f"[bold yellow]held back[/]: {', '.join(explained['held_because'])}; an account with "
+            "a row in quarantine, or with an instrument that has no price, is not margined"
+        )
+        return
+    for number, netting_set in enumerate(explained["netting_sets"][:shown], 1):
+        _print_netting_set(console, number, netting_set, whole=whole)
+    _left_out(console, len(explained["netting_sets"]), shown, "netting sets")
+    _print_requirement(console, explained)
+
+
+def _print_collateral(console: Console, collateral: list[dict[str, Any]]) -> None:
+    table = columns("Collateral", "asset", "chain", "protocol", "quantity", "price", "haircut",
+                    "value = quantity x price x (1 - haircut)", left=3)  # fmt: skip
+    for row in collateral:
+        price = "none" if row["price"] is None else f"{row['price']:,.2f}"
+        table.add_row(
+            *(row["asset"], row["chain"], row["protocol"], f"{row['quantity']:,.6f}", price),
+            *(f"{row['haircut']:.3f}", f"{row['value']:,.2f}"),
+        )
+    console.print(table, highlight=False)
+
+
+def _print_positions(console: Console, positions: list[dict[str, Any]], shown: int | None) -> None:
+    table = columns("Positions", "instrument", "kind", "settlement", "contracts", "multiplier",
+                    "forward", "volatility", "value of one", "value", left=3)  # fmt: skip
+    for row in positions[:shown]:
+        volatility = f"{row['volatility']:.4f}" if row["volatility"] else ""
+        table.add_row(
+            *(row["instrument"], row["kind"], row["settlement"], f"{row['quantity']:,g}"),
+            *(f"{row['multiplier']:g}", f"{row['forward']:,.2f}", volatility),
+            *(f"{row['value_of_one']:,.4f}", f"{row['value']:,.2f}"),
+        )
+    console.print(table, highlight=False)
+    _left_out(console, len(positions), shown, "positions")
+
+
+def _print_netting_set(
+    console: Console, number: int, netting_set: dict[str, Any], *, whole: bool
+) -> None:
+    held = netting_set["instruments"]
+    console.print(
+        f"\n[bold]Netting set {number}[/] ({netting_set['netting']}): "
+        f"{held[0] if len(held) == 1 else f'{len(held)} positions'}",
+        highlight=False,
+    )
+    shown = None if whole else SCENARIOS_SHOWN
+    for measure in netting_set["measures"]:
+        scenarios = measure["scenarios"]
+        level = f" at {measure['level']:.2%}" if measure["level"] else ""
+        role = "" if measure["sets_a_layer"] else ", reported only"
+        table = columns(
+            f"{measure['kind']}{level} of {measure['scenarios_considered']:,} scenarios: "
+            f"{measure['value']:,.2f} = - sum of weight x P&L over {len(scenarios)}{role}",
+            *("scenario", "moves (price, volatility)", "weight", "P&L"),
+            left=2,
+        )
+        for one in scenarios[:shown]:
+            moves = ", ".join(
+                f"{coin} {move:+.1%} {one['volatility'][coin]:+.0%}"
+                for coin, move in one["price"].items()
+            )
+            table.add_row(one["scenario"], moves, f"{one['weight']:.6f}", f"{one['pnl']:,.2f}")
+        console.print(table, highlight=False)
+        _left_out(console, len(scenarios), shown, "scenarios")
+    worst = netting_set["measures"][0]["scenarios"][0]
+    table = columns(f"P&L by position in {worst['scenario']}", "instrument", "P&L")
+    rows = list(worst["pnl_by_position"].items())
+    for name, pnl in rows[: None if whole else POSITIONS_SHOWN]:
+        table.add_row(name, f"{pnl:,.2f}")
+    console.print(table, highlight=False)
+
+
+def _print_requirement(console: Console, explained: dict[str, Any]) -> None:
+    minimum = explained["short_option_minimum"]
+    table = columns("\nRequirement", "", "", left=1)
+    for layer in explained["layers"]:
+        table.add_row(f"layer {layer['layer']}", f"{layer['amount']:,.2f}")
+    table.add_row("[bold]requirement = sum of layers[/]", f"{explained['requirement']:,.2f}")
+    table.add_row("collateral after haircuts", f"{explained['collateral_value']:,.2f}")
+    table.add_row("value of options and spot", f"{explained['position_value']:,.2f}")
+    table.add_row("[bold]equity = collateral + value[/]", f"{explained['equity']:,.2f}")
+    table.add_row("[bold]excess = equity - requirement[/]", f"{explained['excess']:,.2f}")
+    console.print(table, highlight=False)
+    console.print(
+        f"short option minimum: {minimum['rate']:.2%} of {minimum['short_notional']:,.2f} short "
+        f"notional = {minimum['amount']:,.2f}; its layer is what this exceeds the layers above by",
+        highlight=False,
+    )
+
+
+def _left_out(console: Console, total: int, shown: int | None, what: str) -> None:
+    if shown is not None and total > shown:
+        console.print(
+            f"... and {total - shown:,} more {what}; --whole shows them, --json lists them",
+            highlight=False,
+        )

@@ -1,0 +1,141 @@
+"""Commands on runs: make one, list them, look at one, report it, export it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from flows.commands.shared import CONSOLE, MESSAGES, Json, print_json
+from flows.engines import Engines
+from flows.progress import TerminalProgress, observing
+from flows.report.page import write_report
+from flows.run_view import run_view
+from flows.settings import Settings, quiet_prefect
+from flows.tables import print_run, print_runs
+from storage.runs import RunStore
+from workers.export import export_accounts
+
+
+def run(
+    book: str,
+    *,
+    market: str | None = None,
+    methodology: str | None = None,
+    events: str | None = None,
+    shards: int | None = None,
+    threads: int = 1,
+    engine: str | None = None,
+    fold: str | None = None,
+    workers: int | None = None,
+    ray_address: str | None = None,
+    json: Json = False,
+) -> None:
+    """Compute the margin of every account of a book, and publish it.
+
+    A run that has the same inputs, methodology and code as a published one is recognised.
+
+    Args:
+        book: name or folder of the book
+        market: folder of a market; the shipped sample when left out
+        methodology: name of a shipped methodology, or a TOML file
+        events: TOML file of hypothetical events; the shipped ones when left out
+        shards: into how many shards to cut the accounts
+        threads: threads inside one task
+        engine: ray, dask or serial
+        fold: threads, ray or serial
+        workers: cores to use
+        ray_address: address of a Ray cluster; a local Ray when left out
+        json: print the manifest as JSON
+    """
+    given = {name: value for name, value in locals().items() if name != "json"}
+    manifest = run_flow(given)
+    if json:
+        print_json(manifest)
+        return
+    print_run(CONSOLE, manifest)
+    if manifest["recognised"]:
+        CONSOLE.print("[yellow]recognised[/]: this run was published before; nothing was computed")
+    CONSOLE.print(f"next: margincube show {manifest['run_id']}", highlight=False)
+
+
+def run_flow(given: dict[str, Any]) -> dict[str, Any]:
+    """Run the flow in this process, with its engines started side by side."""
+    quiet_prefect()
+    chosen = {name: value for name, value in given.items() if value is not None}
+    overrides = ("engine", "fold", "workers", "ray_address")
+    settings = Settings(**{name: chosen[name] for name in overrides if name in chosen})
+    with TerminalProgress(MESSAGES) as progress, Engines(settings):
+        with progress.waiting("start Prefect (a first start makes its database)"):
+            from flows.embedded import start_embedded_server
+            from flows.margin_run import RunParameters, margin_run
+
+            parameters = RunParameters(**chosen)
+            start_embedded_server()
+        with observing(progress):
+            return margin_run(parameters)
+
+
+def runs(*, json: Json = False) -> None:
+    """List the published runs, newest first."""
+    manifests = RunStore(Settings().runs).manifests()
+    if json:
+        print_json(manifests)
+    elif manifests:
+        print_runs(CONSOLE, manifests)
+    else:
+        CONSOLE.print("no run has been published yet; try: margincube demo")
+
+
+def show(run: str = "latest", *, json: Json = False) -> None:
+    """Show the totals and the stage table of a run.
+
+    Args:
+        run: name of the run, or an unambiguous start of it
+        json: print the manifest as JSON
+    """
+    opened = RunStore(Settings().runs).open(run)
+    if json:
+        print_json(opened.manifest)
+        return
+    print_run(CONSOLE, opened.manifest, opened.folds)
+
+
+def report(run: str = "latest", *, output: Path | None = None, json: Json = False) -> None:
+    """Write the report of a run: one HTML page that needs no network.
+
+    Args:
+        run: name of the run, or an unambiguous start of it
+        output: the file to write
+        json: print the path as JSON
+    """
+    settings = Settings()
+    opened = RunStore(settings.runs).open(run)
+    path = output or settings.reports / f"{opened.run_id}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_report(run_view(opened), path)
+    if json:
+        print_json({"run_id": opened.run_id, "report": str(path)})
+    else:
+        CONSOLE.print(f"report: {path}", highlight=False, soft_wrap=True)
+
+
+def export(
+    run: str = "latest",
+    *,
+    output: Annotated[Path, Parameter(help="a .csv or .parquet file to write")],
+    json: Json = False,
+) -> None:
+    """Write the table of all accounts of a run as CSV or Parquet.
+
+    Args:
+        run: name of the run, or an unambiguous start of it
+        output: the file to write
+        json: print what was written as JSON
+    """
+    opened = RunStore(Settings().runs).open(run)
+    with TerminalProgress(MESSAGES) as progress:
+        rows = export_accounts(opened, output, progress)
+    if json:
+        print_json({"run_id": opened.run_id, "output": str(output), "rows": rows})
+    else:
+        CONSOLE.print(f"{rows:,} accounts written to {output}", highlight=False, soft_wrap=True)

@@ -1,0 +1,17 @@
+"""What every command shares: its consoles, its common options, and how results are printed."""
+
+import json
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+
+CONSOLE = Console()
+MESSAGES = Console(stderr=True)
+
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="print results as JSON")]
+
+
+def print_json(value: Any) -> None:
+    """Print a result as JSON on standard output, and nothing else."""
+    print(json.dumps(value, indent=2, allow_nan=False))

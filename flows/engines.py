@@ -1,0 +1,88 @@
+"""Start engines side by side: each in a thread of its own, waited for when first needed."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import ContextVar
+from typing import Generic, TypeVar
+
+from flows.settings import Settings
+from workers.engine import Engine, FoldEngine, SerialEngine
+
+Started = TypeVar("Started")
+
+_RUNNING: ContextVar["Engines | None"] = ContextVar("engines", default=None)
+
+
+def running_engines() -> "Engines | None":
+    """Return the engines that were started before the flow, if any were."""
+    return _RUNNING.get()
+
+
+class Starting(Generic[Started]):
+    """Something that is being started; calling it waits until it is there."""
+
+    def __init__(self, start: Callable[[], Started]) -> None:
+        self._future: Future[Started] = Future()
+        self._start = start
+        threading.Thread(target=self._run, name="engine-start", daemon=True).start()
+
+    def __call__(self) -> Started:
+        """Return what was started, or raise what its start raised."""
+        return self._future.result()
+
+    def _run(self) -> None:
+        try:
+            self._future.set_result(self._start())
+        except BaseException as error:
+            self._future.set_exception(error)
+
+
+class Engines:
+    """The map engine and the fold engine of a run, by their settings.
+
+    Entered as a context, they serve every flow that runs in it, and are closed at its end.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.engine: Starting[Engine] = Starting(self._map_engine)
+        self.fold_engine: Starting[FoldEngine] = Starting(self._fold_engine)
+
+    def __enter__(self) -> "Engines":
+        self._token = _RUNNING.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _RUNNING.reset(self._token)
+        self.engine().close()
+
+    def _map_engine(self) -> Engine:
+        settings = self._settings
+        if settings.engine == "serial":
+            return SerialEngine()
+        if settings.engine == "dask":
+            from workers.dask_engine import DaskEngine
+
+            return DaskEngine(settings.workers)
+        from workers.ray_engine import RayEngine
+
+        return RayEngine(settings.workers, settings.ray_address)
+
+    def _fold_engine(self) -> FoldEngine:
+        settings = self._settings
+        if settings.fold == "serial":
+            return SerialEngine()
+        from workers.dask_engine import DaskEngine
+
+        if settings.fold == "threads":
+            return DaskEngine(settings.workers)
+        from workers.ray_engine import RayEngine
+
+        engine = self.engine()
+        if not isinstance(engine, RayEngine):
+            raise ValueError(
+                f"fold 'ray' needs the engine 'ray', the engine is {settings.engine!r}; "
+                "use --fold threads"
+            )
+        return DaskEngine(engine.workers, engine.dask_scheduler())

@@ -1,0 +1,92 @@
+"""Signs of life: the stage that runs, how far it is, how fast, and how long it will take."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from workers.stages import Observer, Silent
+
+_OBSERVER: ContextVar[Observer | None] = ContextVar("observer", default=None)
+
+
+def observer() -> Observer:
+    """Return who is to be told of progress here."""
+    return _OBSERVER.get() or Silent()
+
+
+@contextmanager
+def observing(watcher: Observer) -> Iterator[None]:
+    """Tell ``watcher`` of the progress of everything that runs in this context."""
+    token = _OBSERVER.set(watcher)
+    try:
+        yield
+    finally:
+        _OBSERVER.reset(token)
+
+
+class _Rate(ProgressColumn):
+    """Items done and items a second, in the unit of the stage."""
+
+    def render(self, task: Task) -> Text:
+        unit = task.fields.get("unit", "")
+        if not task.total or task.total == 1:
+            return Text("")
+        rate = f", {task.speed:,.0f}/s" if task.speed else ""
+        return Text(f"{task.completed:,.0f} of {task.total:,.0f} {unit}{rate}")
+
+
+class TerminalProgress:
+    """Draws one line for each stage; the last one moves."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✓[/]"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            _Rate(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+
+    def __enter__(self) -> "TerminalProgress":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def begin(self, stage: str, total: int, unit: str) -> None:
+        """Add the line of a stage."""
+        self._task = self._progress.add_task(stage, total=max(total, 1), unit=unit)
+
+    def advance(self, items: int) -> None:
+        """Move its bar."""
+        self._progress.advance(self._task, items)
+
+    def end(self) -> None:
+        """Fill its bar."""
+        task = self._progress.tasks[self._task]
+        self._progress.update(self._task, completed=task.total)
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Show a stage that cannot be measured while the body runs."""
+        self.begin(what, 1, "")
+        try:
+            yield
+        finally:
+            self.end()

@@ -1,0 +1,64 @@
+"""Settings: read once from the environment, overridden on the command line, then passed down."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+EngineName = Literal["ray", "dask", "serial"]
+FoldName = Literal["threads", "ray", "serial"]
+
+QUIET_PREFECT = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    # A new database is migrated before the embedded server answers: longer than its own limit.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+}
+
+
+class Settings(BaseSettings):
+    """Where things are kept and what computes them; each field is ``MARGINCUBE_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="MARGINCUBE_", frozen=True, extra="ignore")
+
+    home: Path = Path("margincube-data")
+    engine: EngineName = "ray"
+    fold: FoldName = "threads"
+    workers: Annotated[int, Field(ge=1)] = os.cpu_count() or 1
+    threads: Annotated[int, Field(ge=1)] = 1
+    ray_address: str | None = None
+
+    @property
+    def runs(self) -> Path:
+        """Folder of the published runs."""
+        return self.home / "runs"
+
+    @property
+    def books(self) -> Path:
+        """Folder of the books."""
+        return self.home / "books"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of the reports."""
+        return self.home / "reports"
+
+    def book_path(self, name: str) -> Path:
+        """Return the folder of a book given by name, or by path."""
+        named = self.books / name
+        return named if named.is_dir() else Path(name)
+
+
+def quiet_prefect() -> None:
+    """Set what Prefect reads from the environment, where the user has not set it already.
+
+    It reads these once, so this comes before its first import.
+    """
+    for name, value in QUIET_PREFECT.items():
+        os.environ.setdefault(name, value)

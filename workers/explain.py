@@ -1,0 +1,264 @@
+"""Explain one account of a run: every number that its requirement is made of.
+
+The account is computed again from the stored cube and the book, and must agree with what the run
+stored, so an explanation is also a check.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from risk.explanation import binding_scenarios
+from risk.kernels import Positions, account_pnl
+from risk.margin import Revaluation, margin_accounts, measures_of, stack_layers
+from risk.measures import Measure
+from risk.methodology import Methodology
+from risk.netting import NETTING_KEYS, netting_sets
+from storage.book import Book
+from storage.runs import Run
+from storage.tables import MARGIN_MODES
+from workers.methodologies import load_methodology
+from workers.shards import Shard
+from workers.tasks import read_holdings
+from workers.terms import CASH
+
+
+class CannotExplain(ValueError):
+    """The inputs of the run are no longer there, or no longer the same."""
+
+
+def explain_account(run: Run, account: str) -> dict[str, Any]:
+    """Return positions, collateral, netting sets, scenarios and layers of one account.
+
+    Raises:
+        CannotExplain: the book or the methodology is not the one that the run used.
+        AccountUnknown: the book has no account of that name.
+    """
+    book, methodology = _inputs(run)
+    row = book.account_row(account)
+    shard = Shard(0, row, row + 1)
+    table = book.account_table(row, row + 1)
+    mode = int(table["margin_mode"][0].as_py())
+    status = int(run.accounts["status"][row])
+    explained: dict[str, Any] = {
+        "run_id": run.run_id,
+        "account": account,
+        "member": book.members()["member"][table["member"][0].as_py()].as_py(),
+        "margin_mode": MARGIN_MODES[mode],
+        "status": "held back" if status else "margined",
+        "held_because": _held_because(book, row) if status else [],
+    }
+    lot_size = run.instruments["lot_size"].values
+    value, priced, collateral = _collateral(run, book, row)
+    holdings = read_holdings(book, shard, lot_size, value, priced)
+    explained["collateral"] = collateral
+    explained["positions"] = _positions(run, book, holdings.instrument, holdings.quantity)
+    if status:
+        return explained
+    revaluation = _revaluation(run)
+    measures = measures_of(methodology, run.scenarios["origin"].values.tolist())
+    margin = margin_accounts(holdings, revaluation, methodology, measures)
+    stored = run.accounts.isel(account=row).load()
+    for name in ("margin", "measure", "equity", "requirement", "excess"):
+        if not np.array_equal(getattr(margin, name)[0], stored[name].values):
+            raise CannotExplain(
+                f"account {account}: {name} is {getattr(margin, name)[0]} when computed again and "
+                f"{stored[name].values} as stored in {run.run_id}; verify the run's inputs"
+            )
+    explained["netting_sets"] = _netting_sets(
+        run, book, methodology, measures, revaluation, holdings.instrument, holdings.quantity, mode
+    )
+    explained["layers"] = [
+        {"layer": layer, "amount": float(amount)}
+        for layer, amount in zip(methodology.layers, margin.margin[0], strict=True)
+    ]
+    explained |= {
+        "short_option_minimum": _short_option_minimum(
+            methodology, revaluation, holdings.instrument, holdings.quantity
+        ),
+        "collateral_value": float(margin.collateral_value[0]),
+        "position_value": float(margin.position_value[0]),
+        "equity": float(margin.equity[0]),
+        "requirement": float(margin.requirement[0]),
+        "excess": float(margin.excess[0]),
+        "shortfall": max(0.0, -float(margin.excess[0])),
+    }
+    return explained
+
+
+def _inputs(run: Run) -> tuple[Book, Methodology]:
+    wanted = run.manifest["inputs"]
+    book = Book.open(Path(wanted["book"]["path"]))
+    if book.digest != wanted["book"]["digest"]:
+        raise CannotExplain(
+            f"book {book.path} has digest {book.digest[:12]}, run {run.run_id} used "
+            f"{wanted['book']['digest'][:12]}; bring back the book that the run used"
+        )
+    settings = run.manifest["settings"]
+    events = settings["events"]
+    named = load_methodology(settings["methodology"], None if events == "None" else events)
+    if named.digest != wanted["methodology"]["digest"]:
+        raise CannotExplain(
+            f"methodology {settings['methodology']} has changed since run {run.run_id}"
+        )
+    return book, named.methodology
+
+
+def _held_because(book: Book, row: int) -> list[str]:
+    reasons = book.held_reasons()
+    chosen = reasons.filter(pa.compute.equal(reasons["account"], row))
+    return sorted(set(chosen["code"].to_pylist())) or ["PRICE_MISSING"]
+
+
+def _collateral(
+    run: Run, book: Book, row: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[dict[str, Any]]]:
+    assets = book.assets()
+    price = {CASH: 1.0} | run.manifest["index"]
+    underlying = assets["underlying"].to_pylist()
+    haircut = assets["haircut"].to_numpy()
+    priced = np.array([name in price for name in underlying])
+    value = np.array([price.get(name, 0.0) for name in underlying]) * (1.0 - haircut)
+    held = book.collateral_slice(row, row + 1)
+    rows = [
+        {
+            "asset": assets["asset"][asset].as_py(),
+            "chain": assets["chain"][asset].as_py(),
+            "protocol": assets["protocol"][asset].as_py(),
+            "quantity": quantity,
+            "price": price.get(underlying[asset]),
+            "haircut": float(haircut[asset]),
+            "value": quantity * float(value[asset]),
+        }
+        for asset, quantity in zip(held.asset.tolist(), held.quantity.tolist(), strict=True)
+    ]
+    return value, priced, rows
+
+
+def _positions(
+    run: Run, book: Book, instrument: NDArray[np.int32], quantity: NDArray[np.float64]
+) -> list[dict[str, Any]]:
+    table = book.instruments()
+    stored = run.instruments
+    return [
+        {
+            "instrument": table["instrument"][row].as_py(),
+            "kind": table["kind"][row].as_py(),
+            "settlement": table["settlement"][row].as_py(),
+            "quantity": contracts,
+            "multiplier": table["multiplier"][row].as_py(),
+            "forward": float(stored["forward"][row]),
+            "volatility": float(stored["volatility"][row]),
+            "value_of_one": float(stored["value"][row]),
+            "value": contracts * float(stored["value"][row]),
+        }
+        for row, contracts in zip(instrument.tolist(), quantity.tolist(), strict=True)
+    ]
+
+
+def _revaluation(run: Run) -> Revaluation:
+    stored = run.instruments
+    return Revaluation(
+        cube=run.cube["pnl"].values,
+        weight=run.scenarios["weight"].values,
+        value=stored["value"].values,
+        short_charge=stored["short_charge"].values,
+        settlement=stored["settlement"].values,
+        priced=stored["priced"].values.astype(np.bool_),
+    )
+
+
+def _netting_sets(
+    run: Run,
+    book: Book,
+    methodology: Methodology,
+    measures: tuple[Measure, ...],
+    revaluation: Revaluation,
+    instrument: NDArray[np.int32],
+    quantity: NDArray[np.float64],
+    mode: int,
+) -> list[dict[str, Any]]:
+    names = book.instruments()["instrument"]
+    key = getattr(methodology.netting, MARGIN_MODES[mode])
+    _, offsets = netting_sets(
+        np.array([0, len(instrument)]),
+        instrument,
+        np.array([NETTING_KEYS.index(key)], dtype=np.int8),
+        revaluation.settlement,
+    )
+    sets = len(offsets) - 1
+    positions = Positions(np.arange(sets + 1, dtype=np.int64), offsets, instrument, quantity)
+    pnl = account_pnl(positions, revaluation.cube)
+    explained = []
+    for number in range(sets):
+        held = range(offsets[number], offsets[number + 1])
+        found = []
+        for measure in measures:
+            binding = binding_scenarios(pnl[number], revaluation.weight, measure)
+            found.append(
+                {
+                    "measure": measure.name,
+                    "kind": measure.kind,
+                    "level": measure.level,
+                    "scenarios_considered": measure.stop - measure.start,
+                    "sets_a_layer": measure.binds,
+                    "value": -sum(one.weight * one.pnl for one in binding),
+                    "scenarios": [
+                        {
+                            **_scenario(run, one.scenario),
+                            "weight": one.weight,
+                            "pnl": one.pnl,
+                            "pnl_by_position": {
+                                names[int(instrument[at])].as_py(): float(
+                                    quantity[at] * revaluation.cube[instrument[at], one.scenario]
+                                )
+                                for at in held
+                            },
+                        }
+                        for one in binding
+                    ],
+                }
+            )
+        values = np.array([[one["value"] for one in found]])
+        layers = stack_layers(values, measures)[0]
+        explained.append(
+            {
+                "netting": key,
+                "instruments": [names[int(instrument[at])].as_py() for at in held],
+                "measures": found,
+                "layers": layers.tolist(),
+            }
+        )
+    return explained
+
+
+def _scenario(run: Run, row: int) -> dict[str, Any]:
+    chosen = run.scenarios.isel(scenario=row)
+    return {
+        "scenario": str(chosen["scenario"].item()),
+        "label": str(chosen["label"].item()),
+        "price": {
+            str(coin): float(shock)
+            for coin, shock in zip(chosen["underlying"].values, chosen["price"].values, strict=True)
+        },
+        "volatility": {
+            str(coin): float(shock)
+            for coin, shock in zip(
+                chosen["underlying"].values, chosen["volatility"].values, strict=True
+            )
+        },
+    }
+
+
+def _short_option_minimum(
+    methodology: Methodology,
+    revaluation: Revaluation,
+    instrument: NDArray[np.int32],
+    quantity: NDArray[np.float64],
+) -> dict[str, float]:
+    notional = float((np.maximum(-quantity, 0.0) * revaluation.short_charge[instrument]).sum())
+    rate = methodology.short_option.rate
+    return {"short_notional": notional, "rate": rate, "amount": rate * notional}

@@ -1,0 +1,65 @@
+"""Export the accounts of a run as one table, a shard at a time."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from storage.book import PART_ACCOUNTS, Book
+from storage.runs import Run
+from storage.tables import MARGIN_MODES
+from workers.shards import Shard, cut
+from workers.stages import Observer
+
+
+def export_accounts(run: Run, output: Path, observer: Observer) -> int:
+    """Write account, member, mode, status, equity, every layer and measure; return the rows.
+
+    Raises:
+        ValueError: the file's name ends in neither ``.csv`` nor ``.parquet``.
+    """
+    if output.suffix not in (".csv", ".parquet"):
+        raise ValueError(f"cannot export to {output.name!r}; use a .csv or .parquet file")
+    book = Book.open(Path(run.manifest["inputs"]["book"]["path"]))
+    observer.begin("export", book.accounts, "accounts")
+    first, *rest = [Shard(0, 0, 0)] if not book.accounts else cut(book.accounts, PART_ACCOUNTS)
+    table = _table(run, book, first)
+    writer = (
+        pa.csv.CSVWriter(output, table.schema)
+        if output.suffix == ".csv"
+        else pq.ParquetWriter(output, table.schema)
+    )
+    with writer:
+        writer.write_table(table)
+        observer.advance(table.num_rows)
+        for shard in rest:
+            writer.write_table(_table(run, book, shard))
+            observer.advance(shard.stop - shard.start)
+    observer.end()
+    return int(book.accounts)
+
+
+def _table(run: Run, book: Book, shard: Shard) -> pa.Table:
+    accounts = book.account_table(shard.start, shard.stop)
+    stored = run.accounts.isel(account=slice(shard.start, shard.stop)).load()
+    members = book.members()["member"].combine_chunks()
+    modes = pa.array(MARGIN_MODES)
+    statuses = pa.array(["margined", "held"])
+    columns = {
+        "account": accounts["account"],
+        "member": members.take(accounts["member"].combine_chunks()),
+        "margin_mode": modes.take(accounts["margin_mode"].combine_chunks()),
+        "status": statuses.take(pa.array(stored["status"].values)),
+        "positions": pa.array(stored["positions"].values),
+        "netting_sets": pa.array(stored["netting_sets"].values),
+    }
+    for name in ("collateral_value", "position_value", "equity", "requirement", "excess"):
+        columns[name] = pa.array(stored[name].values, from_pandas=True)
+    for name, dim in (("margin", "layer"), ("measure", "measure")):
+        for label, values in zip(stored[dim].values, stored[name].values.T, strict=True):
+            columns[f"{name}_{label}"] = pa.array(values, from_pandas=True)
+    binding = stored["binding_scenario"].values
+    names = pa.array(run.scenarios["scenario"].values.tolist(), pa.string())
+    columns["binding_scenario"] = names.take(pa.array(binding, mask=binding < 0))
+    return pa.table(columns)

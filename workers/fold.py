@@ -1,0 +1,180 @@
+"""The fold: stored shards become sums by member, venue, protocol, chain and underlying."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from risk.aggregation import (
+    REQUIREMENT_EDGES,
+    SHARES,
+    TOP,
+    UTILISATION_EDGES,
+    AccountRows,
+    Largest,
+    PartialSums,
+    accounts_to_keep,
+    concentration,
+    group_sums,
+    merge,
+    partial_sums,
+    weighted_rows,
+)
+from risk.instruments import Instruments, unit_notional
+from risk.summation import BLOCK_ACCOUNTS
+from storage.arrays import FOLDS, GROUPS
+from storage.book import Book
+from workers.engine import FoldEngine
+from workers.shards import SHARD_BLOCKS, Shard, cut
+
+
+class IncompleteRun(RuntimeError):
+    """What was written is not whole or does not agree with itself; nothing is published."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoldInputs:
+    """What the fold reads: the book, and the run as staged."""
+
+    book: Book
+    accounts: xr.Dataset
+    blocks: xr.Dataset
+    members: int
+    instruments: int
+
+
+def fold_run(inputs: FoldInputs, engine: FoldEngine) -> PartialSums:
+    """Fold a staged run over aligned runs of blocks; the bits do not depend on the engine."""
+    runs = cut(inputs.book.accounts, SHARD_BLOCKS * BLOCK_ACCOUNTS)
+    sums: PartialSums = engine.reduce([partial(_fold_leaf, inputs, run) for run in runs], merge)
+    return sums
+
+
+def _fold_leaf(inputs: FoldInputs, run: Shard) -> PartialSums:
+    book = inputs.book
+    positions = book.position_slice(run.start, run.stop)
+    rows = AccountRows(
+        first=run.start,
+        member=book.account_table(run.start, run.stop)["member"].to_numpy(),
+        offsets=positions.offsets,
+        instrument=positions.instrument,
+        lots=positions.lots,
+    )
+    blocks = slice(run.start // BLOCK_ACCOUNTS, -(-run.stop // BLOCK_ACCOUNTS))
+    return partial_sums(
+        rows,
+        _values(inputs.accounts.isel(account=slice(run.start, run.stop))),
+        _values(inputs.blocks.isel(block=blocks)),
+        members=inputs.members,
+        instruments=inputs.instruments,
+        keep=accounts_to_keep(book.accounts),
+    )
+
+
+def _values(dataset: xr.Dataset) -> dict[str, NDArray[np.generic]]:
+    return {str(name): variable.values for name, variable in dataset.data_vars.items()}
+
+
+def require_whole(sums: PartialSums, book: Book) -> None:
+    """Refuse a run that lost or changed anything on its way to storage.
+
+    Raises:
+        IncompleteRun: an account is missing or unwritten, its stored layers do not sum to its
+            stored requirement, or the lots of an instrument do not net to zero.
+    """
+    problems = []
+    if sums.accounts != book.accounts or sums.positions != book.positions:
+        problems.append(
+            f"{sums.accounts} accounts and {sums.positions} positions were folded, the book has "
+            f"{book.accounts} and {book.positions}"
+        )
+    if sums.unwritten:
+        problems.append(f"{sums.unwritten} accounts were never written")
+    if sums.inconsistent:
+        problems.append(f"{sums.inconsistent} accounts do not agree with themselves")
+    if not book.manifest.get("one_sided", False) and np.any(sums.member_lots.sum(axis=0)):
+        row = int(np.flatnonzero(sums.member_lots.sum(axis=0))[0])
+        problems.append(f"positions in instrument row {row} do not net to zero")
+    if problems:
+        raise IncompleteRun("; ".join(problems) + "; the run stays unpublished, run it again")
+
+
+def fold_dataset(
+    sums: PartialSums,
+    inputs: FoldInputs,
+    *,
+    instruments: Instruments,
+    index: NDArray[np.float64],
+    cube: NDArray[np.float64],
+    lot_size: NDArray[np.float64],
+    labels: dict[str, Sequence[str]],
+) -> xr.Dataset:
+    """Return the folds of a run as a labelled dataset, the variables of ``storage.arrays``."""
+    table = inputs.book.instruments()
+    members = inputs.book.members()["member"].to_pylist()
+    long_contracts = sums.long_lots * lot_size
+    notional = long_contracts * unit_notional(instruments, index)
+    transfer = np.abs(cube) * long_contracts[:, None]
+    values: dict[str, Any] = {
+        "loss": sums.system_loss,
+        "uncovered": sums.uncovered_loss,
+        "under_water": sums.accounts_under_water,
+        "member_pnl": weighted_rows(sums.member_lots * lot_size, cube),
+        "member_margin": sums.member_margin,
+        "member_equity": sums.member_equity,
+        "member_shortfall": sums.member_shortfall,
+        "member_accounts": sums.member_accounts,
+        "member_accounts_short": sums.member_accounts_short,
+        "requirement_count": sums.requirement_count,
+        "utilisation_count": sums.utilisation_count,
+        "concentration": concentration(sums),
+    }
+    coords: dict[str, Any] = {
+        "scenario": list(labels["scenario"]),
+        "layer": list(labels["layer"]),
+        "member": members,
+        "requirement_bucket": REQUIREMENT_EDGES,
+        "utilisation_bucket": UTILISATION_EDGES,
+        "top_share": list(SHARES),
+    }
+    for group in GROUPS:
+        names, code = np.unique(table[group].to_numpy(zero_copy_only=False), return_inverse=True)
+        coords[group] = names.tolist()
+        values[f"{group}_requirement"] = group_sums(sums.contribution, code, len(names))
+        values[f"{group}_open_interest"] = group_sums(notional, code, len(names))
+        membership = (code == np.arange(len(names))[:, None]).astype(np.float64)
+        values[f"{group}_transfer"] = weighted_rows(membership, transfer)
+    values |= _largest(inputs, "requirement", sums.top_requirement)
+    values |= _largest(inputs, "shortfall", sums.top_shortfall)
+    return xr.Dataset(
+        {
+            variable.name: (
+                variable.dims,
+                np.asarray(values[variable.name], dtype=variable.dtype),
+                {"units": variable.unit, "long_name": variable.meaning},
+            )
+            for variable in FOLDS
+        },
+        coords=coords,
+    )
+
+
+def _largest(inputs: FoldInputs, what: str, largest: Largest) -> dict[str, Any]:
+    """Return rows, amounts and the names of the largest accounts."""
+    rows, book = largest.account[:TOP], inputs.book
+    members = book.members()["member"].to_pylist()
+    tables = [book.account_table(row, row + 1) for row in rows.tolist()]
+    values: dict[str, Any] = {
+        f"top_{what}_account": rows,
+        f"top_{what}_amount": largest.amount[:TOP],
+        f"top_{what}_name": [table["account"][0].as_py() for table in tables],
+        f"top_{what}_member": [members[table["member"][0].as_py()] for table in tables],
+    }
+    for column in ("requirement", "equity"):
+        stored = inputs.accounts[column]
+        values[f"top_{what}_{column}"] = [float(stored[row]) for row in rows.tolist()]
+    return values
