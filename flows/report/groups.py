@@ -1,0 +1,103 @@
+"""Where the margin comes from: pictures by underlying, venue, protocol and chain."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.report.format import money, percent
+from flows.report.picture import (
+    Choice,
+    Picture,
+    Sentence,
+    amount_axis,
+    bars,
+    end_labels,
+    hover,
+    largest_first,
+    named_axis,
+    unit_of,
+)
+from flows.report.view import RunView
+
+SHOWN = 12
+
+GROUPS = (
+    (
+        "underlying",
+        "By underlying",
+        "The coin or token that the contracts are on: the price that hurts.",
+    ),
+    ("protocol", "By protocol", "The protocol or clearing system that holds the positions."),
+    ("chain", "By chain", "The blockchain on which the positions settle, off chain included."),
+    ("venue", "By venue", "The exchange or market on which the positions are traded."),
+)
+
+
+def groups(view: RunView, worst: int) -> list[Picture | Sentence]:
+    """Return one picture for each way to group the instruments.
+
+    Args:
+        view: The run.
+        worst: Row of the scenario in which to show what losing positions pay.
+    """
+    return [_group(view, *group, worst) for group in GROUPS]
+
+
+def _group(view: RunView, group: str, title: str, meaning: str, worst: int) -> Picture | Sentence:
+    requirement = np.asarray(view.folds[f"{group}_requirement"].values, dtype=np.float64)
+    interest = np.asarray(view.folds[f"{group}_open_interest"].values, dtype=np.float64)
+    if not requirement.size or not ((requirement != 0.0).any() or (interest > 0.0).any()):
+        return Sentence(title, f"No {group} has open positions in this run.")
+    rows = largest_first(requirement, SHOWN)
+    transfer = np.asarray(
+        view.folds[f"{group}_transfer"].transpose(group, "scenario").values, dtype=np.float64
+    )[:, worst]
+    rest = len(requirement) - len(rows)
+    more = f" The {len(rows)} largest of {len(requirement):,} are shown." if rest else ""
+    return Picture(
+        name=group,
+        title=title,
+        caption=(
+            f"{meaning}{more} US dollars; a negative requirement is a hedge that lowers the margin "
+            "of the rest."
+        ),
+        choices=(
+            _choice(view, group, rows, "Requirement", requirement, "--layer-1"),
+            _choice(view, group, rows, "Paid in the worst window", transfer, "--alarm"),
+            _choice(view, group, rows, "Open interest", interest, "--calm"),
+        ),
+        height=100 + 26 * len(rows),
+    )
+
+
+def _choice(
+    view: RunView,
+    group: str,
+    rows: NDArray[np.int64],
+    label: str,
+    values: NDArray[np.float64],
+    colour: str,
+) -> Choice:
+    shown = values[rows]
+    whole = float(values.sum())
+    unit = unit_of(shown)
+    names = [str(name) for name in view.folds[group].values[rows]]
+    shares = [percent(value / whole) if whole > 0.0 else "" for value in shown]
+    texts = [
+        hover(name, (label, money(value)), ("Share", share))
+        for name, value, share in zip(names, shown, shares, strict=True)
+    ]
+    words = [
+        f"{money(value)} · {share}" if share else money(value)
+        for value, share in zip(shown, shares, strict=True)
+    ]
+    ends = [max(0.0, length or 0.0) for length in unit.of(shown)]
+    traces = [bars(unit.of(shown), texts, colour, label), end_labels(ends, words)]
+    return Choice(
+        label,
+        traces,
+        {
+            "xaxis": amount_axis(unit.words, shown / unit.scale, room=0.55),
+            "yaxis": named_axis(names),
+            "showlegend": False,
+        },
+    )
