@@ -228,7 +228,7 @@ def test_short_and_broken_histories_are_refused_by_name():
         historical_scenarios(["A"], [times[:2_900]], [a[:2_900]], spec(5_950))
     with pytest.raises(ValueError, match="SHORT_HISTORY: the period starts"):
         historical_scenarios(["A"], [times[100:]], [a[100:]], spec(hours))
-    with pytest.raises(ValueError, match="SHORT_HISTORY: B has 26 windows, 100 are needed"):
+    with pytest.raises(ValueError, match="SHORT_HISTORY: B has 27 windows, 100 are needed"):
         historical_scenarios(["A", "B"], [times, times[5_000:]], [a, b[5_000:]], spec(hours))
     with pytest.raises(ValueError, match="SHORT_HISTORY: B has 0 windows"):
         historical_scenarios(["A", "B"], [times, times[:0]], [a, b[:0]], spec(hours))

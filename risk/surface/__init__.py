@@ -1,0 +1,1 @@
+"""The volatility surface: one arbitrage-checked curve per expiry, and what lies between."""
