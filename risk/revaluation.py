@@ -7,7 +7,10 @@ from numpy.typing import NDArray
 
 from risk.instruments import Instruments, Kind, MarketState, Settlement
 from risk.pricing.black76 import black76
-from risk.scenarios.shocks import Shocks
+from risk.pricing.cells import LEAST_DEVIATION, revalue_delta_one, revalue_options
+from risk.scenarios.shocks import SHOCKS, Shocks
+
+_LEAST_RATIO = 1e-300  # of strike to forward: stands for a strike of zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,63 +40,150 @@ class VolatilityTenor:
 
 
 def contract_value(instruments: Instruments, market: MarketState) -> NDArray[np.float64]:
-    """Return the mark value of one contract in the reporting currency, (instrument,).
+    """Return the mark value of one contract, ``(instrument,)``, in the reporting currency.
 
-    Futures and perpetuals are settled to mark and have no value; rows not priced are zero.
+    Spot is worth its index and an option its Black-76 value at the market's volatility, an inverse
+    one converted from coin at the index. Futures and perpetuals are settled to mark and have no
+    value; nor have rows that are not ``priced``.
+
+    Raises:
+        ValueError: as ``revalue``.
     """
+    _check_market(instruments, market)
     value = np.zeros(len(instruments))
-    index = market.index[instruments.underlying]
-    spot = market.priced & (instruments.kind == Kind.SPOT)
-    value[spot] = (instruments.multiplier * index)[spot]
+    spot = np.flatnonzero(market.priced & (instruments.kind == Kind.SPOT))
+    value[spot] = instruments.multiplier[spot] * market.index[instruments.underlying[spot]]
     rows = np.flatnonzero(market.priced & (instruments.kind == Kind.OPTION))
     terms = instruments.take(rows)
-    forward = market.forward[rows]
     premium = black76(
-        forward, terms.strike, market.volatility[rows], terms.time_to_expiry, terms.is_call
+        market.forward[rows],
+        terms.strike,
+        market.volatility[rows],
+        terms.time_to_expiry,
+        terms.is_call,
     )
-    inverse = terms.settlement == Settlement.INVERSE
-    value[rows] = terms.multiplier * premium * np.where(inverse, index[rows] / forward, 1.0)
+    value[rows] = terms.multiplier * premium * _coin_to_cash(terms, market, rows)
     return value
 
 
 def revalue(
     instruments: Instruments, market: MarketState, shocks: Shocks, tenor: VolatilityTenor
 ) -> NDArray[np.float64]:
-    """Return the gain of one contract in every scenario, ``(instrument, scenario)``."""
+    """Return what one contract gains, ``(instrument, scenario)``, in the reporting currency.
+
+    Every contract is repriced in full, at once (no time passes), at the same strike volatility.
+    With S = S0 (1 + price) and F = F0 (1 + price) (1 + basis), basis being ``perpetual_basis``
+    or ``forward_basis`` times the years to expiry, one contract gains ``multiplier`` times
+
+    - spot: S - S0; linear future or perpetual: F - F0;
+    - inverse future or perpetual: (1/F0 - 1/F) coins, each worth S;
+    - quanto future or perpetual: F - F0 settlement coins, each worth its own scenario price;
+    - linear option: V - V0, by undiscounted Black-76 on F at the shocked volatility;
+    - inverse option: S V/F - S0 V0/F0.
+
+    Gains are positive. A row that is not ``priced`` is zero throughout. A scenario in which
+    nothing moves gains exactly zero, unless the minimum volatility lifts a volatility below it.
+    Cells depend on their own instrument and scenario alone, to the last bit.
+
+    Raises:
+        ValueError: a priced quanto option, or a priced row whose price, strike, volatility or
+            time is out of range; or a basis shock that leaves no forward.
+    """
+    _check_market(instruments, market)
+    _check_basis(instruments, market, shocks)
+    moves = {name: np.ascontiguousarray(getattr(shocks, name).T) for name in SHOCKS}
     cube = np.zeros((len(instruments), len(shocks.price)))
-    scale = tenor.scale(instruments.time_to_expiry)
-    for row in np.flatnonzero(market.priced):
-        coin = instruments.underlying[row]
-        price = 1.0 + shocks.price[:, coin]
-        spot, forward = market.index[coin], market.forward[row]
-        kind, years = instruments.kind[row], instruments.time_to_expiry[row]
-        shocked_spot = spot * price
-        shocked = forward * price
-        if kind == Kind.PERPETUAL:
-            shocked = shocked * (1.0 + shocks.perpetual_basis[:, coin])
-        elif kind in (Kind.FUTURE, Kind.OPTION):
-            shocked = shocked * (1.0 + shocks.forward_basis[:, coin] * years)
-        settlement, multiplier = instruments.settlement[row], instruments.multiplier[row]
-        if kind == Kind.SPOT:
-            cube[row] = multiplier * (shocked_spot - spot)
-        elif kind == Kind.OPTION:
-            if settlement == Settlement.QUANTO:
-                raise ValueError(f"QUANTO_OPTION: instrument row {row}")
-            strike, call = instruments.strike[row], instruments.is_call[row]
-            volatility = market.volatility[row]
-            stressed = volatility * (1.0 + shocks.volatility[:, coin] * scale[row])
-            stressed = np.maximum(tenor.minimum_volatility, stressed)
-            before = black76(forward, strike, volatility, years, call)
-            after = black76(shocked, strike, stressed, years, call)
-            if settlement == Settlement.INVERSE:
-                before, after = before / forward * spot, after / shocked * shocked_spot
-            cube[row] = multiplier * (after - before)
-        elif settlement == Settlement.LINEAR:
-            cube[row] = multiplier * (shocked - forward)
-        elif settlement == Settlement.INVERSE:
-            cube[row] = multiplier * (1.0 / forward - 1.0 / shocked) * shocked_spot
-        else:
-            payer = instruments.settlement_underlying[row]
-            payment = market.index[payer] * (1.0 + shocks.price[:, payer])
-            cube[row] = multiplier * (shocked - forward) * payment
+
+    rows = np.flatnonzero(market.priced & (instruments.kind != Kind.OPTION))
+    terms = instruments.take(rows)
+    revalue_delta_one(
+        cube,
+        rows,
+        terms.kind,
+        terms.settlement,
+        terms.underlying,
+        terms.settlement_underlying,
+        terms.time_to_expiry,
+        terms.multiplier,
+        market.forward[rows],
+        market.index,
+        moves["price"],
+        moves["perpetual_basis"],
+        moves["forward_basis"],
+    )
+
+    rows = np.flatnonzero(market.priced & (instruments.kind == Kind.OPTION))
+    terms = instruments.take(rows)
+    forward, root = market.forward[rows], np.sqrt(terms.time_to_expiry)
+    strike = np.maximum(terms.strike, forward * _LEAST_RATIO)
+    unit = terms.multiplier * _coin_to_cash(terms, market, rows)
+    revalue_options(
+        cube,
+        rows,
+        terms.underlying,
+        terms.time_to_expiry,
+        forward * unit,
+        strike * unit,
+        np.log(forward / strike),
+        np.maximum(market.volatility[rows] * root, LEAST_DEVIATION),
+        np.maximum(tenor.minimum_volatility * root, LEAST_DEVIATION),
+        tenor.scale(terms.time_to_expiry),
+        np.where(terms.is_call, 0.5, -0.5),
+        terms.settlement == Settlement.INVERSE,
+        moves["price"],
+        moves["volatility"],
+        moves["forward_basis"],
+    )
     return cube
+
+
+def _coin_to_cash(
+    terms: Instruments, market: MarketState, rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return what the option value V, in cash on the forward, is worth in cash now: S0/F0 or 1."""
+    ratio = market.index[terms.underlying] / market.forward[rows]
+    return np.where(terms.settlement == Settlement.INVERSE, ratio, 1.0)
+
+
+def _check_market(instruments: Instruments, market: MarketState) -> None:
+    """Refuse priced rows that no formula here can value."""
+    option = instruments.kind == Kind.OPTION
+    quanto = np.flatnonzero(market.priced & option & (instruments.settlement == Settlement.QUANTO))
+    if len(quanto):
+        raise ValueError(
+            f"QUANTO_OPTION: {len(quanto)} priced quanto options, the first at row {quanto[0]}; "
+            "options may be linear or inverse; mark the rows as not priced"
+        )
+    has_forward = instruments.kind != Kind.SPOT
+    for name, values, wanted, low in (
+        ("index", market.index[instruments.underlying], True, "above 0"),
+        ("forward", market.forward, has_forward, "above 0"),
+        ("volatility", market.volatility, option, "0 or more"),
+        ("strike", instruments.strike, option, "0 or more"),
+        ("time_to_expiry", instruments.time_to_expiry, option, "above 0"),
+    ):
+        enough = values > 0.0 if low == "above 0" else values >= 0.0
+        bad = np.flatnonzero(market.priced & wanted & ~(enough & np.isfinite(values)))
+        if len(bad):
+            raise ValueError(
+                f"{name} is {values[bad[0]]} at priced row {bad[0]} ({len(bad)} such rows); "
+                f"allowed is a finite number {low}; mark the rows as not priced"
+            )
+
+
+def _check_basis(instruments: Instruments, market: MarketState, shocks: Shocks) -> None:
+    """Refuse basis shocks under which a forward is zero or negative."""
+    for name, kinds, per_year in (
+        ("perpetual_basis", (Kind.PERPETUAL,), False),
+        ("forward_basis", (Kind.FUTURE, Kind.OPTION), True),
+    ):
+        rows = np.flatnonzero(market.priced & np.isin(instruments.kind, kinds))
+        lowest = getattr(shocks, name).min(axis=0, initial=0.0)[instruments.underlying[rows]]
+        if per_year:
+            lowest = lowest * instruments.time_to_expiry[rows]
+        bad = rows[lowest <= -1.0]
+        if len(bad):
+            raise ValueError(
+                f"{name} moves the forward of row {bad[0]} by {lowest.min()} ({len(bad)} such "
+                "rows); allowed is above -1; use smaller shocks or nearer expiries"
+            )
