@@ -75,6 +75,18 @@ def read_table(path: Path, layout: InputTable, findings: Findings) -> pa.Table:
     return pa.concat_tables(batch.table for batch in read_batches(path, layout, findings))
 
 
+def from_table(table: pa.Table, layout: InputTable, findings: Findings) -> Batch:
+    """Return a table that is in memory as if it had been read from a Parquet file.
+
+    Raises:
+        DatasetRefused: its columns are not the declared ones.
+    """
+    if _check_header(table.column_names, layout, findings):
+        _check_types(table.schema, layout, findings)
+    findings.raise_if_refused()
+    return Batch(_completed(table, layout), 1)
+
+
 def _read_csv(path: Path, layout: InputTable, findings: Findings) -> Iterator[pa.Table]:
     header = _csv_header(path, layout, findings)
     if header is None or not _check_header(header, layout, findings):
