@@ -71,7 +71,7 @@ def percent(fraction: float) -> str:
 def duration(seconds: float) -> str:
     """Return a time span.
 
-    >>> duration(0.0421), duration(12.34), duration(125.0), duration(7300.0)
+    >>> duration(0.0421), duration(12.34), duration(125.0), duration(7320.0)
     ('42 ms', '12.3 s', '2 min 05 s', '2 h 02 min')
     """
     if not math.isfinite(seconds):

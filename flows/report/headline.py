@@ -84,7 +84,6 @@ def tiles(view: RunView, tail: Tail | None) -> list[Tile]:
             f"{exact(total('margined'))} margined, {held:,} held back for bad or unpriced positions"
             if held
             else "all margined, none held back",
-            alarming=held > 0,
         ),
         Tile(
             "Positions",
@@ -115,7 +114,7 @@ def _worst(view: RunView, tail: Tail | None) -> list[Tile]:
             Tile(
                 "Worst loss beyond equity",
                 money(beyond),
-                f"what the default waterfall would face in {scenario_words(view, row)}"
+                f"what the default waterfall would face: {scenario_words(view, row)}"
                 if beyond > 0.0
                 else "no historical window or event costs anybody more than they own",
                 alarming=beyond > 0.0,

@@ -206,7 +206,7 @@ def _ranking(view: RunView, label: str, rows: NDArray[np.int64]) -> Choice:
     ends = [max(a or 0.0, b or 0.0) for a, b in zip(unit.of(loss), unit.of(uncovered), strict=True)]
     layout: Layout = {
         "barmode": "overlay",
-        "xaxis": amount_axis(unit.words, np.array(ends), room=0.7),
+        "xaxis": amount_axis(unit.words, np.array(ends), room=0.85),
         "yaxis": named_axis([scenario_name(view, row) for row in rows.tolist()]),
     }
     return Choice(label, [whole, beyond, end_labels(ends, words)], layout)

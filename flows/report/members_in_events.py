@@ -51,6 +51,7 @@ def member_scenarios(view: RunView, worst: NDArray[np.int64]) -> Picture:
             "tickmode": "array",
             "tickvals": list(range(len(worst))),
             "ticktext": ["<br>".join(map(safe, textwrap.wrap(label, 14))) for label in labels],
+            "tickangle": 0,
             "showgrid": False,
         },
         "yaxis": named_axis(names),
@@ -62,22 +63,24 @@ def member_scenarios(view: RunView, worst: NDArray[np.int64]) -> Picture:
         title="Who wins and who loses in the worst events",
         caption=(
             "P&L of all accounts of a member taken together, as a share of the member's equity or "
-            "in US dollars: gains are positive and blue, losses negative and red. Columns are the "
+            "in US dollars: gains are positive and blue, losses negative and red, deepest where a "
+            "member's whole equity is at stake. Columns are the "
             "worst separate historical windows, the worst first. Every contract has two sides, so "
             "red in a column is matched by blue; a member that is red in every column is the one "
             "to call."
         ),
         choices=(
-            Choice("Share of equity", [_map(100.0 * share, texts, "% of equity")], layout),
-            Choice("US dollars", [_map(pnl / unit.scale, texts, unit.words)], layout),
+            Choice("Share of equity", [_map(100.0 * share, texts, "% of equity", 100.0)], layout),
+            Choice("US dollars", [_map(pnl / unit.scale, texts, unit.words, np.inf)], layout),
         ),
         height=110 + 24 * len(rows),
         wide=True,
     )
 
 
-def _map(values: NDArray[np.float64], texts: list[list[str]], title: str) -> Trace:
-    largest = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
+def _map(values: NDArray[np.float64], texts: list[list[str]], title: str, deepest: float) -> Trace:
+    """Draw values on a scale of colours that is deepest at a value or at the largest there is."""
+    largest = min(float(np.nanmax(np.abs(values), initial=0.0)) or 1.0, deepest)
     return {
         "type": "heatmap",
         "z": [plain(row) for row in values],

@@ -25,11 +25,31 @@
     return value;
   };
 
+  const cut = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
+
+  // Makes the axes readable on a phone: fewer or upright words below, shorter ones beside.
+  const squeeze = ({ xaxis, yaxis }, traces) => {
+    const below = xaxis.ticktext || [];
+    if (below.some((text) => text.includes("<br>"))) {
+      xaxis.tickangle = -90;
+      xaxis.ticktext = below.map((text) => cut(text.replaceAll("<br>", " "), 22));
+    } else if (below.length > 7) {
+      xaxis.ticktext = below.map((text, n) => (n % 2 ? "" : text));
+    }
+    // An escaped name must not be cut inside a character reference.
+    const beside = (text) => (text.includes("&") ? text : cut(text, 17));
+    if (yaxis.ticktext) yaxis.ticktext = yaxis.ticktext.map(beside);
+    if (traces.some((trace) => trace.mode === "text")) {
+      xaxis.range = [xaxis.range[0], xaxis.range[1] * 1.35];
+    }
+  };
+
   const layoutOf = (choice, colour, narrow) => {
     const layout = dressed(choice.layout, colour);
     const axis = {
       automargin: true, gridcolor: colour("--grid"), zerolinecolor: colour("--line"),
       linecolor: colour("--line"), tickcolor: colour("--line"), zeroline: false,
+      separatethousands: true,
     };
     for (const name of ["xaxis", "yaxis"]) layout[name] = { ...axis, ...layout[name] };
     for (const name of ["xaxis", "yaxis"]) {
@@ -39,6 +59,7 @@
         };
       }
     }
+    if (narrow) squeeze(layout, choice.traces);
     layout.annotations = (layout.annotations || [])
       .filter((note) => !narrow || note.name !== "roomy")
       .map((note) => ({ arrowcolor: colour("--soft"), ...note }));
@@ -64,12 +85,22 @@
     };
   };
 
+  // Where there is no room, words at the end of a bar give the amount alone and scales go.
+  const tracesOf = (choice, colour, narrow) => dressed(choice.traces, colour).map((trace) => {
+    if (!narrow) return trace;
+    if (trace.mode === "text") {
+      return { ...trace, text: trace.text.map((words) => words.split(" · ")[0]) };
+    }
+    return trace.colorbar ? { ...trace, showscale: false } : trace;
+  });
+
   const draw = (name) => {
     const place = document.getElementById(`picture-${name}`);
     const choice = pictures[name][chosen[name] || 0];
     const colour = colours();
     const narrow = place.clientWidth < NARROW && innerWidth < 860;
-    return Plotly.react(place, dressed(choice.traces, colour), layoutOf(choice, colour, narrow), {
+    const layout = layoutOf(choice, colour, narrow);
+    return Plotly.react(place, tracesOf(choice, colour, narrow), layout, {
       responsive: true, displayModeBar: false,
     });
   };

@@ -65,7 +65,8 @@ def render(view: RunView) -> str:
             "trillion. Times are UTC. Margin, loss and shortfall are positive numbers; P&amp;L is "
             "positive where it is a gain.</footer>\n",
             f'<script type="application/json" id="pictures">{_json(pictures)}</script>\n',
-            f"<script>{get_plotlyjs()}</script>\n<script>\n{script}</script>\n</body>\n</html>\n",
+            f"<script>{get_plotlyjs()}</script>\n<script>\n{script}</script>\n",
+            "</body>\n</html>\n",
         )
     )
 
@@ -82,8 +83,8 @@ def sections(view: RunView, tail: Tail | None) -> list[Section]:
             "Who must post the margin, and what for",
             "The requirement of an account is the sum of its layers. By member it is the whole "
             "requirement; by underlying, protocol, chain and venue it is the share of the scenario "
-            "layers that positions there cause. Paid in the worst window is what losing positions "
-            f"pay winning ones in {paid}. Open interest is one side of all open contracts at the "
+            "layers that positions there cause. Paid in the worst window "
+            f"({paid}) is what losing positions pay winning ones. Open interest is one side of all open contracts at the "
             "index price.",
             (members(view), *groups(view, int(worst[0]) if len(worst) else 0)),
         ),

@@ -142,7 +142,7 @@ def decades(title: str, largest: float, smallest: float = 1.0) -> Layout:
         "title": {"text": title},
         "tickvals": ticks,
         "ticktext": text,
-        "range": [low - 0.15, high + 0.06 * (high - low) + 0.1],
+        "range": [low - 0.15, high + 0.08 * (high - low) + 0.2],
     }
 
 
