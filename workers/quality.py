@@ -92,7 +92,10 @@ _EXPIRY_VARIABLES: dict[str, tuple[str, dict[str, str]]] = {
     "quotes": ("i8", {"long_name": "number of quotes"}),
     "usable_quotes": ("i8", {"long_name": "quotes with an implied volatility"}),
     "fitted_quotes": ("i8", {"long_name": "strikes fitted"}),
-    "rmse_volatility": ("f8", {"units": "1", "long_name": "root mean square error of volatility"}),
+    "rmse_volatility": (
+        "f8",
+        {"units": "1", "long_name": "root mean square error of fitted volatilities"},
+    ),
     "butterfly_free": ("?", {"long_name": "no butterfly arbitrage"}),
     "calendar_free": ("?", {"long_name": "no calendar arbitrage against the expiry before"}),
     "least_density": ("f8", {"units": "1", "long_name": "least value of Durrleman's g"}),
@@ -147,7 +150,7 @@ def _expiry_rows(chain: OptionChain) -> list[dict[str, Any]]:
         here = chain.quotes.expiry == row
         time, forward = float(chain.quotes.time_to_expiry[row]), float(fit.forward[row])
         known = fit.parities[row]
-        volatility_error = (fit.model - fit.implied)[here & usable]
+        volatility_error = (fit.model - fit.implied)[here & fit.fitted]
         place = times.index(time) if time in times else None
         rows.append(
             {
@@ -161,7 +164,7 @@ def _expiry_rows(chain: OptionChain) -> list[dict[str, Any]]:
                 "parity_discount": known.discount,
                 "quotes": int(here.sum()),
                 "usable_quotes": int((here & usable).sum()),
-                "fitted_quotes": int(fit.fitted_quotes[row]),
+                "fitted_quotes": int((here & fit.fitted).sum()),
                 "rmse_volatility": float(np.sqrt(np.mean(volatility_error**2)))
                 if len(volatility_error)
                 else 0.0,

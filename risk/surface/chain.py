@@ -21,6 +21,7 @@ or one volatility for every strike (too few quotes in the whole chain)."""
 _TARGET = 1e-3  # of volatility: the error of a curve that an ideal mark at the money may show
 _WING = 0.75  # weight falls with vega to this power, so that wings are not lost
 _BLURRED = 0.25  # of its volatility: a mark whose own tick moves it more says nothing
+_FEWEST_TICKS = 2.0  # of time value: less may be the rounding of the mark alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Quotes:
     """The marks of one chain at one instant, ``(quote,)`` each.
 
     ``mark``, ``forward`` and ``strike`` are of one currency; ``tick`` is the step in which marks
-    are published. ``expiry`` is a row of ``time_to_expiry``, (expiry,), years, rising.
+    are published. ``expiry`` is a row of ``time_to_expiry``, (expiry,), years, rising;
+    every expiry has a quote.
     """
 
     mark: Array
@@ -42,11 +44,12 @@ class Quotes:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A fitted chain. ``(quote,)`` unless said; volatility 0 and error 0 where not ``usable``.
+    """A fitted chain. ``(quote,)`` unless said; implied volatility is 0 where its status is not 0.
 
-    ``mark_error`` is the surface's price less the mark, as a fraction of the forward. ``method``,
-    ``forward``, ``parities`` and ``fitted_quotes`` are (expiry,); ``check`` is of the fitted
-    expiries only. ``surface`` is None where no expiry has a usable quote.
+    ``mark_error`` is the surface's price less the mark, as a fraction of the forward; ``fitted``
+    marks the quotes that shaped the surface. ``method``, ``forward`` and ``parities`` are
+    (expiry,); ``check`` is of the expiries with a curve. ``surface`` is None where no expiry has
+    a quote that says anything of volatility.
     """
 
     surface: Surface | None
@@ -54,7 +57,7 @@ class Chain:
     method: list[str]
     forward: Array
     parities: list[Parity]
-    fitted_quotes: NDArray[np.int64]
+    fitted: NDArray[np.bool_]
     implied: Array
     status: NDArray[np.int8]
     model: Array
@@ -83,6 +86,8 @@ def fit_chain(quotes: Quotes) -> Chain:
     counts = np.bincount(quotes.expiry[chosen], minlength=len(forward))
     surface, check, method = _surface(quotes, chosen, implied, sensitivity, years, counts)
 
+    fitted = np.zeros(len(implied), dtype=np.bool_)
+    fitted[[row for row in chosen.tolist() if method[quotes.expiry[row]] != INTERPOLATED]] = True
     model = np.zeros_like(implied)
     mark_error = np.zeros_like(implied)
     if surface is not None:
@@ -95,7 +100,7 @@ def fit_chain(quotes: Quotes) -> Chain:
         method=method,
         forward=forward,
         parities=[_parity_of(quotes, row) for row in expiries],
-        fitted_quotes=np.where(np.array(method) == INTERPOLATED, 0, counts),
+        fitted=fitted,
         implied=implied,
         status=status,
         model=model,
@@ -107,7 +112,12 @@ def _one_a_strike(
     quotes: Quotes, usable: NDArray[np.bool_], implied: Array, sensitivity: Array
 ) -> NDArray[np.int64]:
     """Return the rows to fit, in order of expiry and strike: one at each strike."""
-    clear = usable & (0.5 * quotes.tick <= _BLURRED * implied * sensitivity)
+    intrinsic = np.where(
+        quotes.is_call, quotes.forward - quotes.strike, quotes.strike - quotes.forward
+    )
+    time_value = quotes.mark - np.maximum(intrinsic, 0.0)
+    clear = usable & (time_value >= _FEWEST_TICKS * quotes.tick)
+    clear &= 0.5 * quotes.tick <= _BLURRED * implied * sensitivity
     out_of_money = quotes.is_call == (quotes.strike >= quotes.forward)
     rows = np.lexsort((~out_of_money, quotes.strike, quotes.expiry))
     rows = rows[clear[rows]]
