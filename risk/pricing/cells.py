@@ -163,7 +163,7 @@ def revalue_options(  # type: ignore[no-untyped-def]
     Shocks are (coin, scenario).
     """
     scenarios = cube.shape[1]
-    size = min(scenarios, _CHUNK)
+    size = max(1, min(scenarios, _CHUNK))
     growth, log_growth = np.empty(size), np.empty(size)
     factor, inverse_factor = np.empty(size), np.empty(size)
     carry, ones = np.empty(size), np.ones(size)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from risk.pricing.black76 import black76, delta, log_ratio, vega
+from tests.risk.exact import truth
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "options.json").read_text())
 ROUNDING = 2.0**-52
@@ -22,20 +23,6 @@ def merton(is_call, strike, spot, dividend, rate, years, volatility):
     """Black, Scholes and Merton, through Black-76 on the forward."""
     forward = spot * np.exp((rate - dividend) * years)
     return np.exp(-rate * years) * black76(forward, strike, volatility, years, is_call)
-
-
-def truth(forward, strike, volatility, years, is_call):
-    """Black-76 to fifty digits."""
-    with mp.workdps(50):
-        forward, strike = mp.mpf(forward), mp.mpf(strike)
-        deviation = mp.mpf(volatility) * mp.sqrt(mp.mpf(years))
-        if deviation == 0 or forward == 0 or strike == 0:
-            return max(forward - strike if is_call else strike - forward, mp.mpf(0))
-        d1 = mp.log(forward / strike) / deviation + deviation / 2
-        d2 = d1 - deviation
-        side = 1 if is_call else -1
-        below = [mp.erfc(-side * d / mp.sqrt(2)) / 2 for d in (d1, d2)]
-        return side * (forward * below[0] - strike * below[1])
 
 
 def wide_sample(size, seed):
