@@ -190,15 +190,14 @@ class _Reader:
 
 
 def _read_references(reader: _Reader, terms: Terms) -> _References:
-    rows = reader.needed(layout.INSTRUMENTS)
-    reference = reader.whole(layout.REFERENCE)
-    instruments = take_instruments(rows, reference, terms)
     account_rows = reader.needed(layout.ACCOUNTS)
     member_rows = reader.whole(layout.MEMBERS)
     members = take_members(member_rows, account_rows, reader.findings)
     accounts = take_accounts(account_rows, members)
     asset_rows = reader.needed(layout.ASSETS)
     assets = take_assets(asset_rows, terms)
+    rows = reader.needed(layout.INSTRUMENTS)
+    instruments = take_instruments(rows, reader.whole(layout.REFERENCE), terms)
     read = [rows, account_rows, asset_rows, *([member_rows] if member_rows is not None else [])]
     counts = tuple(
         DatasetCount(r.layout.name, len(r), int((~r.bad).sum()), int(r.bad.sum())) for r in read

@@ -68,7 +68,11 @@ class Terms:
 
 
 def take_instruments(rows: Rows, reference: Rows | None, terms: Terms) -> InstrumentIntake:
-    """Check instruments and return those accepted; findings go to the rows' findings."""
+    """Check instruments and return those accepted, in canonical order.
+
+    Raises:
+        DatasetRefused: a dataset read so far, this one or another, is refused.
+    """
     checks.refuse_spellings(rows, "instrument")
     checks.refuse_duplicates(rows, rows.text["instrument"], "instrument")
     checks.apply(_instrument_checks(rows, terms), rows)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
@@ -19,6 +20,7 @@ from storage.quarantine import Finding, Findings
 
 CSV_BLOCK_BYTES = 1 << 25
 PARQUET_BATCH_ROWS = 1 << 19
+EXACT_FLOATS = 2.0**53
 _NARROW = (pa.int8(), pa.int16(), pa.int32(), pa.uint8(), pa.uint16(), pa.uint32(), pa.float32())
 _HEADER_BYTES = 1 << 16
 
@@ -53,10 +55,12 @@ def read_batches(path: Path, layout: InputTable, findings: Findings) -> Iterator
         DatasetRefused: the file cannot be read, or its columns are not the declared ones.
     """
     reader = _read_csv if path.suffix == ".csv" else _read_parquet
+    own = Findings()  # a refusal of another dataset must not stop this one from being read
     rows = 0
     try:
-        for table in reader(path, layout, findings):
-            findings.raise_if_refused()
+        for table in reader(path, layout, own):
+            if own.refused:
+                break
             if table.num_rows:
                 yield Batch(table, rows + 1)
                 rows += table.num_rows
@@ -64,10 +68,12 @@ def read_batches(path: Path, layout: InputTable, findings: Findings) -> Iterator
         empty = "Empty CSV" in str(error)
         code = "EMPTY_INPUT" if empty else "DATASET_UNREADABLE"
         value = "no rows" if empty else f"{path.name}: {str(error).splitlines()[0]}"
-        findings.add(Finding.of(code, layout.name, value=value))
-    if rows == 0 and not findings.refused:
-        findings.add(Finding.of("EMPTY_INPUT", layout.name, value=f"{path.name} has no rows"))
-    findings.raise_if_refused()
+        own.add(Finding.of(code, layout.name, value=value))
+    if rows == 0 and not own.refused:
+        own.add(Finding.of("EMPTY_INPUT", layout.name, value=f"{path.name} has no rows"))
+    findings.extend(own)
+    if own.refused:
+        findings.raise_if_refused()
 
 
 def read_table(path: Path, layout: InputTable, findings: Findings) -> pa.Table:
@@ -84,7 +90,7 @@ def from_table(table: pa.Table, layout: InputTable, findings: Findings) -> Batch
     if _check_header(table.column_names, layout, findings):
         _check_types(table.schema, layout, findings)
     findings.raise_if_refused()
-    return Batch(_completed(table, layout), 1)
+    return Batch(_completed(table, layout, findings), 1)
 
 
 def _read_csv(path: Path, layout: InputTable, findings: Findings) -> Iterator[pa.Table]:
@@ -109,7 +115,7 @@ def _read_csv(path: Path, layout: InputTable, findings: Findings) -> Iterator[pa
     ) as reader:
         for batch in reader:
             _report_shapes(misshapen, layout, findings)
-            yield _completed(pa.Table.from_batches([batch]), layout)
+            yield _completed(pa.Table.from_batches([batch]), layout, findings)
     _report_shapes(misshapen, layout, findings)
 
 
@@ -164,21 +170,40 @@ def _read_parquet(path: Path, layout: InputTable, findings: Findings) -> Iterato
             return
         present = [column.name for column in layout.columns if column.name in schema.names]
         for batch in file.iter_batches(batch_size=PARQUET_BATCH_ROWS, columns=present):
-            yield _completed(pa.Table.from_batches([batch]), layout)
+            yield _completed(pa.Table.from_batches([batch]), layout, findings)
 
 
-def _completed(table: pa.Table, layout: InputTable) -> pa.Table:
+def _completed(table: pa.Table, layout: InputTable, findings: Findings) -> pa.Table:
     """Return the declared columns in order, absent optional ones filled with their default."""
     columns = []
     for column in layout.columns:
         if column.name in table.column_names:
             cells = table[column.name].combine_chunks()
-            if not pa.types.is_timestamp(cells.type) and not _is_text(cells.type):
+            if column.kind == "quantity" and pa.types.is_floating(cells.type):
+                cells = _exact_text(cells, column, layout, findings)
+            elif not pa.types.is_timestamp(cells.type) and not _is_text(cells.type):
                 cells = cells.cast(pa.string())
         else:
             cells = pa.repeat(pa.scalar(column.default), table.num_rows)
         columns.append(cells)
     return pa.table(columns, names=[column.name for column in layout.columns])
+
+
+def _exact_text(
+    cells: pa.Array, column: InputColumn, layout: InputTable, findings: Findings
+) -> pa.Array:
+    """Return floats as text; from 2^53 on a float may have been another whole number."""
+    large = cells.filter(
+        pc.and_(pc.greater_equal(pc.abs(cells), EXACT_FLOATS), pc.is_finite(cells))
+    )
+    if len(large):
+        value = f"{len(large):,} floats of 2^53 or more, such as {large[0].as_py():.17g}"
+        findings.add(Finding.of("OVERFLOW", layout.name, field=column.name, value=value))
+        return cells.cast(pa.string())
+    whole = pc.fill_null(pc.equal(pc.floor(cells), cells), False)
+    whole = pc.and_(whole, pc.fill_null(pc.is_finite(cells), False))
+    integers = pc.if_else(whole, cells, 0.0).cast(pa.int64()).cast(pa.string())
+    return pc.if_else(whole, integers, cells.cast(pa.string()))
 
 
 def _check_header(header: Sequence[str], layout: InputTable, findings: Findings) -> bool:
@@ -191,23 +216,20 @@ def _check_header(header: Sequence[str], layout: InputTable, findings: Findings)
         twice = sorted({name for name in header if list(header).count(name) > 1})
         findings.add(Finding.of("SCHEMA_DRIFT", layout.name, value=f"twice: {', '.join(twice)}"))
         refused = True
+    spelled = {name.strip().lower(): name for name in added}
     renamed = {
-        name: close[0]
+        name: spelled[close[0]]
         for name in absent
-        if (close := difflib.get_close_matches(name, _folded(added), n=1, cutoff=0.75))
+        if (close := difflib.get_close_matches(name, spelled, n=1, cutoff=0.75))
     }
     for name in absent:
         if known[name].required or name in renamed:
             findings.add(_missing_column(known[name], added, renamed.get(name), header, layout))
             refused = True
     for name in added:
-        if name.strip().lower() not in renamed.values():
+        if name not in renamed.values():
             findings.add(Finding.of("SCHEMA_ADDED", layout.name, field=name, value=name))
     return not refused
-
-
-def _folded(names: Sequence[str]) -> list[str]:
-    return [name.strip().lower() for name in names]
 
 
 def _missing_column(
