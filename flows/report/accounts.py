@@ -60,8 +60,8 @@ def utilisation_distribution(view: RunView) -> Picture | Sentence:
         caption=(
             "Number of accounts by requirement over equity. At 100 % the whole equity is in use; "
             "the red accounts are beyond it and must bring margin or be reduced. Those just below "
-            "are the ones that the next move makes short. The last bucket is open and holds the "
-            "accounts that have no equity at all."
+            "are the ones that the next move makes short. Accounts that have no equity at all are "
+            "in the last bucket, of 1,000 % and more."
         ),
         choices=_counted(edges, counts, "utilisation", percent, "Requirement over equity", 1.0),
         height=360,
@@ -218,7 +218,7 @@ def largest_requirements(view: RunView) -> Table | Sentence:
     for at in rows:
         amount = _value(view.folds, "top_requirement_amount", at)
         equity = _value(view.folds, "top_requirement_equity", at)
-        share = percent(amount / whole) if whole > 0.0 else ""
+        share = f"{100.0 * amount / whole:.2f} %" if whole > 0.0 else ""
         body.append((*_who(view.folds, "requirement", at), exact(amount), share, exact(equity)))
     return Table(
         title=title,

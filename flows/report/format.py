@@ -55,6 +55,15 @@ def exact(value: float) -> str:
     return _signed(round(value), f"{abs(round(value)):,}")
 
 
+def accounts_words(count: float) -> str:
+    """Return a number of accounts.
+
+    >>> accounts_words(1.0), accounts_words(102_323.0)
+    ('1 account', '102 k accounts')
+    """
+    return "1 account" if count == 1 else f"{short(count)} accounts"
+
+
 def percent(fraction: float) -> str:
     """Return a fraction in percent, to three digits and no more places than two.
 

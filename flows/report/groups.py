@@ -31,6 +31,8 @@ GROUPS = (
     ("venue", "By venue", "The exchange or market on which the positions are traded."),
 )
 
+NOWHERE = {("protocol", "none"): "no protocol", ("chain", "none"): "off chain"}
+
 
 def groups(view: RunView, worst: int) -> list[Picture | Sentence]:
     """Return one picture for each way to group the instruments.
@@ -80,7 +82,7 @@ def _choice(
     shown = values[rows]
     whole = float(values.sum())
     unit = unit_of(shown)
-    names = [str(name) for name in view.folds[group].values[rows]]
+    names = [NOWHERE.get((group, str(name)), str(name)) for name in view.folds[group].values[rows]]
     shares = [percent(value / whole) if whole > 0.0 else "" for value in shown]
     texts = [
         hover(name, (label, money(value)), ("Share", share))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from flows.report.distribution import EXPECTED_SHORTFALL_LEVEL, Tail
-from flows.report.events import scenario_words, separate_worst
+from flows.report.events import scenario_name, scenario_words, separate_worst
 from flows.report.format import NOTHING, duration, exact, instant, money, percent, size
 from flows.report.members import layer_totals
 from flows.report.view import RunView
@@ -114,7 +114,7 @@ def _worst(view: RunView, tail: Tail | None) -> list[Tile]:
             Tile(
                 "Worst loss beyond equity",
                 money(beyond),
-                f"what the default waterfall would face: {scenario_words(view, row)}"
+                f"what the default waterfall would face: {scenario_name(view, row)}"
                 if beyond > 0.0
                 else "no historical window or event costs anybody more than they own",
                 alarming=beyond > 0.0,

@@ -44,9 +44,9 @@ def heat_map(view: RunView) -> Picture | Sentence:
         caption=(
             "Every price moves by the row and every implied volatility by the column, at once. "
             "The number is the loss of all accounts that lose, or the part beyond their equity, "
-            "in US dollars, positive, or the number of accounts under water; darker is more, on "
+            "in US dollars, positive, or the number of accounts under water; stronger is more, on "
             "a logarithmic scale. Both edges hurt because both sides of every contract are in "
-            "the book; the column that is darker tells which way volatility hurts."
+            "the book; the column that is stronger tells which way volatility hurts."
             " Empty cells are not on the grid."
             f"{partial if (view.scenarios['weight'].values[rows] < 1.0).any() else ''}"
         ),

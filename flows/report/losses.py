@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.report.events import known_event, scenario_name, scenario_words, separate_worst
-from flows.report.format import day, exact, money, short
+from flows.report.events import scenario_name, scenario_words, separate_worst
+from flows.report.format import accounts_words, exact, money
 from flows.report.picture import (
     Choice,
     Layout,
@@ -20,6 +20,7 @@ from flows.report.picture import (
     largest_first,
     named_axis,
     plain,
+    safe,
     unit_of,
 )
 from flows.report.view import RunView
@@ -139,14 +140,13 @@ def _annotations(
         if any(abs(at - other) < 0.12 for other in placed):
             continue
         placed.append(at)
-        name = known_event(starts[row], view.scenarios["window_end"].values[row])
         amount = exact(values[row]) if counted else money(values[row])
         notes.append(
             {
                 "name": "always" if len(notes) < 2 else "roomy",
                 "x": str(starts[row].astype("datetime64[m]")),
                 "y": float(values[row] / scale),
-                "text": f"{name or day(starts[row])}<br><b>{amount}</b>",
+                "text": f"{safe(scenario_name(view, row))}<br><b>{amount}</b>",
                 "showarrow": True,
                 "arrowhead": 0,
                 "arrowwidth": 1,
@@ -200,13 +200,15 @@ def _ranking(view: RunView, label: str, rows: NDArray[np.int64]) -> Choice:
     beyond = bars(unit.of(uncovered), texts, "--alarm", "Beyond equity")
     beyond["width"] = 0.35
     words = [
-        f"{money(amount)} · {short(count)} accounts" if count else money(amount)
+        f"{money(amount)} · {accounts_words(count)}" if count else money(amount)
         for amount, count in zip(loss, under_water, strict=True)
     ]
     ends = [max(a or 0.0, b or 0.0) for a, b in zip(unit.of(loss), unit.of(uncovered), strict=True)]
     layout: Layout = {
         "barmode": "overlay",
         "xaxis": amount_axis(unit.words, np.array(ends), room=0.85),
-        "yaxis": named_axis([scenario_name(view, row) for row in rows.tolist()]),
+        # As many rows whatever is chosen, so that bars keep their thickness.
+        "yaxis": named_axis([scenario_name(view, row) for row in rows.tolist()])
+        | {"range": [RANKED - 0.4, -0.6]},
     }
     return Choice(label, [whole, beyond, end_labels(ends, words)], layout)

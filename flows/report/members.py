@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.report.format import exact, money, percent
+from flows.report.format import accounts_words, exact, money, percent
 from flows.report.picture import (
     LAYER_COLOURS,
     Choice,
@@ -150,7 +150,7 @@ def _shortfall(view: RunView, rows: NDArray[np.int64]) -> Choice:
         for name, amount, count in zip(_names(view, rows), shortfall, short, strict=True)
     ]
     labels = [
-        f"{money(amount)} · {exact(count)} accounts" if count else "none"
+        f"{money(amount)} · {accounts_words(count)}" if count else "none"
         for amount, count in zip(shortfall, short, strict=True)
     ]
     traces = [

@@ -50,8 +50,9 @@ def member_scenarios(view: RunView, worst: NDArray[np.int64]) -> Picture:
         "xaxis": {
             "tickmode": "array",
             "tickvals": list(range(len(worst))),
-            "ticktext": ["<br>".join(map(safe, textwrap.wrap(label, 14))) for label in labels],
+            "ticktext": ["<br>".join(map(safe, textwrap.wrap(label, 12))) for label in labels],
             "tickangle": 0,
+            "tickfont": {"size": 11},
             "showgrid": False,
         },
         "yaxis": named_axis(names),

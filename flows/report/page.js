@@ -37,7 +37,8 @@
       xaxis.ticktext = below.map((text, n) => (n % 2 ? "" : text));
     }
     // An escaped name must not be cut inside a character reference.
-    const beside = (text) => (text.includes("&") ? text : cut(text, 17));
+    const beside = (text) => (text.includes("&") || text.length <= 18
+      ? text : `${text.slice(0, 10)}…${text.slice(-7)}`);
     if (yaxis.ticktext) yaxis.ticktext = yaxis.ticktext.map(beside);
     if (traces.some((trace) => trace.mode === "text")) {
       xaxis.range = [xaxis.range[0], xaxis.range[1] * 1.35];

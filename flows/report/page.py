@@ -83,8 +83,8 @@ def sections(view: RunView, tail: Tail | None) -> list[Section]:
             "Who must post the margin, and what for",
             "The requirement of an account is the sum of its layers. By member it is the whole "
             "requirement; by underlying, protocol, chain and venue it is the share of the scenario "
-            "layers that positions there cause. Paid in the worst window "
-            f"({paid}) is what losing positions pay winning ones. Open interest is one side of all open contracts at the "
+            f"layers that positions there cause. Paid in the worst window ({paid}) is what losing "
+            "positions pay winning ones. Open interest is one side of all open contracts at the "
             "index price.",
             (members(view), *groups(view, int(worst[0]) if len(worst) else 0)),
         ),

@@ -13,28 +13,66 @@ COLUMNS = {
     "expiry": "Expiry",
     "forward": "Forward, USD",
     "quotes": "Quotes",
+    "method": "Curve",
     "rmse_volatility": "Volatility error",
     "butterfly_free": "Butterfly",
     "calendar_free": "Calendar",
 }
-WORDS = ("Underlying", "Expiry", "Butterfly", "Calendar")
+WORDS = ("Underlying", "Expiry", "Curve", "Butterfly", "Calendar")
 QUANTILE_COLOURS = ("--layer-1", "--layer-2", "--alarm", "--layer-4")
 
 
 def surface_error(view: RunView) -> Picture | Sentence:
-    """Return how far prices from the surface are from the venue's marks, by expiry."""
+    """Return how far prices from the surface are from the venue's marks."""
     title = "Prices from the surface against the venue's marks"
     quality = view.mark_error
-    if quality is None or (error := _error(quality)) is None:
+    row = None if quality is None else _row_dimension(quality)
+    if quality is None or row is None:
         return Sentence(title, "This run did not report how well its surface reprices the marks.")
-    rows, quantile = (str(dim) for dim in error.dims)
-    names = _expiry_names(quality, rows)
+    choices = []
+    for label, dimension in (("By expiry", row), ("By moneyness", "moneyness")):
+        error = _error(quality, dimension)
+        if error is not None:
+            names = _expiry_names(quality, row) if dimension == row else _texts(quality[dimension])
+            axis = "" if dimension == row else "ln(strike/forward) in standard deviations"
+            choices.append(_errors(label, names, error, axis))
+    if not choices:
+        return Sentence(title, "This run did not report how well its surface reprices the marks.")
+    return Picture(
+        name="surface",
+        title=title,
+        caption=(
+            "Size of the difference between the option price of our volatility surface and the "
+            "mark that the venue published, as a fraction of the forward. Each line is the error "
+            "that the named part of the quotes does not exceed; lower is better."
+            f"{_overall(quality)} An error is largest where few quotes hold the surface: far expiries and strikes far "
+            "from the forward."
+        ),
+        choices=choices,
+        wide=True,
+    )
+
+
+def _overall(quality: xr.Dataset) -> str:
+    if "mark_error_all" not in quality.variables or "quantile" not in quality.coords:
+        return ""
+    levels = [float(level) for level in quality["quantile"].values]
+    errors = [float(error) for error in quality["mark_error_all"].values]
+    told = [
+        f"{_level_words(level).lower()} are within {percent(error)}"
+        for level, error in zip(levels, errors, strict=True)
+        if level < 1.0
+    ]
+    return f" Over all quotes, {', '.join(told)}." if told else ""
+
+
+def _errors(label: str, names: list[str], error: xr.DataArray, axis: str) -> Choice:
     values = np.asarray(error.values, dtype=np.float64)
-    scaled = 100.0 * values
     traces: list[Trace] = []
-    for at, level in enumerate(_levels(error, quantile)):
+    for at, level in enumerate(error["quantile"].values.tolist()):
+        words = _level_words(float(level))
         texts = [
-            hover(name, (f"{level} of quotes are within", f"{percent(value)} of the forward"))
+            hover(name, (f"{words} within", f"{percent(value)} of the forward"))
             for name, value in zip(names, values[:, at], strict=True)
         ]
         colour = QUANTILE_COLOURS[at % len(QUANTILE_COLOURS)]
@@ -42,44 +80,39 @@ def surface_error(view: RunView) -> Picture | Sentence:
             {
                 "type": "scatter",
                 "mode": "lines+markers",
-                "name": f"{level} of quotes",
+                "name": words,
                 "x": list(range(len(names))),
-                "y": plain(scaled[:, at]),
+                # An axis of logarithms has no place for an error of nothing.
+                "y": plain(np.where(values[:, at] > 0.0, 100.0 * values[:, at], np.nan)),
                 "line": {"color": colour, "width": 1.5},
                 "marker": {"color": colour, "size": 7},
                 "customdata": texts,
                 "hovertemplate": "%{customdata}<extra></extra>",
             }
         )
-    positive = scaled[np.isfinite(scaled) & (scaled > 0.0)]
     ticks = [10.0**power for power in range(-6, 3)]
     layout: Layout = {
         "xaxis": {
+            "title": {"text": axis},
             "tickmode": "array",
             "tickvals": list(range(len(names))),
             "ticktext": [safe(name) for name in names],
             "showgrid": False,
         },
         "yaxis": {
-            "type": "log" if positive.size else "linear",
-            "title": {"text": "Error, % of the forward"},
+            "type": "log",
+            "title": {"text": "Error, % of the forward, logarithmic"},
             "tickvals": ticks,
             "ticktext": [percent(tick / 100.0) for tick in ticks],
         },
     }
-    return Picture(
-        name="surface",
-        title=title,
-        caption=(
-            "Size of the difference between the option price of our volatility surface and the "
-            "mark that the venue published, as a fraction of the forward, by expiry. Each line is "
-            "the error that the named part of the quotes does not exceed; lower is better and the "
-            "axis is logarithmic. An error of 0.1 % of the forward is the most that the median "
-            "should show."
-        ),
-        choices=(Choice("Error", traces, layout),),
-        wide=True,
-    )
+    return Choice(label, traces, layout)
+
+
+def _level_words(level: float) -> str:
+    if level == 0.5:
+        return "Half of the quotes"
+    return "All quotes" if level == 1.0 else f"{percent(level)} of the quotes"
 
 
 def surface_table(view: RunView) -> Table | Sentence:
@@ -99,12 +132,18 @@ def surface_table(view: RunView) -> Table | Sentence:
             "implied volatility, in points of volatility (1 point is 0.01 of a year's volatility). "
             "Butterfly and calendar say whether the fitted surface is free of prices that would "
             "let a trader earn without risk, across strikes and across expiries."
+            f"{_findings(quality)}"
         ),
         columns=[COLUMNS[name] for name in columns],
         rows=list(zip(*cells, strict=True)),
         text_columns=[at for at, name in enumerate(columns) if COLUMNS[name] in WORDS],
         wide=True,
     )
+
+
+def _findings(quality: xr.Dataset) -> str:
+    found = [str(finding) for finding in quality.attrs.get("findings", [])]
+    return f" Findings: {'; '.join(found)}." if found else ""
 
 
 def _row_dimension(quality: xr.Dataset) -> str | None:
@@ -114,24 +153,16 @@ def _row_dimension(quality: xr.Dataset) -> str | None:
     return None
 
 
-def _error(quality: xr.Dataset) -> xr.DataArray | None:
-    """Return the quantiles of the error of prices, ``(expiry, quantile)``, under any name."""
-    row = _row_dimension(quality)
+def _error(quality: xr.Dataset, dimension: str) -> xr.DataArray | None:
+    """Return the quantiles of the error of prices, ``(dimension, quantile)``."""
     for variable in quality.data_vars.values():
-        dims = [str(dim) for dim in variable.dims]
-        if row in dims and len(dims) == 2 and any("quantile" in dim for dim in dims):
-            return variable.transpose(row, ...)
+        if set(variable.dims) == {dimension, "quantile"} and "quantile" in quality.coords:
+            return variable.transpose(dimension, "quantile")
     return None
 
 
-def _levels(error: xr.DataArray, quantile: str) -> list[str]:
-    if quantile not in error.coords:
-        return [f"{at + 1}" for at in range(error.sizes[quantile])]
-    levels = error[quantile].values
-    try:
-        return ["Half" if float(x) == 0.5 else percent(float(x)) for x in levels]
-    except ValueError:
-        return [str(level) for level in levels]
+def _texts(values: xr.DataArray) -> list[str]:
+    return [str(value) for value in values.values.tolist()]
 
 
 def _expiry_names(quality: xr.Dataset, row: str) -> list[str]:

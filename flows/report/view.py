@@ -27,7 +27,7 @@ class RunView:
     mark_error: xr.Dataset | None = None
 
     def __post_init__(self) -> None:
-        if not np.array_equal(self.folds["scenario"].values, self.scenarios["scenario"].values):
+        if self.folds["scenario"].values.tolist() != self.scenarios["scenario"].values.tolist():
             raise ValueError(
                 f"run {self.run_id}: the folds have {self.folds.sizes['scenario']} scenarios that "
                 f"are not the {self.scenarios.sizes['scenario']} of the scenario set in the same "
@@ -35,9 +35,10 @@ class RunView:
             )
 
     @property
-    def origin(self) -> NDArray[np.str_]:
+    def origin(self) -> NDArray[np.object_]:
         """Origin of each scenario: ``historical``, ``grid`` or ``event``."""
-        return self.scenarios["origin"].values.astype(str)
+        # Text comes back from storage in a type of its own, whose elements are Python's.
+        return np.array(self.scenarios["origin"].values.tolist(), dtype=object)
 
     def rows(self, origin: str) -> NDArray[np.int64]:
         """Return the rows of the scenarios of one origin, in their order."""

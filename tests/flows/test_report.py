@@ -88,7 +88,11 @@ def synthetic_scenarios(windows: int, seed: int) -> xr.Dataset:
     )
     for part in (grid, event):
         part["proxied"] = (part["price"].dims, np.zeros(part["price"].shape, dtype=bool))
-    return xr.concat([historical, grid, event], dim="scenario", join="exact")
+    joined = xr.concat([historical, grid, event], dim="scenario", join="exact")
+    # As storage gives text back.
+    for name in ("label", "origin"):
+        joined[name] = joined[name].astype(np.dtypes.StringDType())
+    return joined
 
 
 def synthetic_folds(
@@ -178,18 +182,26 @@ def synthetic_quality() -> xr.Dataset:
     median = np.array([9e-5, 6e-5, 7e-5, 2e-4, 3e-4, 8e-4])
     return xr.Dataset(
         {
-            "forward": ("slice", 2240.0 + 12.0 * np.arange(rows)),
-            "quotes": ("slice", np.array([62, 74, 88, 70, 52, 48])),
-            "rmse_volatility": ("slice", np.linspace(0.002, 0.011, rows)),
-            "butterfly_free": ("slice", np.array([True] * (rows - 1) + [False])),
-            "calendar_free": ("slice", np.ones(rows, dtype=bool)),
-            "mark_error": (("slice", "quantile"), median[:, None] * [1.0, 4.0, 9.0]),
+            "forward": ("expiry", 2240.0 + 12.0 * np.arange(rows)),
+            "quotes": ("expiry", np.array([62, 74, 88, 70, 52, 48])),
+            "rmse_volatility": ("expiry", np.linspace(0.002, 0.011, rows)),
+            "butterfly_free": ("expiry", np.array([True] * (rows - 1) + [False])),
+            "calendar_free": ("expiry", np.ones(rows, dtype=bool)),
+            "mark_error": (("expiry", "quantile"), median[:, None] * [1.0, 4.0, 9.0]),
+            "mark_error_all": ("quantile", np.array([2e-4, 8e-4, 0.0018])),
+            "mark_error_by_moneyness": (
+                ("moneyness", "quantile"),
+                np.array([0.0, 2e-4, 1e-3])[:, None] * [1.0, 4.0, 9.0],
+            ),
+            "method": ("expiry", np.array(["svi"] * (rows - 1) + ["flat"], dtype=object)),
         },
         coords={
-            "expiry": ("slice", expiries),
-            "underlying": ("slice", np.array(["ETH"] * rows, dtype=object)),
-            "quantile": [0.5, 0.9, 0.99],
+            "expiry": expiries,
+            "underlying": ("expiry", np.array(["ETH"] * rows, dtype=object)),
+            "quantile": [0.5, 0.9, 1.0],
+            "moneyness": np.array(["below -3", "-3 to +3", "above +3"], dtype=object),
         },
+        attrs={"findings": ["SURFACE_THIN ETH 2024-12-27: one volatility serves every strike"]},
     )
 
 
