@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from risk.instruments import Instruments, Kind, MarketState, Settlement
 from risk.revaluation import VolatilityTenor, contract_value, revalue
-from risk.scenarios.shocks import Shocks
 from risk.synthetic import (
     Block,
     Profile,
@@ -26,8 +25,8 @@ from risk.synthetic import (
     maker_flow,
 )
 from risk.synthetic.accounts import member_shares
+from risk.synthetic.moves import OPENING_WEIGHT, opening_moves
 from risk.synthetic.positions import position_limits
-from risk.synthetic.profile import OPENING_MOVES
 from risk.synthetic.universe import target_scale
 from storage.book import BLOCK_ACCOUNTS, Book, BookWriter
 from storage.market import Market
@@ -47,7 +46,7 @@ from workers.terms import instrument_terms
 Progress = Callable[[int, int], None]
 """Called with the accounts written so far and the accounts in all."""
 
-TARGET_NOTIONAL = {Kind.PERPETUAL: 20_000.0, Kind.FUTURE: 4_000.0, Kind.SPOT: 5_000.0}
+TARGET_NOTIONAL = {Kind.PERPETUAL: 22_000.0, Kind.FUTURE: 4_500.0, Kind.SPOT: 9_000.0}
 """Open interest aimed for, one side, USD per account of the book; choice."""
 
 SHORT_OPTION_CHARGE = 0.02
@@ -172,7 +171,7 @@ def prepare_ground(market: Market, accounts: int) -> Ground:
         total = relative[rows].sum()
         target[rows] = each * accounts * relative[rows] / max(total, 1e-300) / notional[rows]
         target[rows] = np.maximum(target[rows], 1.0 * (relative[rows] > 0.0))
-    moves = _opening_moves(built.underlyings)
+    moves = opening_moves(built.underlyings)
     currency = instruments["settlement_currency"].combine_chunks().dictionary_encode()
     option = terms.kind == Kind.OPTION
     universe = Universe(
@@ -181,7 +180,7 @@ def prepare_ground(market: Market, accounts: int) -> Ground:
         is_call=terms.is_call,
         notional=notional,
         value=lot * contract_value(terms, built.state),
-        gain=lot[:, None] * revalue(terms, built.state, moves, VolatilityTenor()),
+        gain=lot[:, None] * OPENING_WEIGHT * revalue(terms, built.state, moves, VolatilityTenor()),
         short_charge=np.where(option, SHORT_OPTION_CHARGE * notional, 0.0),
         target=np.rint(target).astype(np.int64),
         reference=reference,
@@ -223,11 +222,6 @@ def _groups(terms: Instruments) -> NDArray[np.int8]:
     linear = (terms.kind == Kind.OPTION) & (terms.settlement == Settlement.LINEAR)
     group[linear] = 1
     return group
-
-
-def _opening_moves(underlyings: tuple[str, ...]) -> Shocks:
-    column = [("BTC", "ETH").index(coin) if coin in ("BTC", "ETH") else 2 for coin in underlyings]
-    return Shocks(**{shock: table[:, column] for shock, table in OPENING_MOVES.items()})
 
 
 def _append(writer: BookWriter, block: Block, prefix: str, number: int) -> None:

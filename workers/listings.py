@@ -29,7 +29,7 @@ INVERSE_CONTRACT = {"BTC": 10.0, "ETH": 1.0, "SOL": 1.0}
 QUANTO = {"ETH": 1e-6, "SOL": 1e-4}
 """BTC paid per USD of price move, for one contract."""
 
-CHAIN_SHARE = {"inverse": 1.0, "linear": 0.1}
+CHAIN_SHARE = {"inverse": 1.0, "linear": 0.3}
 """Open interest in options as a multiple of the real chain's, by settlement; choice."""
 
 PERPETUAL_SHARE = {"ORVANE": 0.8, "TESSARK": 2.0, "BELWICK": 1.2, "SANDRIL": 0.7, "VESPERO": 0.8}
@@ -38,7 +38,7 @@ SETTLEMENT_SHARE = {"linear": 1.0, "inverse": 0.5, "quanto": 0.1}
 """Relative open interest of perpetuals and spot: the product of the three; choice."""
 
 PROTOCOL_OPTION_EXPIRIES = 3
-PROTOCOL_OPTION_DELAY = timedelta(days=2)
+PROTOCOL_OPTION_DELAY = timedelta(days=3)
 """The options protocol lists the nearest expiries that are further away than the delay."""
 
 

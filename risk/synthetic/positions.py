@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from risk.synthetic.accounts import Accounts
 from risk.synthetic.draws import pick, run_starts, sums
-from risk.synthetic.profile import Profile
+from risk.synthetic.profile import SPOT, Profile
 from risk.synthetic.universe import Universe
 
 
@@ -53,13 +53,17 @@ def draw_positions(
     total = sums(owner, weight, len(accounts.count))
     notional = (accounts.gross / np.maximum(total, 1e-300))[owner] * weight
     lots = np.rint(np.minimum(notional / universe.notional[instrument], limits[instrument]))
+    held = np.flatnonzero(lots)
+    owner, instrument, group, lots = owner[held], instrument[held], group[held], lots[held]
 
     put = (group <= 1) & ~universe.is_call[instrument]
-    follows = rng.random(size) < profile.follow[style, group]
-    side = accounts.view[owner] * np.where(put, -1, 1) * np.where(follows, 1, -1)
+    follows = rng.random(len(held)) < profile.follow[style[held], group]
+    side = accounts.view[owner] * np.where(put == follows, -1, 1)
     # Coins are bought to be held: whoever sells spot short has borrowed them first.
-    side = np.where((group == 4) & (rng.random(size) < 0.7), 1, side)
-    return merge(owner, instrument, lots.astype(np.int64) * side, len(universe))
+    side[(group == SPOT) & (rng.random(len(held)) < profile.spot_held)] = 1
+    merged = merge(owner, instrument, lots.astype(np.int64) * side, len(universe))
+    limit = limits[merged.instrument]
+    return Drawn(merged.owner, merged.instrument, np.clip(merged.lots, -limit, limit))
 
 
 def merge(

@@ -14,6 +14,8 @@ The last is the 99 % quantile, where the body of the distribution ends and its t
 GROUPS = ("inverse option", "linear option", "perpetual", "future", "spot")
 """Groups of instruments that an account chooses between before it chooses an instrument."""
 
+SPOT = GROUPS.index("spot")
+
 STYLES = ("directional", "on-chain options", "venue options", "holder", "basis", "mixed")
 """Ways to trade; a style decides how the positions of an account fall into groups."""
 
@@ -24,59 +26,13 @@ def _table(*rows: tuple[float, ...]) -> NDArray[np.float64]:
     return table
 
 
-OPENING_MOVES = {
-    "price": _table(
-        (-0.30, -0.42, -0.58),
-        (-0.15, -0.20, -0.28),
-        (0.0, 0.0, 0.0),
-        (0.15, 0.20, 0.30),
-        (0.30, 0.44, 0.66),
-        (-0.14, 0.10, -0.30),
-        (0.14, -0.14, 0.30),
-        (0.0, 0.0, 0.0),
-    ),
-    "volatility": _table(
-        (1.5, 1.8, 1.8),
-        (0.5, 0.5, 0.5),
-        (-0.4, -0.4, -0.4),
-        (0.4, 0.4, 0.4),
-        (0.9, 0.9, 0.9),
-        (0.5, 0.5, 0.5),
-        (0.5, 0.5, 0.5),
-        (0.7, 0.7, 0.7),
-    ),
-    "perpetual_basis": _table(
-        (-0.03, -0.05, -0.10),
-        (0.0, 0.0, 0.0),
-        (0.0, 0.0, 0.0),
-        (0.0, 0.0, 0.0),
-        (0.03, 0.06, 0.06),
-        (0.0, 0.0, 0.0),
-        (0.0, 0.0, 0.0),
-        (0.0, 0.0, 0.0),
-    ),
-    "forward_basis": _table(
-        (-0.20, -0.20, -0.20),
-        (-0.05, -0.05, -0.05),
-        (0.0, 0.0, 0.0),
-        (0.05, 0.05, 0.05),
-        (0.35, 0.35, 0.35),
-        (0.0, 0.0, 0.0),
-        (0.0, 0.0, 0.0),
-        (0.0, 0.0, 0.0),
-    ),
-}
-"""Moves that a position had to survive when it was opened, ``(move, coin)`` for BTC, ETH and any
-other coin, as fractions; choice, of the size of the events that the house methodology names."""
-
-
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How accounts differ. "Measured" is: statistics of 19,337 accounts auto-deleveraged on
-    2025-10-10.
+    """How accounts differ.
 
-    Tables by size class have five rows, from the smallest class to the tail.
-    """  # noqa: D205 - the summary defines a word that the rest uses
+    "Measured" is: statistics of 19,337 accounts auto-deleveraged on 2025-10-10. Tables by size
+    class have five rows, from the smallest class to the tail.
+    """
 
     value_log_mean: float = 7.09
     """Mean of the logarithm of account value in USD; measured (7.089)."""
@@ -89,10 +45,10 @@ class Profile:
     largest_value: float = 1e9
     """Account value never exceeds this, USD; choice (the largest measured is 3.2e8)."""
 
-    active_leverage: tuple[float, float] = (0.55, 1.0)
+    active_leverage: tuple[float, float] = (0.75, 1.0)
     """Median and log deviation of gross leverage of active accounts; tuned so that the rank
     correlation of value and notional is as measured (0.758)."""
-    idle_leverage: tuple[float, float] = (0.03, 2.2)
+    idle_leverage: tuple[float, float] = (0.04, 2.2)
     """The same of idle accounts, the second of the two populations."""
     idle_share: float = 0.38
     """Share of idle accounts; tuned with the above."""
@@ -100,16 +56,16 @@ class Profile:
     """Gross leverage never exceeds this; choice, the highest of common venue tiers for large
     coins that retail uses in size."""
 
-    distressed_share: float = 0.02
+    distressed_share: float = 0.06
     """Share of accounts that may be below their opening margin; choice."""
-    distress: tuple[float, float] = (0.9, 2.0)
+    distress: tuple[float, float] = (1.0, 2.4)
     """Range of the use of equity by distressed accounts, 1 is all of it; choice."""
     calm_use: tuple[float, float] = (0.15, 0.85)
     """Range of the most that other accounts use of their equity; choice."""
 
-    count_median: float = 3.6
+    count_median: float = 4.6
     """Median number of positions drawn for an account; choice."""
-    count_deviation: float = 0.85
+    count_deviation: float = 0.9
     """Log deviation of that number; choice."""
     count_correlation: float = 0.45
     """Correlation of its logarithm with the logarithm of account value; choice."""
@@ -121,8 +77,8 @@ class Profile:
 
     mode: NDArray[np.float64] = field(
         default_factory=lambda: _table(
-            (0.66, 0.29, 0.05),
-            (0.60, 0.30, 0.10),
+            (0.64, 0.29, 0.07),
+            (0.57, 0.30, 0.13),
             (0.44, 0.32, 0.24),
             (0.30, 0.30, 0.40),
             (0.15, 0.25, 0.60),
@@ -131,16 +87,16 @@ class Profile:
     """Shares of isolated, cross and portfolio margin by size class; choice."""
     style: NDArray[np.float64] = field(
         default_factory=lambda: _table(
-            (0.74, 0.12, 0.00, 0.10, 0.01, 0.03),
-            (0.55, 0.20, 0.03, 0.10, 0.03, 0.09),
-            (0.34, 0.12, 0.22, 0.08, 0.08, 0.16),
+            (0.77, 0.09, 0.00, 0.10, 0.01, 0.03),
+            (0.56, 0.15, 0.05, 0.10, 0.03, 0.11),
+            (0.32, 0.10, 0.25, 0.08, 0.08, 0.17),
             (0.26, 0.06, 0.30, 0.06, 0.12, 0.20),
             (0.22, 0.03, 0.33, 0.04, 0.16, 0.22),
         )
     )
     """Shares of the styles by size class; choice."""
     long_share: NDArray[np.float64] = field(
-        default_factory=lambda: _table((0.72, 0.70, 0.62, 0.53, 0.475))[0]
+        default_factory=lambda: _table((0.72, 0.70, 0.62, 0.52, 0.46))[0]
     )
     """Share of accounts that expect prices to rise, by size class; published surveys of
     perpetual venues say 60 to 75 % of accounts are long, and that shorts are larger."""
@@ -166,8 +122,10 @@ class Profile:
         )
     )
     """Share of positions of a style in a group that gain when the account's view comes true."""
+    spot_held: float = 0.5
+    """Share of spot positions that are long whatever the account's view; choice."""
     count_scale: NDArray[np.float64] = field(
-        default_factory=lambda: _table((0.75, 1.2, 8.0, 0.75, 1.6, 5.0))[0]
+        default_factory=lambda: _table((1.2, 3.0, 32.0, 1.2, 4.0, 18.0))[0]
     )
     """Multiple of the number of positions, by style; choice."""
 
@@ -175,7 +133,7 @@ class Profile:
     """Market makers per account, at least three; choice."""
     maker_presence: float = 0.45
     """Share of instruments that a market maker quotes; choice."""
-    maker_cover: tuple[float, float] = (1.3, 2.6)
+    maker_cover: tuple[float, float] = (1.5, 3.0)
     """Range of a maker's equity, in multiples of its opening margin; choice."""
 
 

@@ -52,7 +52,7 @@ def shrink(
     margin, value = opening_margin(drawn, mode, universe)
     room = use * collateral
     need = margin - use * value
-    factor = np.where(need > room, room / np.maximum(need, 1e-300), 1.0)
+    factor = np.divide(room, need, out=np.ones_like(need), where=need > room)
     lots = np.trunc(drawn.lots * factor[drawn.owner]).astype(np.int64)
     held = lots != 0
     return Drawn(drawn.owner[held], drawn.instrument[held], lots[held])

@@ -62,10 +62,10 @@ class Universe:
 def target_scale(accounts: int) -> float:
     """Return the multiple of the real open interest that a book of so many accounts aims for.
 
-    A million accounts carry ten times the chain, in proportion to the number of accounts, and no
-    book less than a twentieth of it: below that, whole lots could not show the chain's shape.
+    In proportion to the number of accounts, 160,000 for the whole chain, and never less than a
+    twentieth of it: below that, whole lots could not show the chain's shape. Choice.
 
-    >>> [target_scale(n) for n in (10, 100_000, 1_000_000)]
-    [0.05, 1.0, 10.0]
+    >>> [target_scale(n) for n in (10, 160_000, 1_000_000)]
+    [0.05, 1.0, 6.25]
     """
-    return max(accounts / 100_000.0, 0.05)
+    return max(accounts / 160_000.0, 0.05)

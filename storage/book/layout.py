@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from storage.digest import file_digest
 from storage.tables import Column, Table
 
 PART_ACCOUNTS = 65_536
@@ -72,9 +73,7 @@ def part_file(dataset: str, part: int) -> str:
 
 def file_record(path: Path, rows: int) -> dict[str, Any]:
     """Return what the manifest keeps of a file: rows, bytes and SHA-256."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"rows": rows, "bytes": path.stat().st_size, "sha256": digest}
+    return {"rows": rows, "bytes": path.stat().st_size, "sha256": file_digest(path)}
 
 
 def book_digest(manifest: dict[str, Any]) -> str:

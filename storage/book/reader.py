@@ -1,6 +1,5 @@
 """Read a book: tables of reference whole, accounts and what they hold by runs of rows."""
 
-import hashlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from storage.book.layout import (
     BookError,
 )
 from storage.book.suggest import nearest, spellings
+from storage.digest import file_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +183,8 @@ class Book:
         """
         changed = []
         for name, record in layout.read_manifest(self.path)["files"].items():
-            with (self.path / name).open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != record["sha256"]:
-                    changed.append(name)
+            if file_digest(self.path / name) != record["sha256"]:
+                changed.append(name)
         if changed:
             raise BookDamaged(
                 f"book {self.path}: {', '.join(changed)} changed since the book was written; "

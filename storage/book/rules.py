@@ -124,7 +124,7 @@ def check_accounts(accounts: pa.Table, previous: str | None, members: int) -> No
     fault = None
     if previous is not None and names[0].as_py() <= previous:
         fault = (previous, names[0].as_py())
-    elif not pc.all(ascending).as_py():
+    elif not pc.all(ascending, min_count=0).as_py():
         row = pc.index(ascending, False).as_py()
         fault = (names[row].as_py(), names[row + 1].as_py())
     if fault is not None:
