@@ -96,7 +96,8 @@ def _check_copies(rows: Rows, index: Integers) -> Integers:
 def _check_jumps(rows: Rows, name: str, index: Integers, limits: MarketLimits) -> Integers:
     """Set aside stretches that are too far from the level that is believed."""
     time, close = rows.instant("timestamp")[index], rows.number("close")[index]
-    confirmed = np.array([(name, moment) in limits.confirmed_jumps for moment in _moments(time)])
+    known = [(name, moment) in limits.confirmed_jumps for moment in _moments(time)]
+    confirmed = np.array(known, np.bool_)
     stretch = _stretches(np.log(close), time, confirmed, limits)
     _flag(rows, "PRICE_JUMP", "close", index[stretch == _JUMP])
     _flag(rows, "CORPORATE_ACTION", "close", index[stretch == _REDENOMINATED])

@@ -6,6 +6,7 @@ that a Parquet file types as timestamps: what a cell means is decided in one pla
 
 import csv
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ PARQUET_BATCH_ROWS = 1 << 19
 EXACT_FLOATS = 2.0**53
 _NARROW = (pa.int8(), pa.int16(), pa.int32(), pa.uint8(), pa.uint16(), pa.uint32(), pa.float32())
 _HEADER_BYTES = 1 << 16
+_MISSHAPEN = re.compile(
+    r"(?:Row #(?P<row>\d+): )?Expected (?P<wanted>\d+) columns, got (?P<seen>\d+): (?P<content>.*)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +69,7 @@ def read_batches(path: Path, layout: InputTable, findings: Findings) -> Iterator
                 yield Batch(table, rows + 1)
                 rows += table.num_rows
     except (pa.ArrowException, OSError, EOFError, csv.Error) as error:
-        empty = "Empty CSV" in str(error)
-        code = "EMPTY_INPUT" if empty else "DATASET_UNREADABLE"
-        value = "no rows" if empty else f"{path.name}: {str(error).splitlines()[0]}"
-        own.add(Finding.of(code, layout.name, value=value))
+        own.add(_unreadable(error, path, layout))
     if rows == 0 and not own.refused:
         own.add(Finding.of("EMPTY_INPUT", layout.name, value=f"{path.name} has no rows"))
     findings.extend(own)
@@ -98,25 +99,17 @@ def _read_csv(path: Path, layout: InputTable, findings: Findings) -> Iterator[pa
     if header is None or not _check_header(header, layout, findings):
         return
     present = [column.name for column in layout.columns if column.name in header]
-    misshapen: list[pacsv.InvalidRow] = []
-
-    def keep(row: pacsv.InvalidRow) -> str:
-        misshapen.append(row)
-        return "skip"
-
     with pacsv.open_csv(
         path,
-        # One thread, or the numbers of misshapen rows are not known.
+        # One thread, or the number of a misshapen row is not known.
         read_options=pacsv.ReadOptions(use_threads=False, block_size=CSV_BLOCK_BYTES),
-        parse_options=pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=keep),
+        parse_options=pacsv.ParseOptions(newlines_in_values=True),
         convert_options=pacsv.ConvertOptions(
             column_types={name: pa.binary() for name in header}, include_columns=present
         ),
     ) as reader:
         for batch in reader:
-            _report_shapes(misshapen, layout, findings)
             yield _completed(pa.Table.from_batches([batch]), layout, findings)
-    _report_shapes(misshapen, layout, findings)
 
 
 def _csv_header(path: Path, layout: InputTable, findings: Findings) -> list[str] | None:
@@ -146,20 +139,22 @@ def _csv_header(path: Path, layout: InputTable, findings: Findings) -> list[str]
     return next(csv.reader([first]), [])
 
 
-def _report_shapes(
-    misshapen: list[pacsv.InvalidRow], layout: InputTable, findings: Findings
-) -> None:
-    for row in misshapen:
-        findings.add(
-            Finding.of(
-                "ROW_SHAPE",
-                layout.name,
-                row=row.text[:80],
-                value=f"{row.actual_columns} cells where the header has {row.expected_columns}",
-                line=max(0, (row.number or 1) - 1),
-            )
+def _unreadable(error: Exception, path: Path, layout: InputTable) -> Finding:
+    """Return the finding of an error that a reader raised."""
+    reason = str(error).splitlines()[0]
+    shape = _MISSHAPEN.search(str(error))
+    if shape is not None:
+        wanted, seen, content = shape["wanted"], shape["seen"], shape["content"]
+        return Finding.of(
+            "ROW_SHAPE",
+            layout.name,
+            row=content[:80],
+            value=f"{seen} cells where the header has {wanted}",
+            line=max(0, int(shape["row"] or 1) - 1),
         )
-    misshapen.clear()
+    if "Empty CSV" in reason:
+        return Finding.of("EMPTY_INPUT", layout.name, value=f"{path.name} has no rows")
+    return Finding.of("DATASET_UNREADABLE", layout.name, value=f"{path.name}: {reason}")
 
 
 def _read_parquet(path: Path, layout: InputTable, findings: Findings) -> Iterator[pa.Table]:
