@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 FEWEST_QUOTES = 6
 """Strikes that an expiry needs before five parameters are fitted to it."""
 
-_PENALTIES = (1e2, 1e3, 1e4, 1e5)
+_PENALTIES = (1e2, 1e3, 1e4, *[1e5] * 6)
 _DENSITY_FLOOR = 0.01  # of g, so that a soft penalty ends on the right side of zero
 _CALENDAR_FLOOR = 1e-3  # of the variance at the money
 _COMPLEX_STEP = 1e-30  # a derivative by an imaginary step has no rounding
@@ -64,10 +64,15 @@ def calibrate(slices: Slices) -> Array:
     level = _level(slices)
     lowest, highest = _bounds(level)
     free = np.clip(_to_free(_lattice_fit(slices, level)), lowest, highest)
+    grid = WIDE_GRID
     for penalty in _PENALTIES:
-        free = _refine(_Problem(slices, level, penalty), free, lowest, highest)
-        if check_arbitrage(_from_free(free)).free:
+        free = _refine(_Problem(slices, level, grid, penalty), free, lowest, highest)
+        check = check_arbitrage(_from_free(free))
+        if check.free:
             break
+        # Curves that touch between two points of the grid are held apart there too.
+        broken = [check.density_at[check.density < 0.0], check.calendar_at[check.calendar < 0.0]]
+        grid = np.unique(np.concatenate([grid, *broken]))
     return _from_free(free)
 
 
@@ -146,8 +151,9 @@ class _Step:
 class _Problem:
     """The weighted errors of the quotes, and the penalties at one size."""
 
-    def __init__(self, slices: Slices, level: Array, penalty: float) -> None:
+    def __init__(self, slices: Slices, level: Array, grid: Array, penalty: float) -> None:
         self.slices = slices
+        self.grid = np.broadcast_to(grid, (len(level), len(grid)))
         self.next_level = level[1:, None]
         self.penalty = penalty
 
@@ -177,12 +183,10 @@ class _Problem:
         The height is the variance, and beyond both ends of the grid what its wings grow to.
         """
         parameters = _from_free(free)
-        grid = np.broadcast_to(WIDE_GRID, (len(free), len(WIDE_GRID)))
-        reach = WIDE_GRID[-1]
-        wings = np.stack(wing_slopes(parameters), axis=1) * reach
-        height = np.concatenate([total_variance(grid, parameters), wings], axis=1)
+        wings = np.stack(wing_slopes(parameters), axis=1) * self.grid[0, -1]
+        height = np.concatenate([total_variance(self.grid, parameters), wings], axis=1)
         variance = total_variance(self.slices.log_moneyness, parameters)
-        return variance, durrleman(grid, parameters), height
+        return variance, durrleman(self.grid, parameters), height
 
     def _residuals(
         self, variance: Array, density: Array, height: Array

@@ -163,7 +163,7 @@ def test_refinement_knows_its_derivatives():
     crossed[3] = VOGT
     slices = slices_of(CALM, noise=0.05)
     level = total_variance(np.zeros((4, 1)), CALM)[:, 0]
-    problem = _Problem(slices, level, 1e2)
+    problem = _Problem(slices, level, WIDE_GRID, 1e2)
     lowest, highest = _bounds(level)
     free = np.clip(_to_free(crossed), lowest * 1.01, highest * 0.99)
     gradient = problem.step(free).gradient
