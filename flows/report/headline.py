@@ -41,8 +41,8 @@ def summary(view: RunView) -> str:
         loss = view.per_scenario("loss")[row]
         beyond = view.per_scenario("uncovered")[row]
         parts.append(
-            f"A repeat of the worst window in the history ({scenario_words(view, row)}) would cost "
-            f"the accounts that lose {money(loss)}"
+            f"In a repeat of the worst window of the history ({scenario_words(view, row)}) losing "
+            f"accounts would lose {money(loss)}"
             + (f", {money(beyond)} of it more than they own." if beyond > 0.0 else ".")
         )
     return " ".join(parts)

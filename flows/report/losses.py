@@ -26,6 +26,9 @@ from flows.report.picture import (
 from flows.report.view import RunView
 
 NAMED = 6
+NAMED_FROM = 0.02
+"""Windows below this fraction of the worst are not worth a name."""
+
 RANKED = 14
 
 
@@ -134,7 +137,7 @@ def _annotations(
     placed: list[float] = []
     notes: list[Layout] = []
     for row in separate_worst(view, values, 4 * NAMED).tolist():
-        if values[row] <= 0.0 or len(notes) == NAMED:
+        if values[row] <= NAMED_FROM * values[rows].max() or len(notes) == NAMED:
             break
         at = float((starts[row] - starts[rows].min()) / np.timedelta64(1, "s")) / span
         if any(abs(at - other) < 0.12 for other in placed):

@@ -45,8 +45,7 @@ def surface_error(view: RunView) -> Picture | Sentence:
             "Size of the difference between the option price of our volatility surface and the "
             "mark that the venue published, as a fraction of the forward. Each line is the error "
             "that the named part of the quotes does not exceed; lower is better."
-            f"{_overall(quality)} An error is largest where few quotes hold the surface: far expiries and strikes far "
-            "from the forward."
+            + _overall(quality)
         ),
         choices=choices,
         wide=True,
