@@ -91,7 +91,8 @@ def revalue(
     """
     _check_market(instruments, market)
     _check_basis(instruments, market, shocks)
-    moves = {name: np.ascontiguousarray(getattr(shocks, name).T) for name in SHOCKS}
+    # Copies, for an array that may not be written to is another type to the compiler.
+    moves = {name: np.array(getattr(shocks, name).T, order="C") for name in SHOCKS}
     cube = np.zeros((len(instruments), len(shocks.price)))
 
     rows = np.flatnonzero(market.priced & (instruments.kind != Kind.OPTION))
@@ -106,7 +107,7 @@ def revalue(
         terms.time_to_expiry,
         terms.multiplier,
         market.forward[rows],
-        market.index,
+        market.index.copy(),
         moves["price"],
         moves["perpetual_basis"],
         moves["forward_basis"],

@@ -17,6 +17,8 @@ scenarios and instruments are cut.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -64,6 +66,17 @@ _PERPETUAL, _FUTURE = int(Kind.PERPETUAL), int(Kind.FUTURE)
 _SPOT, _INVERSE, _QUANTO = int(Kind.SPOT), int(Settlement.INVERSE), int(Settlement.QUANTO)
 
 
+_inlined = njit(error_model="numpy", inline="always")
+
+
+def _compiled(function: Callable[..., None]) -> Any:
+    """Compile once for all processes, or once for each where no folder may be written to."""
+    try:
+        return njit(error_model="numpy", nogil=True, cache=True)(function)
+    except RuntimeError:
+        return njit(error_model="numpy", nogil=True)(function)
+
+
 @intrinsic
 def _fma(typing_context, x, y, z):  # type: ignore[no-untyped-def]  # typed by numba, as below
     """Return x y + z, rounded once."""
@@ -100,7 +113,7 @@ def _signed(typing_context, x, sign):  # type: ignore[no-untyped-def]
     return float64(float64, float64), emit
 
 
-@njit(error_model="numpy", inline="always")
+@_inlined
 def _mills(x, square):  # type: ignore[no-untyped-def]
     """Return numerator and denominator of M(x), x >= 0, both positive."""
     p = _fma(_fma(_NUMERATOR_5, x, _NUMERATOR_4), square, _fma(_NUMERATOR_3, x, _NUMERATOR_2))
@@ -110,7 +123,7 @@ def _mills(x, square):  # type: ignore[no-untyped-def]
     return p, _fma(q, square, _fma(_DENOMINATOR_1, x, 1.0))
 
 
-@njit(error_model="numpy", inline="always")
+@_inlined
 def _gaussian(square):  # type: ignore[no-untyped-def]
     """Return exp(-square/2)."""
     power = max(square * -_HALF_LOG2_E, _LEAST_POWER)
@@ -124,7 +137,7 @@ def _gaussian(square):  # type: ignore[no-untyped-def]
     return _scaled(_fma(_fma(high, f4, middle), f4, low), rounded)
 
 
-@njit(error_model="numpy", inline="always")
+@_inlined
 def _option(forward, strike, log_moneyness, deviation, inverse_deviation, side):  # type: ignore[no-untyped-def]
     """Return the value of one option; ``side`` is 1/2 for a call and -1/2 for a put."""
     d1 = _fma(log_moneyness, inverse_deviation, 0.5 * deviation)
@@ -138,7 +151,7 @@ def _option(forward, strike, log_moneyness, deviation, inverse_deviation, side):
     return _fma(forward, _signed(0.5, d1) + side, -paid)
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@_compiled
 def revalue_options(  # type: ignore[no-untyped-def]
     cube,
     row,
@@ -151,16 +164,17 @@ def revalue_options(  # type: ignore[no-untyped-def]
     least,
     scale,
     side,
-    dated,
+    paid_in_coin,
     price,
     volatility,
     forward_basis,
 ):
     """Fill the rows of options; consecutive ones on one coin and expiry share their tables.
 
-    ``forward`` and ``strike`` are in the reporting currency per contract; ``dated`` says that the
-    contract pays coin at the index, so that its value moves against the forward's own basis.
-    Shocks are (coin, scenario).
+    ``forward`` and ``strike`` are in the reporting currency per contract, ``deviation`` and
+    ``least`` are volatilities times the root of time, ``side`` is 1/2 for a call and -1/2 for a
+    put. A contract paid in coin is worth V S/F, and S/F moves as one over the basis. Shocks are
+    (coin, scenario).
     """
     scenarios = cube.shape[1]
     size = max(1, min(scenarios, _CHUNK))
@@ -189,7 +203,7 @@ def revalue_options(  # type: ignore[no-untyped-def]
                     log_growth,
                     factor,
                     inverse_factor,
-                    carry if dated[i] else ones,
+                    carry if paid_in_coin[i] else ones,
                     forward[i],
                     strike[i],
                     log_moneyness[i],
@@ -200,7 +214,7 @@ def revalue_options(  # type: ignore[no-untyped-def]
         first = last
 
 
-@njit(error_model="numpy", inline="always")
+@_inlined
 def _option_row(  # type: ignore[no-untyped-def]
     out,
     growth,
@@ -229,7 +243,7 @@ def _option_row(  # type: ignore[no-untyped-def]
         out[j] = _fma(value, carry[j], -before)
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@_compiled
 def revalue_delta_one(  # type: ignore[no-untyped-def]
     cube,
     row,
