@@ -159,8 +159,8 @@ def expected_shortfall(pnl: NDArray[np.float64], level: float) -> float:
     Raises:
         ValueError: LEVEL_RANGE or TAIL_BEYOND_SAMPLE.
 
-    >>> expected_shortfall(np.array([-4.0, -2.0, 1.0, 1.0, 3.0]), 0.7)
-    3.333333333333333
+    >>> expected_shortfall(np.array([-4.0, -2.0, 1.0, 1.0]), 0.5)
+    3.0
     """
     mass = tail_mass(len(pnl), level)
     whole = math.floor(mass)

@@ -7,15 +7,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.kernels.compilation import compiled
-from risk.kernels.plan import EXPECTED_SHORTFALL, VALUE_AT_RISK, WORST_LOSS, planned
+from risk.kernels.compilation import compiled, kernel
+from risk.kernels.plan import planned
 from risk.kernels.positions import Positions, checked, read_only
 from risk.kernels.registers import Registers, host_registers
 from risk.kernels.rows import set_pnl
-from risk.kernels.tails import gather_tail, least_weighted, statistic_place, weigh_tail
+from risk.kernels.selection import workspace
+from risk.kernels.tails import attain, loss_of, tail_memory
+from risk.kernels.vectors import MASK
 from risk.measures import Measure
 
 Floats = NDArray[np.float64]
+
+TOGETHER = 4
+"""Accounts that are added to the sums in one pass over the scenarios."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,112 +43,84 @@ class BlockMargin:
     accounts_under_water: NDArray[np.int64]
 
 
-class _Plan(NamedTuple):
-    """``risk.kernels.plan.Plan`` in the form that numba takes."""
+class _Sums(NamedTuple):
+    """The fields of ``BlockMargin`` that add up over accounts."""
 
-    kind: NDArray[np.int64]
-    start: NDArray[np.int64]
-    stop: NDArray[np.int64]
-    depth: NDArray[np.int64]
-    mass: Floats
-    blend: Floats
-    binds: NDArray[np.bool_]
-    weight: Floats
-
-
-class _Attained(NamedTuple):
-    """The scenarios at which each measure of one set is attained, ``(measure, scenario)``."""
-
-    values: Floats
-    scenarios: NDArray[np.int32]
-    weights: Floats
-    number: NDArray[np.int64]
-
-
-@compiled
-def _attain(plan: Any, m: int, row: Floats, attained: Any) -> int:
-    """Find the scenarios and weights of measure ``m``, and return the one that names it."""
-    start, stop = plan.start[m], plan.stop[m]
-    values, scenarios = attained.values[m], attained.scenarios[m]
-    weights = attained.weights[m]
-    if plan.kind[m] == WORST_LOSS:
-        worst = least_weighted(row, plan.weight, start, stop)
-        values[0], scenarios[0], weights[0] = row[worst], worst, plan.weight[worst]
-        attained.number[m] = 1
-        return worst
-    found = gather_tail(row, start, stop, plan.depth[m], values, scenarios)
-    if plan.kind[m] == VALUE_AT_RISK:
-        depth, blend = plan.depth[m], plan.blend[m]
-        place = statistic_place(values, found, depth)
-        worse = statistic_place(values, found, depth - 1) if blend > 0.0 else place
-        pair = (values[place], values[worse])
-        where = (scenarios[place], scenarios[worse])
-        values[0], scenarios[0], weights[0] = pair[0], where[0], 1.0 - blend
-        values[1], scenarios[1], weights[1] = pair[1], where[1], blend
-        attained.number[m] = 2 if blend > 0.0 else 1
-        return where[1] if blend > 0.5 else where[0]
-    attained.number[m] = weigh_tail(values, scenarios, found, plan.mass[m], weights)
-    worst = 0
-    for k in range(attained.number[m]):
-        if values[k] < values[worst]:
-            worst = k
-    return scenarios[worst]
-
-
-@compiled
-def _loss(plan: Any, m: int, attained: Any) -> float:
-    """Return measure ``m`` from the scenarios at which it is attained."""
-    total = 0.0
-    for k in range(attained.number[m]):
-        total += attained.weights[m, k] * attained.values[m, k]
-    return 0.0 - total / plan.mass[m]
+    contribution: Floats
+    system: Floats
+    uncovered: Floats
+    under_water: NDArray[np.int64]
 
 
 @compiled
 def _contribute(
-    plan: Any, m: int, attained: Any, cube: Floats, instrument: Any, quantity: Any,
+    tail: Any, m: int, mass: float, cube: Floats, instrument: Any, quantity: Any,
     start: int, stop: int, contribution: Floats,
 ) -> None:  # fmt: skip
     """Split measure ``m`` of a set over its positions and add it to their instruments."""
     for p in range(start, stop):
         cells = cube[instrument[p]]
         total = 0.0
-        for k in range(attained.number[m]):
-            total += attained.weights[m, k] * cells[attained.scenarios[m, k]]
-        contribution[instrument[p]] -= quantity[p] * total / plan.mass[m]
+        for k in range(tail.number[m]):
+            total += tail.weights[m, k] * cells[tail.scenarios[m, k]]
+        contribution[instrument[p]] -= quantity[p] * total / mass
 
 
 @compiled
+def _add_accounts(
+    rows: Floats, equity: Floats, scenarios: int, system: Floats, uncovered: Floats, under: Any
+) -> None:
+    """Add ``TOGETHER`` accounts to the system's sums, one after the other."""
+    for s in range(scenarios):
+        lost, beyond, number = system[s], uncovered[s], under[s]
+        for k in range(TOGETHER):
+            pnl = rows[k, s]
+            left = pnl + equity[k]
+            lost -= pnl if pnl < 0.0 else 0.0
+            beyond -= left if left < 0.0 else 0.0
+            number += 1 if left < 0.0 else 0
+        system[s], uncovered[s], under[s] = lost, beyond, number
+
+
+@kernel
 def _block(
     registers: Any, account_sets: Any, set_offsets: Any, instrument: Any, quantity: Any,
-    equity: Any, cube: Any, plan: Any, attained: Any,
-    value: Any, binding: Any, contribution: Any, system: Any, uncovered: Any, under: Any,
+    equity: Any, cube: Any, plan: Any, tail: Any, work: Any, value: Any, binding: Any, sums: Any,
 ) -> None:  # fmt: skip
-    scenarios = cube.shape[1]
-    row, account_row = np.zeros(scenarios), np.zeros(scenarios)
-    for account in range(account_sets.size - 1):
-        account_row[:] = 0.0
-        for n in range(account_sets[account], account_sets[account + 1]):
+    """Fill ``value``, ``binding`` and ``sums``, account after account."""
+    scenarios, accounts = cube.shape[1], account_sets.size - 1
+    rows, backing = np.zeros((TOGETHER, scenarios + MASK)), np.zeros(TOGETHER)
+    part = np.zeros(scenarios + MASK)
+    for account in range(accounts):
+        together = account % TOGETHER
+        whole, backing[together] = rows[together], equity[account]
+        first, last = account_sets[account], account_sets[account + 1]
+        if first == last:
+            whole[:] = 0.0
+        for n in range(first, last):
             start, stop = set_offsets[n], set_offsets[n + 1]
+            row = whole if n == first else part
             set_pnl(registers, cube, instrument, quantity, start, stop, row)
             largest, binds = 0.0, -1
             for m in range(plan.kind.size):
-                binding[n, m] = _attain(plan, m, row, attained)
-                value[n, m] = _loss(plan, m, attained)
+                binding[n, m] = attain(registers, plan, m, row, tail, work)
+                value[n, m] = loss_of(tail, m, plan.mass[m])
                 if plan.binds[m] and value[n, m] > largest:
                     largest, binds = value[n, m], m
             if binds >= 0:
                 _contribute(
-                    plan, binds, attained, cube, instrument, quantity, start, stop, contribution
-                )
-            for s in range(scenarios):
-                account_row[s] += row[s]
-        for s in range(scenarios):
-            loss = 0.0 - account_row[s]
-            beyond = loss - equity[account]
-            system[s] += max(0.0, loss)
-            uncovered[s] += max(0.0, beyond)
-            under[s] += beyond > 0.0
+                    tail, binds, plan.mass[binds], cube, instrument, quantity, start, stop,
+                    sums.contribution,
+                )  # fmt: skip
+            if n > first:
+                for s in range(scenarios):
+                    whole[s] += part[s]
+        if together == TOGETHER - 1:
+            _add_accounts(rows, backing, scenarios, sums.system, sums.uncovered, sums.under_water)
+    for k in range(accounts % TOGETHER, TOGETHER):
+        rows[k], backing[k] = 0.0, 0.0
+    if accounts % TOGETHER > 0:
+        _add_accounts(rows, backing, scenarios, sums.system, sums.uncovered, sums.under_water)
 
 
 def margin_block(
@@ -196,14 +173,8 @@ def run_block(
     ):
         if array.shape != (length,):
             raise ValueError(f"{name} has shape {array.shape}, allowed is ({length},)")
-    plan = planned(measures, scenarios)
-    longest = int((plan.stop - plan.start).max(initial=0)) + 2
-    attained = _Attained(
-        np.empty((len(measures), longest)),
-        np.empty((len(measures), longest), dtype=np.int32),
-        np.empty((len(measures), longest)),
-        np.zeros(len(measures), dtype=np.int64),
-    )
+    plan = planned(measures, weight)
+    longest = int((plan.stop - plan.start).max(initial=0))
     block = BlockMargin(
         value=np.zeros((positions.sets, len(measures))),
         binding_scenario=np.zeros((positions.sets, len(measures)), dtype=np.int32),
@@ -216,10 +187,11 @@ def run_block(
         registers,
         positions.account_sets, positions.set_offsets, positions.instrument, positions.quantity,
         read_only(equity, np.float64), cube,
-        _Plan(plan.kind, plan.start, plan.stop, plan.depth, plan.mass, plan.blend, plan.binds,
-              read_only(weight, np.float64)),
-        attained,
-        block.value, block.binding_scenario, block.contribution,
-        block.system_loss, block.uncovered_loss, block.accounts_under_water,
+        plan, tail_memory(len(measures), longest), workspace(registers, scenarios),
+        block.value, block.binding_scenario,
+        _Sums(
+            block.contribution, block.system_loss, block.uncovered_loss,
+            block.accounts_under_water,
+        ),
     )  # fmt: skip
     return block

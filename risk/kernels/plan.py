@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,13 @@ KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Measures over one scenario axis, all fields ``(measure,)``.
+class Plan(NamedTuple):
+    """Measures over one scenario axis; all fields ``(measure,)`` but ``weight`` ``(scenario,)``.
 
     ``mass`` is the number of scenarios in an expected shortfall's tail, and 1 otherwise. ``depth``
     is how many of the worst scenarios a measure reads; a value at risk is
-    ``(1-blend) x_depth + blend x_(depth-1)`` of the losses in descending order.
+    ``(1-blend) x_depth + blend x_(depth-1)`` of the losses in descending order. ``weighted`` tells
+    whether any weight in a measure's range differs from 1.
     """
 
     kind: NDArray[np.int64]
@@ -33,15 +33,18 @@ class Plan:
     mass: NDArray[np.float64]
     blend: NDArray[np.float64]
     binds: NDArray[np.bool_]
+    weighted: NDArray[np.bool_]
+    weight: NDArray[np.float64]
 
 
-def planned(measures: Sequence[Measure], scenarios: int) -> Plan:
-    """Return the plan of the measures on an axis of so many scenarios.
+def planned(measures: Sequence[Measure], weight: NDArray[np.float64]) -> Plan:
+    """Return the plan of the measures on the axis of scenarios that ``weight`` runs along.
 
     Raises:
         ValueError: an unknown kind, a range that is empty or leaves the axis, or a level that
             ``risk.measures`` refuses.
     """
+    scenarios = len(weight)
     depth, mass, blend = [], [], []
     for measure in measures:
         if measure.kind not in KINDS:
@@ -55,8 +58,8 @@ def planned(measures: Sequence[Measure], scenarios: int) -> Plan:
         if measure.kind == "worst_loss":
             entry = (1, 1.0, 0.0)
         elif measure.kind == "value_at_risk":
-            rank, weight = quantile_position(n, measure.level, measure.convention)
-            entry = (n - rank + 1, 1.0, weight)
+            rank, upper = quantile_position(n, measure.level, measure.convention)
+            entry = (n - rank + 1, 1.0, upper)
         else:
             tail = tail_mass(n, measure.level)
             entry = (math.ceil(tail), float(tail), 0.0)
@@ -71,4 +74,9 @@ def planned(measures: Sequence[Measure], scenarios: int) -> Plan:
         mass=np.array(mass, dtype=np.float64),
         blend=np.array(blend, dtype=np.float64),
         binds=np.array([measure.binds for measure in measures], dtype=np.bool_),
+        weighted=np.array(
+            [(weight[measure.start : measure.stop] != 1.0).any() for measure in measures],
+            dtype=np.bool_,
+        ),
+        weight=np.ascontiguousarray(weight, dtype=np.float64),
     )

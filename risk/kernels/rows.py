@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.kernels.compilation import compiled
-from risk.kernels.registers import accumulate, one_lane, one_vector, width
+from risk.kernels.registers import one_lane, one_vector, width
+from risk.kernels.vectors import accumulate
 
 
 @compiled

@@ -5,57 +5,53 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.kernels.compilation import compiled
+from risk.kernels.compilation import kernel
+from risk.kernels.plan import planned
 from risk.kernels.positions import Positions, checked
 from risk.kernels.registers import Registers, host_registers
 from risk.kernels.rows import set_pnl
-from risk.kernels.tails import gather_tail, least_weighted, weigh_tail
-from risk.measures import tail_mass
+from risk.kernels.selection import least, workspace
+from risk.kernels.tails import attain, loss_of, tail_memory
+from risk.kernels.vectors import MASK
+from risk.measures import Measure
 
 Floats = NDArray[np.float64]
 
 
-@compiled
+@kernel
 def _worst_loss(
-    registers: Any, set_offsets: Any, instrument: Any, quantity: Any, cube: Any,
+    registers: Any, set_offsets: Any, instrument: Any, quantity: Any, cube: Any, work: Any,
     loss: Any, scenario: Any,
 ) -> None:  # fmt: skip
-    row, weight = np.empty(cube.shape[1]), np.ones(cube.shape[1])
+    row = np.zeros(cube.shape[1] + MASK)
     for n in range(set_offsets.size - 1):
         set_pnl(registers, cube, instrument, quantity, set_offsets[n], set_offsets[n + 1], row)
-        scenario[n] = least_weighted(row, weight, 0, row.size)
+        scenario[n] = least(registers, row, 0, cube.shape[1], work)
         loss[n] = 0.0 - row[scenario[n]]
 
 
-@compiled
+@kernel
 def _expected_shortfall(
     registers: Any, set_offsets: Any, instrument: Any, quantity: Any, cube: Any,
-    mass: float, out: Any,
+    plan: Any, tail: Any, work: Any, out: Any,
 ) -> None:  # fmt: skip
-    row = np.empty(cube.shape[1])
-    values, weights = np.empty(row.size + 1), np.empty(row.size + 1)
-    scenarios = np.empty(row.size + 1, dtype=np.int32)
-    depth = int(np.ceil(mass))
+    row = np.zeros(cube.shape[1] + MASK)
     for n in range(set_offsets.size - 1):
         set_pnl(registers, cube, instrument, quantity, set_offsets[n], set_offsets[n + 1], row)
-        found = gather_tail(row, 0, row.size, depth, values, scenarios)
-        kept = weigh_tail(values, scenarios, found, mass, weights)
-        total = 0.0
-        for k in range(kept):
-            total += weights[k] * values[k]
-        out[n] = 0.0 - total / mass
+        attain(registers, plan, 0, row, tail, work)
+        out[n] = loss_of(tail, 0, plan.mass[0])
 
 
-@compiled
+@kernel
 def _account_pnl(
     registers: Any, account_sets: Any, set_offsets: Any, instrument: Any, quantity: Any, cube: Any,
     out: Any,
 ) -> None:  # fmt: skip
-    row = np.empty(cube.shape[1])
+    row = np.zeros(cube.shape[1] + MASK)
     for account in range(account_sets.size - 1):
         for n in range(account_sets[account], account_sets[account + 1]):
             set_pnl(registers, cube, instrument, quantity, set_offsets[n], set_offsets[n + 1], row)
-            for s in range(row.size):
+            for s in range(cube.shape[1]):
                 out[account, s] += row[s]
 
 
@@ -73,9 +69,11 @@ def worst_loss(
     if cube.shape[1] == 0:
         raise ValueError("the cube has no scenarios; a worst loss needs at least one")
     loss, scenario = np.empty(positions.sets), np.empty(positions.sets, dtype=np.int32)
+    registers = registers or host_registers()
     _worst_loss(
-        registers or host_registers(),
-        positions.set_offsets, positions.instrument, positions.quantity, cube, loss, scenario,
+        registers,
+        positions.set_offsets, positions.instrument, positions.quantity, cube,
+        workspace(registers, cube.shape[1]), loss, scenario,
     )  # fmt: skip
     return loss, scenario
 
@@ -92,11 +90,15 @@ def expected_shortfall_sets(
         ValueError: positions that do not fit the cube, LEVEL_RANGE or TAIL_BEYOND_SAMPLE.
     """
     positions, cube = checked(positions, cube)
-    mass = float(tail_mass(cube.shape[1], level))
+    scenarios = cube.shape[1]
+    measure = Measure("expected_shortfall", "expected_shortfall", 0, scenarios, level)
+    registers = registers or host_registers()
     out = np.empty(positions.sets)
     _expected_shortfall(
-        registers or host_registers(),
-        positions.set_offsets, positions.instrument, positions.quantity, cube, mass, out,
+        registers,
+        positions.set_offsets, positions.instrument, positions.quantity, cube,
+        planned([measure], np.ones(scenarios)), tail_memory(1, scenarios),
+        workspace(registers, scenarios), out,
     )  # fmt: skip
     return out
 

@@ -1,88 +1,144 @@
-"""The worst scenarios of a row of P&L, exactly, with ties taken in the order of scenarios.
-
-Every measure of a netting set is a weighted sum of its P&L at a few scenarios, over a mass:
+"""Measures of one row of P&L, each a weighted sum over a few of its scenarios.
 
 - worst loss: one scenario, at its own weight;
 - value at risk: the scenario of an order statistic, or two where the convention interpolates;
-- expected shortfall: every scenario in the tail, the last of them in part.
+- expected shortfall: every scenario of the tail, the last of them in part.
 
-Those scenarios and weights are also the derivative of the measure by position, which is what the
-Euler split needs. They are summed in the order of scenarios, so no vector width shows.
+Those scenarios and weights, over the mass of the tail, are also the derivative of the measure by
+position, which is what the Euler split needs. Equals are taken in the order of scenarios, and
+sums run in that order, so the bits do not depend on how the tail was found.
 """
+
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from risk.kernels.compilation import compiled
+from risk.kernels.plan import EXPECTED_SHORTFALL, WORST_LOSS
+from risk.kernels.selection import gather, keep, least, order_statistic, tail_bound
+from risk.kernels.vectors import MASK
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 
 
-@compiled
-def least_weighted(row: Floats, weight: Floats, start: int, stop: int) -> int:
-    """Return the scenario of least weighted P&L, the first of equals."""
-    least, where = row[start] * weight[start], start
-    for scenario in range(start + 1, stop):
-        value = row[scenario] * weight[scenario]
-        if value < least:
-            least, where = value, scenario
-    return where
+class Tail(NamedTuple):
+    """The scenarios at which each measure is attained, ``(measure, scenario)``.
 
-
-@compiled
-def gather_tail(
-    row: Floats, start: int, stop: int, depth: int, values: Floats, scenarios: Rows
-) -> int:
-    """Gather the scenarios that hold the ``depth`` lowest values, and perhaps some more.
-
-    They are written in the order of scenarios; their number is returned.
+    The first ``number[m]`` of a measure's values, scenarios and weights count.
     """
-    threshold = np.partition(row[start:stop], depth - 1)[depth - 1]
-    found = 0
-    for scenario in range(start, stop):
-        values[found] = row[scenario]
-        scenarios[found] = scenario
-        found += row[scenario] <= threshold
-    return found
+
+    values: Floats
+    scenarios: Rows
+    weights: Floats
+    number: NDArray[np.int64]
+
+
+def tail_memory(measures: int, scenarios: int) -> Tail:
+    """Return room for the tails of so many measures of rows of so many scenarios."""
+    shape = (measures, scenarios + MASK)
+    return Tail(
+        values=np.zeros(shape),
+        scenarios=np.zeros(shape, dtype=np.int32),
+        weights=np.zeros(shape),
+        number=np.zeros(measures, dtype=np.int64),
+    )
 
 
 @compiled
-def order_statistic(values: Floats, found: int, rank: int) -> float:
-    """Return the ``rank``-th lowest value, counted from 1."""
-    return np.partition(values[:found], rank - 1)[rank - 1]
+def attain(registers: Any, plan: Any, m: int, row: Floats, tail: Any, work: Any) -> int:
+    """Find the scenarios and weights of measure ``m``, and return the one that names it."""
+    start, stop = plan.start[m], plan.stop[m]
+    values, scenarios, weights = tail.values[m], tail.scenarios[m], tail.weights[m]
+    if plan.kind[m] == WORST_LOSS:
+        source = row
+        if plan.weighted[m]:
+            source = work.weighted
+            for s in range(start, stop):
+                source[s] = row[s] * plan.weight[s]
+        worst = least(registers, source, start, stop, work)
+        values[0], scenarios[0], weights[0] = row[worst], worst, plan.weight[worst]
+        tail.number[m] = 1
+        return int(worst)
+    depth = plan.depth[m]
+    bound = tail_bound(registers, row, start, stop, depth, work)
+    found = gather(registers, row, start, stop, bound, work, values, scenarios)
+    end = order_statistic(registers, values, found, bound, depth, work)
+    kept = keep(registers, values, scenarios, found, end)
+    if plan.kind[m] == EXPECTED_SHORTFALL:
+        weigh(values, kept, end, plan.mass[m], weights)
+        tail.number[m] = kept
+        return int(first_least(values, scenarios, kept))
+    tail.number[m] = settle_quantile(values, scenarios, kept, depth, plan.blend[m], weights)
+    return int(scenarios[1] if plan.blend[m] > 0.5 else scenarios[0])
 
 
 @compiled
-def statistic_place(values: Floats, found: int, rank: int) -> int:
-    """Return where the ``rank``-th lowest value is, equals counted in order."""
-    value = order_statistic(values, found, rank)
+def loss_of(tail: Any, m: int, mass: float) -> float:
+    """Return measure ``m`` from the scenarios at which it is attained."""
+    total = 0.0
+    for k in range(tail.number[m]):
+        total += tail.weights[m, k] * tail.values[m, k]
+    return 0.0 - total / mass
+
+
+@compiled
+def weigh(values: Floats, kept: int, end: float, mass: float, weights: Floats) -> None:
+    """Weigh a tail of ``mass`` scenarios whose last value is ``end``, equals in order."""
+    weights[:kept] = 1.0
+    equal = 0
+    for k in range(kept):
+        if values[k] == end:
+            equal += 1
+    left = mass - (kept - equal)
+    for k in range(kept):
+        if values[k] == end:
+            weights[k] = min(1.0, max(0.0, left))
+            left -= weights[k]
+
+
+@compiled
+def settle_quantile(
+    values: Floats, scenarios: Rows, kept: int, depth: int, blend: float, weights: Floats
+) -> int:
+    """Keep the ``depth``-th lowest value, and the one before it where they blend; return how many.
+
+    The values kept are those up to the ``depth``-th lowest. Equals count in order.
+    """
+    end, before = -np.inf, -np.inf
+    for k in range(kept):
+        end = values[k] if values[k] > end else end
     below = 0
-    for k in range(found):
-        below += values[k] < value
-    for k in range(found):
-        below += values[k] == value
-        if values[k] == value and below == rank:
-            return k
-    return -1
+    for k in range(kept):
+        if values[k] < end:
+            before = values[k] if values[k] > before else before
+            below += 1
+    last = place_of_rank(values, kept, end, depth)
+    second = place_of_rank(values, kept, end if depth - 1 > below else before, depth - 1)
+    pair, which = (values[last], values[second]), (scenarios[last], scenarios[second])
+    values[0], scenarios[0], weights[0] = pair[0], which[0], 1.0 - blend
+    values[1], scenarios[1], weights[1] = pair[1], which[1], blend
+    return 2 if blend > 0.0 else 1
 
 
 @compiled
-def weigh_tail(values: Floats, scenarios: Rows, found: int, mass: float, weights: Floats) -> int:
-    """Keep the tail of ``mass`` scenarios in place and write their weights; return their number."""
-    boundary = order_statistic(values, found, int(np.ceil(mass)))
-    left = mass
-    for k in range(found):
-        left -= values[k] < boundary
-    kept = 0
-    for k in range(found):
-        share = 1.0
-        if values[k] == boundary:
-            share = min(1.0, left)
-            left -= share
-        elif values[k] > boundary:
-            share = 0.0
-        if share > 0.0:
-            values[kept], scenarios[kept], weights[kept] = values[k], scenarios[k], share
-            kept += 1
-    return kept
+def place_of_rank(values: Floats, kept: int, value: float, rank: int) -> int:
+    """Return where the ``rank``-th lowest is, which has a value that is known."""
+    passed, place = 0, 0
+    for k in range(kept):
+        passed += values[k] < value
+    for k in range(kept):
+        passed += values[k] == value
+        place = k if values[k] == value and passed == rank else place
+    return place
+
+
+@compiled
+def first_least(values: Floats, scenarios: Rows, kept: int) -> int:
+    """Return the scenario of the least value, the first of equals."""
+    place, lowest = 0, values[0]
+    for k in range(1, kept):
+        lower = values[k] < lowest
+        place, lowest = (k if lower else place), (values[k] if lower else lowest)
+    return int(scenarios[place])

@@ -1,0 +1,193 @@
+"""The lowest values of a row, exactly, and where they are.
+
+Selection is by counting. The minima of disjoint groups of scenarios bound the tail from above,
+because as many scenarios as there are minima under a bound lie under it; one compare of the row
+against that bound leaves little more than the tail; and the end of the tail is found among those
+few by narrowing an interval until it holds a handful, which are sorted. Any bound gives the same
+result, so neither the width of vectors nor the order of comparisons shows in it.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from risk.kernels.compilation import compiled
+from risk.kernels.registers import Registers, lanes_of, width
+from risk.kernels.vectors import (
+    MASK,
+    at_most,
+    count_of_64,
+    least_of_64,
+    lowest_bit,
+    number_of_bits,
+    sorted_minima,
+    take,
+)
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int32]
+
+HANDFUL = 3
+"""Values that are sorted rather than told apart by counting."""
+NARROWINGS = 64
+"""Rounds of counting before an interval is sorted however many values it holds."""
+UNROLLED = 8
+"""Values taken from a mask without asking whether it holds so many; divides ``MASK``."""
+
+
+class Workspace(NamedTuple):
+    """Memory that selection uses while it works on one row."""
+
+    minima: Floats
+    masks: NDArray[np.uint64]
+    ordered: Floats
+    weighted: Floats
+
+
+def workspace(registers: Registers, scenarios: int) -> Workspace:
+    """Return memory for rows of so many scenarios."""
+    return Workspace(
+        minima=np.empty(registers.lanes * registers.accumulators),
+        masks=np.empty(scenarios // MASK + 1, dtype=np.uint64),
+        ordered=np.empty(scenarios),
+        weighted=np.zeros(scenarios + MASK),
+    )
+
+
+@compiled
+def least(registers: Any, values: Floats, start: int, stop: int, work: Any) -> int:
+    """Return where the least of ``values[start:stop]`` is, the first of equals."""
+    covered = start + (stop - start) // width(registers) * width(registers)
+    lowest = np.inf
+    if covered > start:
+        sorted_minima(registers, values, start, covered, work.minima)
+        for lane in range(lanes_of(registers)):
+            value = work.minima[lane]
+            lowest = value if value < lowest else lowest
+    for k in range(covered, stop):
+        lowest = values[k] if values[k] < lowest else lowest
+    for first in range(start, stop, MASK):
+        mask = at_most(registers, values, first, lowest)
+        if mask != 0:
+            return int(first + lowest_bit(mask))
+    return start
+
+
+@compiled
+def tail_bound(registers: Any, row: Floats, start: int, stop: int, depth: int, work: Any) -> float:
+    """Return a value that at least ``depth`` scenarios do not exceed, and not many more.
+
+    The greatest of all where the scenarios are too few for groups.
+    """
+    wide, lanes = width(registers), lanes_of(registers)
+    chunks = (stop - start) // wide
+    sections = (5 * depth + 3 * wide - 1) // (3 * wide)
+    bound = -np.inf
+    if sections > chunks:
+        for k in range(start, stop):
+            bound = row[k] if row[k] > bound else bound
+        return bound
+    each = (depth + sections * lanes - 1) // (sections * lanes)
+    for k in range(sections):
+        begin, end = k * chunks // sections * wide, (k + 1) * chunks // sections * wide
+        sorted_minima(registers, row, start + begin, start + end, work.minima)
+        for lane in range(lanes):
+            value = work.minima[(each - 1) * lanes + lane]
+            bound = value if value > bound else bound
+    return bound
+
+
+@compiled
+def gather(
+    registers: Any, row: Floats, start: int, stop: int, bound: float, work: Any,
+    values: Floats, scenarios: Rows,
+) -> int:  # fmt: skip
+    """Gather the scenarios up to a bound, in their order, and return their number.
+
+    Infinities follow the values. The masks come first and are unpacked later, because a wrong
+    guess about how many bits one holds would throw away the masks that are under way.
+    """
+    words = (stop - start + MASK - 1) // MASK
+    for word in range(words):
+        work.masks[word] = at_most(registers, row, start + word * MASK, bound)
+    beyond = np.uint64(words * MASK - (stop - start))
+    work.masks[words - 1] &= ~np.uint64(0) >> beyond
+    found = 0
+    for word in range(words):
+        mask, first = work.masks[word], start + word * MASK
+        end = found + number_of_bits(mask)
+        while found < end:
+            for k in range(UNROLLED):
+                take(row, first + lowest_bit(mask), values, scenarios, found + k)
+                mask &= mask - np.uint64(1)
+            found += UNROLLED
+        found = end
+    values[found : found + MASK] = np.inf
+    return found
+
+
+@compiled
+def count_at_most(registers: Any, values: Floats, found: int, bound: float) -> int:
+    """Count the values up to a bound; infinities follow them."""
+    count = 0
+    for first in range(0, found, MASK):
+        count += count_of_64(registers, values, first, bound)
+    return count
+
+
+@compiled
+def order_statistic(
+    registers: Any, values: Floats, found: int, high: float, rank: int, work: Any
+) -> float:
+    """Return the ``rank``-th lowest of the values, from 1; none is above ``high``."""
+    low, floor, below, reached = np.inf, -np.inf, 0, found
+    for first in range(0, found, MASK):
+        value = least_of_64(registers, values, first)
+        low = value if value < low else low
+    for _ in range(NARROWINGS):
+        share = (rank - below - 0.5) / (reached - below)
+        share = 0.1 if share < 0.1 else (0.9 if share > 0.9 else share)
+        middle = low + share * (high - low)
+        if reached - below <= HANDFUL or not low < middle < high:
+            break
+        count = count_at_most(registers, values, found, middle)
+        if count >= rank:
+            high, reached = middle, count
+        else:
+            low, floor, below = middle, middle, count
+    between = 0
+    for first in range(0, found, MASK):
+        mask = at_most(registers, values, first, high) & ~at_most(registers, values, first, floor)
+        while mask != 0:
+            insert(work.ordered, between, values[first + lowest_bit(mask)])
+            mask &= mask - np.uint64(1)
+            between += 1
+    return float(work.ordered[rank - below - 1])
+
+
+@compiled
+def insert(ordered: Floats, held: int, value: float) -> None:
+    """Put a value in its place among those in ascending order."""
+    k = held
+    while k > 0 and ordered[k - 1] > value:
+        ordered[k] = ordered[k - 1]
+        k -= 1
+    ordered[k] = value
+
+
+@compiled
+def keep(registers: Any, values: Floats, scenarios: Rows, found: int, bound: float) -> int:
+    """Keep the values up to a bound in place, and return their number."""
+    kept = 0
+    for first in range(0, found, MASK):
+        mask = at_most(registers, values, first, bound)
+        end = kept + number_of_bits(mask)
+        while kept < end:
+            for k in range(UNROLLED):
+                place = first + lowest_bit(mask)
+                values[kept + k], scenarios[kept + k] = values[place], scenarios[place]
+                mask &= mask - np.uint64(1)
+            kept += UNROLLED
+        kept = end
+    return kept

@@ -1,0 +1,295 @@
+"""Explicit vectors for numba: what the compiler is told rather than hoped to find.
+
+A row of P&L is a sum over positions of quantity times a row of the cube. Held in registers, each
+position costs one load and one fused multiply-add a vector and nothing is stored until the end;
+plain loops store and reload the row at every position.
+
+Every scenario is one chain of fused multiply-adds over the positions, in their order, from 0.0.
+A chain lies in one lane whatever the width of the registers, so every width gives the same bits.
+
+Nothing here is checked, neither bounds nor shapes; the functions that call it see to both.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from risk.kernels.registers import RegistersType
+
+DOUBLE, INT32, INT64 = ir.DoubleType(), ir.IntType(32), ir.IntType(64)
+BYTES = 8
+MASK = 64
+"""Values that one mask compares, and what an array that is read by masks must be padded by."""
+
+
+def _pointer(context: Any, builder: Any, signature: Any, args: Any, which: int) -> Any:
+    array_type = signature.args[which]
+    return context.make_array(array_type)(context, builder, args[which]).data
+
+
+class _Vector:
+    """Emits loads, stores and arithmetic on one width of vector."""
+
+    def __init__(self, builder: Any, lanes: int) -> None:
+        self.builder, self.lanes = builder, lanes
+        self.type = ir.VectorType(DOUBLE, lanes)
+        self.zero = ir.Constant(self.type, [0.0] * lanes)
+        self.infinity = ir.Constant(self.type, [float("inf")] * lanes)
+
+    def _address(self, pointer: Any, vector: int) -> Any:
+        offset = self.builder.gep(pointer, [ir.Constant(INT64, vector * self.lanes)])
+        return self.builder.bitcast(offset, self.type.as_pointer())
+
+    def load(self, pointer: Any, vector: int) -> Any:
+        loaded = self.builder.load(self._address(pointer, vector))
+        loaded.align = BYTES
+        return loaded
+
+    def store(self, value: Any, pointer: Any, vector: int) -> None:
+        self.builder.store(value, self._address(pointer, vector), align=BYTES)
+
+    def spread(self, scalar: Any) -> Any:
+        undefined = ir.Constant(self.type, ir.Undefined)
+        first = self.builder.insert_element(undefined, scalar, ir.Constant(INT32, 0))
+        everywhere = ir.Constant(ir.VectorType(INT32, self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(first, undefined, everywhere)
+
+    def lower(self, a: Any, b: Any) -> Any:
+        return self.builder.select(self.builder.fcmp_ordered("<", a, b), a, b)
+
+    def higher(self, a: Any, b: Any) -> Any:
+        return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
+
+    def fused_multiply_add(self, a: Any, b: Any, c: Any) -> Any:
+        name = f"llvm.fma.v{self.lanes}f64"
+        function = cgutils.get_or_insert_function(
+            self.builder.module, ir.FunctionType(self.type, [self.type] * 3), name
+        )
+        return self.builder.call(function, [a, b, c])
+
+
+@intrinsic
+def accumulate(
+    typing: Any,
+    registers: RegistersType,
+    cube: Any,
+    stride: Any,
+    first: Any,
+    instrument: Any,
+    quantity: Any,
+    start: Any,
+    stop: Any,
+    row: Any,
+) -> Any:
+    """Write ``row[first:first+width]``, the P&L of the positions ``start:stop``.
+
+    ``cube`` is C-contiguous and ``stride`` its number of scenarios. Nothing is checked.
+    """
+    signature = types.void(registers, cube, stride, first, instrument, quantity, start, stop, row)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        _, _, stride_, first_, _, _, start_, stop_, _ = args
+        pointer = [_pointer(context, builder, sig, args, k) if k in (1, 4, 5, 8) else None
+                   for k in range(9)]  # fmt: skip
+        column = builder.gep(pointer[1], [first_])
+        target = builder.gep(pointer[8], [first_])
+        vector = _Vector(builder, registers.lanes)
+        before = builder.block
+        body = builder.function.append_basic_block("position")
+        after = builder.function.append_basic_block("row")
+        builder.cbranch(builder.icmp_signed("<", start_, stop_), body, after)
+
+        builder.position_at_end(body)
+        position = builder.phi(INT64)
+        totals = [builder.phi(vector.type) for _ in range(registers.accumulators)]
+        row_of = builder.sext(builder.load(builder.gep(pointer[4], [position])), INT64)
+        held = vector.spread(builder.load(builder.gep(pointer[5], [position])))
+        cells = builder.gep(column, [builder.mul(row_of, stride_)])
+        updated = [
+            vector.fused_multiply_add(held, vector.load(cells, k), total)
+            for k, total in enumerate(totals)
+        ]
+        following = builder.add(position, ir.Constant(INT64, 1))
+        builder.cbranch(builder.icmp_signed("<", following, stop_), body, after)
+        position.add_incoming(start_, before)
+        position.add_incoming(following, body)
+
+        builder.position_at_end(after)
+        results = [builder.phi(vector.type) for _ in totals]
+        for total, update, result in zip(totals, updated, results, strict=True):
+            total.add_incoming(vector.zero, before)
+            total.add_incoming(update, body)
+            result.add_incoming(vector.zero, before)
+            result.add_incoming(update, body)
+        for k, result in enumerate(results):
+            vector.store(result, target, k)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _sorting_network(number: int) -> list[tuple[int, int]]:
+    """Return the exchanges that sort so many values, by Batcher's odd-even merge (1968)."""
+    exchanges: list[tuple[int, int]] = []
+    p = 1
+    while p < number:
+        k = p
+        while k >= 1:
+            low = [
+                i + j
+                for j in range(k % p, number - k, 2 * k)
+                for i in range(min(k, number - j - k))
+            ]
+            exchanges += [(i, i + k) for i in low if i // (2 * p) == (i + k) // (2 * p)]
+            k //= 2
+        p *= 2
+    return exchanges
+
+
+@intrinsic
+def sorted_minima(
+    typing: Any, registers: RegistersType, values: Any, start: Any, stop: Any, minima: Any
+) -> Any:
+    """Write the minima of groups of ``values[start:stop]`` into ``minima[:width]``.
+
+    A lane of a register sees every ``width``-th value. Each lane's minima ascend from register
+    to register: ``minima[k * lanes + lane]``. ``stop - start`` is a multiple of the width, and
+    not zero.
+    """
+    signature = types.void(registers, values, types.int64, types.int64, minima)
+    number = registers.accumulators
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vector = _Vector(builder, registers.lanes)
+        source = _pointer(context, builder, sig, args, 1)
+        target = _pointer(context, builder, sig, args, 4)
+        before = builder.block
+        body = builder.function.append_basic_block("minima")
+        after = builder.function.append_basic_block("minima.sorted")
+        builder.branch(body)
+
+        builder.position_at_end(body)
+        place = builder.phi(INT64)
+        known = [builder.phi(vector.type) for _ in range(number)]
+        cells = builder.gep(source, [place])
+        least = [vector.lower(vector.load(cells, k), held) for k, held in enumerate(known)]
+        following = builder.add(place, ir.Constant(INT64, number * registers.lanes))
+        builder.cbranch(builder.icmp_signed("<", following, args[3]), body, after)
+        place.add_incoming(args[2], before)
+        place.add_incoming(following, body)
+        for held, update in zip(known, least, strict=True):
+            held.add_incoming(vector.infinity, before)
+            held.add_incoming(update, body)
+
+        builder.position_at_end(after)
+        for i, j in _sorting_network(number):
+            least[i], least[j] = vector.lower(least[i], least[j]), vector.higher(least[i], least[j])
+        for k, value in enumerate(least):
+            vector.store(value, target, k)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def count_of_64(typing: Any, registers: RegistersType, values: Any, first: Any, bound: Any) -> Any:
+    """Count how many of ``values[first:first+64]`` are at most the bound."""
+    signature = types.int64(registers, values, types.int64, types.float64)
+    lanes = registers.lanes
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vector = _Vector(builder, lanes)
+        cells = builder.gep(_pointer(context, builder, sig, args, 1), [args[2]])
+        limit = vector.spread(args[3])
+        whole = ir.VectorType(INT64, lanes)
+        counts = []
+        for k in range(MASK // lanes):
+            low = builder.fcmp_ordered("<=", vector.load(cells, k), limit)
+            counts.append(builder.zext(low, whole))
+        while len(counts) > 1:
+            counts = [builder.add(a, b) for a, b in zip(counts[::2], counts[1::2], strict=True)]
+        total = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(INT64, [whole]), f"llvm.vector.reduce.add.v{lanes}i64"
+        )
+        return builder.call(total, counts)
+
+    return signature, codegen
+
+
+@intrinsic
+def least_of_64(typing: Any, registers: RegistersType, values: Any, first: Any) -> Any:
+    """Return the least of ``values[first:first+64]``."""
+    signature = types.float64(registers, values, types.int64)
+    lanes = registers.lanes
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vector = _Vector(builder, lanes)
+        cells = builder.gep(_pointer(context, builder, sig, args, 1), [args[2]])
+        least = [vector.load(cells, k) for k in range(MASK // lanes)]
+        while len(least) > 1:
+            least = [vector.lower(a, b) for a, b in zip(least[::2], least[1::2], strict=True)]
+        fold = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(DOUBLE, [vector.type]),
+            f"llvm.vector.reduce.fmin.v{lanes}f64",
+        )
+        return builder.call(fold, least, fastmath=("nnan",))
+
+    return signature, codegen
+
+
+@intrinsic
+def at_most(typing: Any, registers: RegistersType, values: Any, first: Any, bound: Any) -> Any:
+    """Return which of ``values[first:first+64]`` are at most the bound, the first in bit 0."""
+    signature = types.uint64(registers, values, types.int64, types.float64)
+    lanes = registers.lanes
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vector = _Vector(builder, lanes)
+        cells = builder.gep(_pointer(context, builder, sig, args, 1), [args[2]])
+        limit = vector.spread(args[3])
+        mask = ir.Constant(INT64, 0)
+        for k in range(MASK // lanes):
+            low = builder.fcmp_ordered("<=", vector.load(cells, k), limit)
+            bits = builder.zext(builder.bitcast(low, ir.IntType(lanes)), INT64)
+            mask = builder.or_(mask, builder.shl(bits, ir.Constant(INT64, k * lanes)))
+        return mask
+
+    return signature, codegen
+
+
+@intrinsic
+def lowest_bit(typing: Any, mask: Any) -> Any:
+    """Return the place of the lowest bit that is set, 64 where none is."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), codegen
+
+
+@intrinsic
+def number_of_bits(typing: Any, mask: Any) -> Any:
+    """Return how many bits are set."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.int64(types.uint64), codegen
+
+
+@intrinsic
+def take(typing: Any, row: Any, scenario: Any, values: Any, scenarios: Any, k: Any) -> Any:
+    """Write ``values[k] = row[scenario]`` and ``scenarios[k] = scenario``, unchecked."""
+    signature = types.void(row, types.int64, values, scenarios, types.int64)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        row_, values_, scenarios_ = (_pointer(context, builder, sig, args, i) for i in (0, 2, 3))
+        builder.store(builder.load(builder.gep(row_, [args[1]])), builder.gep(values_, [args[4]]))
+        builder.store(builder.trunc(args[1], INT32), builder.gep(scenarios_, [args[4]]))
+        return context.get_dummy_value()
+
+    return signature, codegen

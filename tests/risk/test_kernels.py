@@ -1,0 +1,331 @@
+"""Kernels against their slow twins in plain NumPy."""
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from risk.kernels import (
+    Positions,
+    account_pnl,
+    expected_shortfall_sets,
+    margin_block,
+    worst_loss,
+)
+from risk.kernels.block import run_block
+from risk.kernels.registers import Registers
+from risk.measures import Measure, expected_shortfall, quantile_position, tail_mass, value_at_risk
+
+
+def random_book(rng, accounts, instruments, most=4):
+    sets = rng.integers(0, 3, accounts)
+    held = rng.integers(0, most + 1, sets.sum())
+    account_sets = np.concatenate([[0], np.cumsum(sets)])
+    set_offsets = np.concatenate([[0], np.cumsum(held)])
+    instrument = rng.integers(0, instruments, held.sum()).astype(np.int32)
+    return Positions(account_sets, set_offsets, instrument, rng.normal(0, 3, held.sum()))
+
+
+def whole_numbers(positions, rng):
+    """Quantities that make every sum exact, so that equals are equal and order does not show."""
+    quantity = rng.integers(-2, 3, len(positions.quantity)).astype(float)
+    return dataclasses.replace(positions, quantity=quantity)
+
+
+def set_pnl(positions, cube):
+    rows = np.zeros((positions.sets, cube.shape[1]))
+    for n in range(positions.sets):
+        for p in range(positions.set_offsets[n], positions.set_offsets[n + 1]):
+            rows[n] += positions.quantity[p] * cube[positions.instrument[p]]
+    return rows
+
+
+def attained(measure, row, weight):
+    """Return scenarios, their weights, the mass and the scenario that names the measure."""
+    pnl = row[measure.start : measure.stop]
+    order = np.argsort(pnl, kind="stable")
+    if measure.kind == "worst_loss":
+        worst = int(np.argmin(pnl * weight[measure.start : measure.stop]))
+        scenarios, shares, mass = [worst], [weight[measure.start + worst]], 1.0
+        named = worst
+    elif measure.kind == "value_at_risk":
+        rank, share = quantile_position(len(pnl), measure.level, measure.convention)
+        scenarios = [order[len(pnl) - rank]]
+        shares, mass = [1.0 - share], 1.0
+        if share > 0.0:
+            scenarios.append(order[len(pnl) - rank - 1])
+            shares.append(share)
+        named = scenarios[1] if share > 0.5 else scenarios[0]
+    else:
+        mass = float(tail_mass(len(pnl), measure.level))
+        whole = int(mass)
+        part = [mass - whole] if mass > whole else []
+        scenarios, shares = order[: whole + len(part)], [1.0] * whole + part
+        named = order[0]
+    return np.array(scenarios) + measure.start, np.array(shares), mass, named + measure.start
+
+
+def slow_block(positions, equity, cube, weight, measures):
+    rows = set_pnl(positions, cube)
+    value = np.zeros((positions.sets, len(measures)))
+    binding = np.zeros(value.shape, dtype=int)
+    contribution = np.zeros(len(cube))
+    for n, row in enumerate(rows):
+        largest, split = 0.0, None
+        for m, measure in enumerate(measures):
+            scenarios, shares, mass, binding[n, m] = attained(measure, row, weight)
+            value[n, m] = -(shares * row[scenarios]).sum() / mass
+            if measure.binds and value[n, m] > largest:
+                largest, split = value[n, m], (scenarios, shares / mass)
+        if split is not None:
+            for p in range(positions.set_offsets[n], positions.set_offsets[n + 1]):
+                i = positions.instrument[p]
+                contribution[i] -= positions.quantity[p] * (cube[i, split[0]] * split[1]).sum()
+    pnl = np.array(
+        [rows[positions.account_sets[a] : positions.account_sets[a + 1]].sum(axis=0)
+         for a in range(positions.accounts)]
+    ).reshape(positions.accounts, cube.shape[1])  # fmt: skip
+    left = pnl + equity[:, None]
+    return {
+        "value": value,
+        "binding_scenario": binding,
+        "contribution": contribution,
+        "system_loss": np.maximum(0.0, -pnl).sum(axis=0),
+        "uncovered_loss": np.maximum(0.0, -left).sum(axis=0),
+        "accounts_under_water": (left < 0.0).sum(axis=0),
+    }
+
+
+def some_measures(rng, scenarios):
+    start = int(rng.integers(0, scenarios))
+    stop = int(rng.integers(start + 1, scenarios + 1))
+    level = 1 - float(rng.integers(1, stop - start + 1)) / (stop - start) + 1e-4
+    level = round(min(max(level, 0.01), 1 - 1 / (stop - start)), 4)
+    measures = [
+        Measure("worst", "worst_loss", start, stop),
+        Measure("worst_of_all", "worst_loss", 0, scenarios, binds=bool(rng.integers(2))),
+    ]
+    if 0.0 < level < 1.0 and (stop - start) * (1 - level) > 1.001:
+        measures += [
+            Measure("tail", "expected_shortfall", start, stop, level),
+            Measure("quantile", "value_at_risk", start, stop, level),
+            Measure("between", "value_at_risk", start, stop, level, "hazen"),
+        ]
+    return [measures[k] for k in rng.permutation(len(measures))]
+
+
+def assert_same_bits(one, other):
+    for field in dataclasses.fields(one):
+        left, right = getattr(one, field.name), getattr(other, field.name)
+        assert left.dtype == right.dtype
+        assert left.tobytes() == right.tobytes(), field.name
+
+
+@given(seed=st.integers(0, 2**32 - 1), scenarios=st.integers(1, 400))
+@settings(deadline=None, max_examples=60)
+def test_a_block_agrees_with_its_slow_twin(seed, scenarios):
+    rng = np.random.default_rng(seed)
+    positions = random_book(rng, int(rng.integers(0, 9)), 6)
+    cube = rng.standard_t(2, (6, scenarios))
+    weight = np.where(rng.random(scenarios) < 0.8, 1.0, 0.35)
+    equity = rng.normal(2, 4, positions.accounts)
+    measures = some_measures(rng, scenarios)
+    block = margin_block(positions, equity, cube, weight, measures)
+    for name, expected in slow_block(positions, equity, cube, weight, measures).items():
+        np.testing.assert_allclose(getattr(block, name), expected, rtol=1e-10, atol=1e-10)
+    binds = [m for m, measure in enumerate(measures) if measure.binds]
+    total = np.maximum(0.0, block.value[:, binds].max(axis=1, initial=0.0)).sum()
+    assert block.contribution.sum() == pytest.approx(total, rel=1e-9, abs=1e-9)
+
+
+@given(seed=st.integers(0, 2**32 - 1), scenarios=st.integers(1, 400), kinds=st.integers(1, 4))
+@settings(deadline=None, max_examples=60)
+def test_ties_are_exact(seed, scenarios, kinds):
+    rng = np.random.default_rng(seed)
+    positions = whole_numbers(random_book(rng, 8, 6), rng)
+    cube = rng.integers(-kinds, kinds + 1, (6, scenarios)).astype(float)
+    equity = rng.integers(-3, 4, positions.accounts).astype(float)
+    weight = np.where(rng.random(scenarios) < 0.8, 1.0, 0.5)
+    measures = some_measures(rng, scenarios)
+    block = margin_block(positions, equity, cube, weight, measures)
+    slow = slow_block(positions, equity, cube, weight, measures)
+    np.testing.assert_array_equal(block.binding_scenario, slow["binding_scenario"])
+    np.testing.assert_array_equal(block.system_loss, slow["system_loss"])
+    np.testing.assert_array_equal(block.accounts_under_water, slow["accounts_under_water"])
+    np.testing.assert_allclose(block.value, slow["value"], rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(block.contribution, slow["contribution"], rtol=1e-12, atol=1e-12)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    scenarios=st.integers(1, 700),
+    spread=st.sampled_from([0.0, 1.0, 1e-300, 1e12]),
+)
+@settings(deadline=None, max_examples=60)
+def test_the_bare_kernels_agree_with_the_readable_measures(seed, scenarios, spread):
+    rng = np.random.default_rng(seed)
+    positions = random_book(rng, 5, 4)
+    cube = rng.normal(0, 1, (4, scenarios)) * spread
+    cube[:, rng.integers(0, scenarios)] *= 1e9  # one outlier, as a crash is
+    pnl = set_pnl(positions, cube)
+    loss, scenario = worst_loss(positions, cube)
+    np.testing.assert_allclose(loss, -pnl.min(axis=1), rtol=1e-9, atol=spread * 1e-9)
+    np.testing.assert_allclose(pnl[np.arange(len(pnl)), scenario], -loss, rtol=1e-9, atol=spread)
+    depth = int(rng.integers(1, scenarios + 1))
+    level = 1 - depth / scenarios
+    level = round(level - 5e-6, 5)
+    if 0.0 < level < 1.0:
+        expected = [expected_shortfall(row, level) for row in pnl]
+        found = expected_shortfall_sets(positions, cube, level)
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=spread * 1e-9)
+
+
+def fixed_book(accounts=300, instruments=20, scenarios=333):
+    rng = np.random.default_rng(7)
+    positions = random_book(rng, accounts, instruments, most=9)
+    cube = rng.normal(0, 1, (instruments, scenarios))
+    cube[:, :60] = np.round(cube[:, :60])
+    weight = np.where(np.arange(scenarios) < 300, 1.0, 0.4)
+    equity = rng.normal(1, 2, accounts)
+    measures = [
+        Measure("tail", "expected_shortfall", 0, 250, 0.975),
+        Measure("deep", "expected_shortfall", 0, 250, 0.3),
+        Measure("quantile", "value_at_risk", 0, 250, 0.99, "hazen", binds=False),
+        Measure("stress", "worst_loss", 250, scenarios),
+    ]
+    return positions, equity, cube, weight, measures
+
+
+def part_of(positions, start, stop):
+    first, last = positions.account_sets[start], positions.account_sets[stop]
+    begin, end = positions.set_offsets[first], positions.set_offsets[last]
+    return Positions(
+        positions.account_sets[start : stop + 1] - first,
+        positions.set_offsets[first : last + 1] - begin,
+        positions.instrument[begin:end],
+        positions.quantity[begin:end],
+    )
+
+
+@pytest.mark.parametrize(
+    "registers",
+    [
+        Registers(lanes=2, accumulators=3),
+        pytest.param(Registers(lanes=1, accumulators=4), marks=pytest.mark.slow),
+        pytest.param(Registers(lanes=4, accumulators=12), marks=pytest.mark.slow),
+        pytest.param(Registers(lanes=8, accumulators=16), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_every_width_of_registers_gives_the_same_bits(registers):
+    book = fixed_book()
+    assert_same_bits(run_block(registers, *book), margin_block(*book))
+
+
+def test_any_cut_of_the_accounts_gives_the_same_bits_per_account():
+    positions, equity, cube, weight, measures = fixed_book()
+    whole = margin_block(positions, equity, cube, weight, measures)
+    for cut in (0, 1, 123, 299, 300):
+        parts = [
+            margin_block(part_of(positions, a, b), equity[a:b], cube, weight, measures)
+            for a, b in ((0, cut), (cut, 300))
+        ]
+        for name in ("value", "binding_scenario"):
+            joined = np.concatenate([getattr(part, name) for part in parts])
+            assert joined.tobytes() == getattr(whole, name).tobytes()
+        under = sum(part.accounts_under_water for part in parts)
+        np.testing.assert_array_equal(under, whole.accounts_under_water)
+
+
+def test_threads_share_nothing():
+    book = fixed_book()
+    alone = margin_block(*book)
+    with ThreadPoolExecutor(4) as pool:
+        for block in pool.map(lambda _: margin_block(*book), range(12)):
+            assert_same_bits(block, alone)
+
+
+def test_sums_run_in_the_order_of_accounts():
+    positions, equity, cube, weight, measures = fixed_book()
+    block = margin_block(positions, equity, cube, weight, measures)
+    pnl = account_pnl(positions, cube)
+    system, uncovered = np.zeros(cube.shape[1]), np.zeros(cube.shape[1])
+    for account, row in enumerate(pnl):
+        system += np.maximum(0.0, -row)
+        uncovered += np.maximum(0.0, -(equity[account] + row))
+    assert block.system_loss.tobytes() == system.tobytes()
+    assert block.uncovered_loss.tobytes() == uncovered.tobytes()
+
+
+def test_a_reordered_book_changes_no_account_by_the_company_it_keeps():
+    positions, _, cube, _, _ = fixed_book()
+    alone = [account_pnl(part_of(positions, a, a + 1), cube)[0] for a in range(positions.accounts)]
+    assert account_pnl(positions, cube).tobytes() == np.array(alone).tobytes()
+
+
+def test_an_empty_book_an_empty_account_and_an_empty_set():
+    cube, weight = np.ones((2, 5)), np.ones(5)
+    nobody = Positions(np.zeros(1, int), np.zeros(1, int), np.zeros(0, int), np.zeros(0))
+    block = margin_block(nobody, np.zeros(0), cube, weight, [Measure("w", "worst_loss", 0, 5)])
+    assert block.value.shape == (0, 1)
+    assert not block.system_loss.any()
+    quiet = Positions(np.array([0, 0, 1]), np.array([0, 0]), np.zeros(0, int), np.zeros(0))
+    measures = [
+        Measure("w", "worst_loss", 0, 5),
+        Measure("e", "expected_shortfall", 0, 5, 0.5),
+        Measure("v", "value_at_risk", 1, 5, 0.5),
+    ]
+    block = margin_block(quiet, np.array([-1.0, 0.0]), cube, weight, measures)
+    assert block.value.tolist() == [[0.0, 0.0, 0.0]]
+    assert block.binding_scenario.tolist() == [[0, 0, 3]]
+    assert block.uncovered_loss.tolist() == [1.0] * 5
+    assert block.accounts_under_water.tolist() == [1] * 5
+    assert not np.signbit(block.value).any()
+
+
+def test_a_long_clustered_tail_is_still_exact():
+    cube = np.concatenate([[-1e9], -1.0 - np.arange(998) * 2.0**-52, [5.0]])[None, :]
+    book = Positions(np.array([0, 1]), np.array([0, 1]), np.zeros(1, int), np.ones(1))
+    for level in (0.975, 0.6, 0.1):
+        found = expected_shortfall_sets(book, cube, level)[0]
+        assert found == pytest.approx(expected_shortfall(cube[0], level), rel=1e-13)
+    measure = Measure("v", "value_at_risk", 0, 1000, 0.95)
+    block = margin_block(book, np.zeros(1), cube, np.ones(1000), [measure])
+    assert block.value[0, 0] == value_at_risk(cube[0], 0.95)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"instrument": np.array([0, 2])}, "instruments 0..2 are not all rows of a cube of 2"),
+        ({"quantity": np.ones(3)}, "do not pair"),
+        ({"set_offsets": np.array([0, 1])}, "set_offsets must run from 0 to 2"),
+        ({"account_sets": np.array([0, 2])}, "account_sets must run from 0 to 1"),
+    ],
+)
+def test_positions_that_do_not_fit_are_refused(change, message):
+    good = Positions(np.array([0, 1]), np.array([0, 2]), np.array([0, 1]), np.ones(2))
+    with pytest.raises(ValueError, match=message):
+        worst_loss(dataclasses.replace(good, **change), np.zeros((2, 4)))
+
+
+def test_measures_that_do_not_fit_are_refused():
+    book, cube = fixed_book()[0], np.zeros((20, 10))
+
+    def block(measure, weight=np.ones(10), equity=np.zeros(300)):  # noqa: B008 - never written to
+        return margin_block(book, equity, cube, weight, [measure])
+
+    worst = Measure("w", "worst_loss", 0, 10)
+    with pytest.raises(ValueError, match="needs at least one of 0:10"):
+        block(Measure("w", "worst_loss", 4, 11))
+    with pytest.raises(ValueError, match="TAIL_BEYOND_SAMPLE"):
+        block(Measure("e", "expected_shortfall", 0, 10, 0.99))
+    with pytest.raises(ValueError, match="weight has shape"):
+        block(worst, weight=np.ones(9))
+    with pytest.raises(ValueError, match="equity has shape"):
+        block(worst, equity=np.zeros(2))
+    with pytest.raises(ValueError, match="at least one"):
+        worst_loss(book, np.zeros((20, 0)))
