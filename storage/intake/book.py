@@ -1,7 +1,7 @@
 """Import a book from a folder of CSV or Parquet files: checked row by row, written whole."""
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,14 +15,13 @@ from storage.book import PART_ACCOUNTS, Book, BookExists, BookWriter
 from storage.intake import checks, layout
 from storage.intake.checks import Rows
 from storage.intake.holdings import CollateralIntake, Holds, PositionIntake
+from storage.intake.instruments import InstrumentIntake, take_instruments
 from storage.intake.layout import InputTable
 from storage.intake.references import (
-    InstrumentIntake,
     Intake,
     Terms,
     take_accounts,
     take_assets,
-    take_instruments,
     take_members,
 )
 from storage.intake.rows import Batch, locate, read_batches, read_table
@@ -120,13 +119,7 @@ def import_book(
     reader = _Reader(files, findings, progress or (lambda _dataset, _rows: None))
     references = _read_references(reader, terms)
     findings.raise_if_refused()
-    holds = Holds.none(references.accounts.table.num_rows)
-    positions = PositionIntake.of(references.instruments, references.accounts, holds)
-    for rows in reader.batches(layout.POSITIONS):
-        positions.take(rows)
-    collateral = CollateralIntake.of(references.accounts, references.assets, holds)
-    for rows in reader.batches(layout.COLLATERAL):
-        collateral.take(rows)
+    positions, collateral = _read_holdings(reader, references)
     positions.finish(findings, merge=merge_duplicates, one_sided=one_sided)
     collateral.finish(findings, merge=merge_duplicates)
     counts = (*references.counts, _count("positions", positions), _count("collateral", collateral))
@@ -141,7 +134,7 @@ def import_book(
         name=title,
         as_of=as_of,
         datasets=counts,
-        held_accounts=int((holds.reason >= 0).sum()),
+        held_accounts=int((positions.holds.reason >= 0).sum()),
         counts=findings.counts(),
         instruments=positions.reconciliation.table(),
         findings=table,
@@ -179,7 +172,7 @@ class _Reader:
         assert rows is not None
         return rows
 
-    def batches(self, table: InputTable) -> Any:
+    def batches(self, table: InputTable) -> Iterator[Rows]:
         """Yield the batches of a dataset, read."""
         path = self.files[table.name]
         assert path is not None
@@ -203,6 +196,20 @@ def _read_references(reader: _Reader, terms: Terms) -> _References:
         DatasetCount(r.layout.name, len(r), int((~r.bad).sum()), int(r.bad.sum())) for r in read
     )
     return _References(instruments, members, accounts, assets, counts)
+
+
+def _read_holdings(
+    reader: _Reader, references: _References
+) -> tuple[PositionIntake, CollateralIntake]:
+    accounts = references.accounts
+    holds = Holds.none(accounts.table.num_rows)
+    positions = PositionIntake.of(references.instruments, accounts, holds)
+    for rows in reader.batches(layout.POSITIONS):
+        positions.take(rows)
+    collateral = CollateralIntake.of(accounts, references.assets, holds)
+    for rows in reader.batches(layout.COLLATERAL):
+        collateral.take(rows)
+    return positions, collateral
 
 
 def _count(dataset: str, intake: PositionIntake | CollateralIntake) -> DatasetCount:

@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from storage.intake import checks
 from storage.intake.cells import Exact, Status
 from storage.intake.checks import REASONS, Check, Rows
-from storage.intake.references import InstrumentIntake, Intake, asset_keys, find, index_of
+from storage.intake.instruments import InstrumentIntake
+from storage.intake.lots import LOT_LIMIT, NOT_WHOLE, TOO_LARGE, to_lots
+from storage.intake.references import Intake, asset_keys, find, index_of
 from storage.intake.totals import Reconciliation, decimal_text
 from storage.quarantine import Finding, Findings, Severity
 
 Amounts: TypeAlias = NDArray[Any]  # int64 lots, or float64 units of an asset
-LOT_LIMIT = 1 << 53
-"""Lots from here on are not exact as float64."""
-
-_LARGEST = np.iinfo(np.int64).max
 
 
 @dataclass
@@ -158,8 +156,8 @@ class PositionIntake:
         instrument = find(rows, "instrument", names, self.instruments.lookup, "UNKNOWN_INSTRUMENT")
         quantity = _signed(rows)
         lots, fault = to_lots(quantity, listed, self.instruments.lot)
-        rows.flag("LOT_SIZE", "quantity", fault == _NOT_WHOLE)
-        rows.flag("OVERFLOW", "quantity", fault == _TOO_LARGE)
+        rows.flag("LOT_SIZE", "quantity", fault == NOT_WHOLE)
+        rows.flag("OVERFLOW", "quantity", fault == TOO_LARGE)
         self._count(rows, listed, quantity)
         self.holds.add(account, rows)
         self.holdings.take(rows, account, instrument, lots)
@@ -231,60 +229,6 @@ class PositionIntake:
         differing = self.reconciliation.accepted_differs(lots_in)
         if differing:
             raise AssertionError(f"contracts do not reconcile in {differing[:5]}")
-
-
-_NOT_WHOLE = 1
-_TOO_LARGE = 2
-
-
-def to_lots(
-    quantity: Exact, instrument: NDArray[np.int64], lot: list[tuple[int, int]]
-) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
-    """Return whole lots of every quantity and what is wrong: 1 not whole, 2 too large.
-
-    ``instrument`` is a row of ``lot``, or -1 where nothing can be said. All arithmetic is on
-    integers; numbers that need more than 64 bits are Python integers.
-    """
-    times, divide, limit = _factors(lot, quantity.scale)
-    lots = np.zeros(len(instrument), np.int64)
-    fault = np.zeros(len(instrument), np.int8)
-    judged = (instrument >= 0) & (quantity.status == Status.GOOD)
-    where = np.where(judged, instrument, 0)
-    values = np.where(judged, quantity.unscaled, 0)
-    if len(lot):
-        fast = judged & (values <= limit[where]) & (values >= -limit[where])
-        scaled = np.where(fast, values, 0) * times[where]
-        lots, rest = np.divmod(scaled, divide[where])
-        fault[fast & (rest != 0)] = _NOT_WHOLE
-        fault[fast & (rest == 0) & (np.abs(lots) >= LOT_LIMIT)] = _TOO_LARGE
-        slow = set(np.flatnonzero(judged & ~fast).tolist()) | {
-            row for row in quantity.large if judged[row]
-        }
-        for row in slow:
-            value, scale = quantity.large.get(row, (int(quantity.unscaled[row]), quantity.scale))
-            size, places = lot[instrument[row]]
-            whole, remainder = divmod(value * 10**places, size * 10**scale) if size else (0, 0)
-            fault[row] = _NOT_WHOLE if remainder else _TOO_LARGE * (abs(whole) >= LOT_LIMIT)
-            lots[row] = 0 if fault[row] else whole
-    lots[fault != 0] = 0
-    return lots, fault
-
-
-def _factors(
-    lot: list[tuple[int, int]], scale: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return what to multiply and divide by, and the largest number that may be multiplied.
-
-    The limit is -1 where the factors themselves need more than 64 bits.
-    """
-    times, divide, limit = (np.ones(len(lot), np.int64) for _ in range(3))
-    for row, (size, places) in enumerate(lot):
-        up, down = 10 ** max(0, places - scale), abs(size) * 10 ** max(0, scale - places)
-        if 0 < down <= _LARGEST and up <= _LARGEST:
-            times[row], divide[row], limit[row] = up, down, _LARGEST // up
-        else:
-            limit[row] = -1
-    return times, divide, limit
 
 
 def _signed(rows: Rows) -> Exact:

@@ -16,7 +16,7 @@ from storage.book import Book
 from storage.intake import cells
 from storage.intake.book import import_book
 from storage.intake.cells import Status
-from storage.intake.holdings import LOT_LIMIT, to_lots
+from storage.intake.lots import LOT_LIMIT, to_lots
 from storage.intake.market import import_market
 from storage.intake.totals import Sums
 from storage.quarantine import DatasetRefused
