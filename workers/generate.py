@@ -89,6 +89,7 @@ def generate_book(
     if not 1 <= accounts < 1 << 31:
         raise ValueError(f"accounts {accounts} is out of range; allowed is 1 to {(1 << 31) - 1}")
     profile = profile or Profile()
+    report = progress or (lambda done, total: None)
     makers = maker_count(accounts, profile)
     clients = accounts - makers
     ground = prepare_ground(market, accounts)
@@ -96,48 +97,35 @@ def generate_book(
     if not makers:
         limits = np.zeros_like(limits)
 
-    def draw(block: int) -> Block:
-        drawn = draw_clients(
-            seed,
-            block,
-            BLOCK_ACCOUNTS,
-            ground.universe,
-            limits,
-            ground.vaults,
-            ground.member,
-            profile,
-        )
-        return drawn.first(min(clients - block * BLOCK_ACCOUNTS, BLOCK_ACCOUNTS))
+    drawn_from = (ground.universe, limits, ground.vaults, ground.member, profile)
 
-    with BookWriter(
-        path,
-        name or Path(path).name,
-        market.as_of,
-        ground.instruments,
-        ground.members,
-        ground.assets,
-    ) as writer:
+    def draw(block: int) -> Block:
+        whole = draw_clients(seed, block, BLOCK_ACCOUNTS, *drawn_from)
+        return whole.first(min(clients - block * BLOCK_ACCOUNTS, BLOCK_ACCOUNTS))
+
+    tables = (ground.instruments, ground.members, ground.assets)
+    with BookWriter(path, name or Path(path).name, market.as_of, *tables) as writer:
         for block in in_order(draw, -(-clients // BLOCK_ACCOUNTS), threads):
             _append(writer, block, "A-", writer.accounts)
-            _report(progress, writer.accounts, accounts)
+            report(writer.accounts, accounts)
         scale = 0.0
         if makers:
             long = writer.long_lots
             flow, scale = maker_flow(long, long - writer.net_lots, makers, ground.universe)
-            for block in draw_makers(
-                seed, makers, flow, ground.universe, ground.vaults, ground.member, profile
-            ):
+            drawn = (ground.universe, ground.vaults, ground.member, profile)
+            for block in draw_makers(seed, makers, flow, *drawn):
                 _append(writer, block, "M-", writer.accounts - clients)
-                _report(progress, writer.accounts, accounts)
-        source = {
-            "generator": "synthetic",
-            "seed": seed,
-            "market": market.digest,
-            "market_makers": makers,
-            "option_open_interest_over_chain": scale,
-            "profile": _plain(asdict(profile)),
-        }
-        return writer.close(source=source)
+                report(writer.accounts, accounts)
+        return writer.close(
+            source={
+                "generator": "synthetic",
+                "seed": seed,
+                "market": market.digest,
+                "market_makers": makers,
+                "option_open_interest_over_chain": scale,
+                "profile": _plain(asdict(profile)),
+            }
+        )
 
 
 def in_order(draw: Callable[[int], Block], blocks: int, threads: int) -> Iterator[Block]:
@@ -255,11 +243,6 @@ def _append(writer: BookWriter, block: Block, prefix: str, number: int) -> None:
             schema=COLLATERAL.schema,
         ),
     )
-
-
-def _report(progress: Progress | None, done: int, accounts: int) -> None:
-    if progress is not None:
-        progress(done, accounts)
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

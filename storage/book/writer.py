@@ -1,6 +1,5 @@
 """Write a book: in account order, a block at a time, and visible only when it is whole."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 
 from storage import tables
 from storage.book import layout, rules
+from storage.book.durable import fsync_folder, working_folder
 from storage.book.layout import BLOCK_ACCOUNTS, PART_ACCOUNTS, PARTED, BookExists, BookRefused
 from storage.book.reader import Book
 
@@ -83,7 +83,7 @@ class BookWriter:
         self._files: dict[str, dict[str, Any]] = {}
         self._parts: list[dict[str, Any]] = []
         self._open: dict[str, pq.ParquetWriter] = {}
-        self._folder, self._lock = _working_folder(self.path)
+        self._folder, self._lock = working_folder(self.path)
         for key in PARTED:
             (self._folder / key).mkdir()
 
@@ -177,25 +177,14 @@ class BookWriter:
                 f"UNBALANCED_OI: lots of {len(imbalance)} instruments do not sum to zero, such as "
                 f"{few}; add the missing accounts, or declare the book one-sided"
             )
-        if self.accounts > self._written:
-            self._write_block(self.accounts - self._written)
-        self._close_part()
-        for name, table in self._references.items():
-            self._write_small(name, table)
-        held = held if held is not None else layout.HELD_TABLE.schema.empty_table()
-        held = rules.conform(held, layout.HELD_TABLE)
-        rules.in_range(held, "account", self.accounts, "held")
-        held = held.group_by("account").aggregate([("code", "min")]).sort_by("account")
-        self._write_small(layout.HELD, held.rename_columns(["account", "code"]))
-        if quarantine is not None:
-            self._write_small(layout.QUARANTINE, quarantine.combine_chunks())
+        self._write_rest(quarantine, held)
         manifest = {
             "format": layout.FORMAT,
             **self._about,
             "source": source,
             **self._rows,
-            "held": len(held),
-            "quarantined": 0 if quarantine is None else len(quarantine),
+            "held": self._files[layout.HELD]["rows"],
+            "quarantined": self._files.get(layout.QUARANTINE, {"rows": 0})["rows"],
             "part_accounts": PART_ACCOUNTS,
             "block_accounts": BLOCK_ACCOUNTS,
             "one_sided": one_sided,
@@ -221,6 +210,21 @@ class BookWriter:
             shutil.rmtree(self._folder, ignore_errors=True)
             os.close(self._lock)
             self._lock = -1
+
+    def _write_rest(self, quarantine: pa.Table | None, held: pa.Table | None) -> None:
+        """Write the last block and every file that is not in parts."""
+        if self.accounts > self._written:
+            self._write_block(self.accounts - self._written)
+        self._close_part()
+        for name, table in self._references.items():
+            self._write_small(name, table)
+        held = held if held is not None else layout.HELD_TABLE.schema.empty_table()
+        held = rules.conform(held, layout.HELD_TABLE)
+        rules.in_range(held, "account", self.accounts, "held")
+        held = held.group_by("account").aggregate([("code", "min")]).sort_by("account")
+        self._write_small(layout.HELD, held.rename_columns(["account", "code"]))
+        if quarantine is not None:
+            self._write_small(layout.QUARANTINE, quarantine.combine_chunks())
 
     def _imbalance(self) -> dict[str, int]:
         rows = np.flatnonzero(self._net)
@@ -274,14 +278,14 @@ class BookWriter:
 
     def _publish(self) -> None:
         for folder in (*(self._folder / key for key in PARTED), self._folder):
-            _fsync_folder(folder)
+            fsync_folder(folder)
         try:
             os.rename(self._folder, self.path)
         except OSError as fault:
             raise BookExists(f"{self.path} appeared while the book was written") from fault
         os.close(self._lock)
         self._lock = -1
-        _fsync_folder(self.path.parent)
+        fsync_folder(self.path.parent)
 
 
 def _parquet_writer(file: Path, schema: pa.Schema) -> pq.ParquetWriter:
@@ -295,33 +299,3 @@ def _parquet_writer(file: Path, schema: pa.Schema) -> pq.ParquetWriter:
         write_page_checksum=True,
         data_page_size=1 << 24,
     )
-
-
-def _working_folder(path: Path) -> tuple[Path, int]:
-    """Return a hidden sibling to write in and the lock held on it.
-
-    Siblings of earlier writers that died are removed; that their lock is free tells that they did.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{path.name}.writing-*"):
-        lock = os.open(left, os.O_RDONLY)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left, ignore_errors=True)
-        except BlockingIOError:
-            pass
-        finally:
-            os.close(lock)
-    folder = path.parent / f".{path.name}.writing-{os.getpid()}-{os.urandom(4).hex()}"
-    folder.mkdir()
-    lock = os.open(folder, os.O_RDONLY)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    return folder, lock
-
-
-def _fsync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
