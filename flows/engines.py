@@ -20,10 +20,15 @@ def running_engines() -> "Engines | None":
 
 
 class Starting(Generic[Started]):
-    """Something that is being started; calling it waits until it is there."""
+    """Something that is being started; calling it waits until it is there.
+
+    The thread that starts it lives until ``release``: the system ends Ray's processes with the
+    thread that created them.
+    """
 
     def __init__(self, start: Callable[[], Started]) -> None:
         self._future: Future[Started] = Future()
+        self._released = threading.Event()
         self._start = start
         threading.Thread(target=self._run, name="engine-start", daemon=True).start()
 
@@ -36,6 +41,11 @@ class Starting(Generic[Started]):
             self._future.set_result(self._start())
         except BaseException as error:
             self._future.set_exception(error)
+        self._released.wait()
+
+    def release(self) -> None:
+        """Let the thread that started it end."""
+        self._released.set()
 
 
 class Engines:
@@ -55,7 +65,11 @@ class Engines:
 
     def __exit__(self, *_: object) -> None:
         _RUNNING.reset(self._token)
-        self.engine().close()
+        try:
+            self.engine().close()
+        finally:
+            self.engine.release()
+            self.fold_engine.release()
 
     def _map_engine(self) -> Engine:
         settings = self._settings

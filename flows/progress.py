@@ -13,8 +13,8 @@ from rich.progress import (
     Task,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from workers.stages import Observer, Silent
@@ -37,15 +37,19 @@ def observing(watcher: Observer) -> Iterator[None]:
         _OBSERVER.reset(token)
 
 
-class _Rate(ProgressColumn):
-    """Items done and items a second, in the unit of the stage."""
+class _Count(ProgressColumn):
+    """Items done and their rate, and the time left once there is enough to tell."""
 
     def render(self, task: Task) -> Text:
-        unit = task.fields.get("unit", "")
         if not task.total or task.total == 1:
             return Text("")
-        rate = f", {task.speed:,.0f}/s" if task.speed else ""
-        return Text(f"{task.completed:,.0f} of {task.total:,.0f} {unit}{rate}")
+        text = f"{task.completed:,.0f} {task.fields['unit']}"
+        speed = task.finished_speed or task.speed
+        if speed:
+            text += f", {speed:,.0f}/s"
+        if task.time_remaining and task.elapsed and task.elapsed > 2.0:
+            text += f", {task.time_remaining:,.0f} s left"
+        return Text(text)
 
 
 class TerminalProgress:
@@ -55,10 +59,9 @@ class TerminalProgress:
         self._progress = Progress(
             SpinnerColumn(finished_text="[green]✓[/]"),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            _Rate(),
+            BarColumn(bar_width=16),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            _Count(table_column=Column(no_wrap=True)),
             console=console,
         )
 
@@ -76,6 +79,10 @@ class TerminalProgress:
     def advance(self, items: int) -> None:
         """Move its bar."""
         self._progress.advance(self._task, items)
+
+    def reach(self, items: int) -> None:
+        """Move its bar to so many items done."""
+        self._progress.update(self._task, completed=items)
 
     def end(self) -> None:
         """Fill its bar."""

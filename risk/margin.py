@@ -62,13 +62,13 @@ class Revaluation:
 class AccountMargin:
     """Margin of a run of accounts, in reporting currency; a held account holds NaN and status 1.
 
-    ``margin`` is ``(account, layer)``, ``measure`` ``(account, measure)``, each non-negative;
+    ``margin`` is ``(account, layer)``, ``risk_measure`` ``(account, measure)``, each non-negative;
     ``requirement`` is the sum of the layers and ``excess`` equity less requirement. The last
     four are ``(block, ...)`` sums over the accounts that are not held.
     """
 
     margin: NDArray[np.float64]
-    measure: NDArray[np.float64]
+    risk_measure: NDArray[np.float64]
     collateral_value: NDArray[np.float64]
     position_value: NDArray[np.float64]
     equity: NDArray[np.float64]
@@ -191,7 +191,7 @@ def margin_accounts(
     measured = sum_by_group(np.maximum(value, 0.0), account_of_set, size)
     result = AccountMargin(
         margin=margin,
-        measure=measured,
+        risk_measure=measured,
         collateral_value=collateral,
         position_value=position_value,
         equity=equity,
@@ -207,7 +207,7 @@ def margin_accounts(
         accounts_under_water=np.stack([block.accounts_under_water for block in blocks]),
     )
     for numbers in (
-        *(result.margin, result.measure, result.collateral_value, result.position_value),
+        *(result.margin, result.risk_measure, result.collateral_value, result.position_value),
         *(result.equity, result.requirement, result.excess),
     ):
         numbers[held] = np.nan

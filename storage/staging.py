@@ -156,6 +156,7 @@ class StagedRun:
     def finish(self, datasets: Mapping[str, xr.Dataset], manifest: Mapping[str, Any]) -> str:
         """Write the small groups and the manifest, commit, and return the snapshot's name."""
         for group, dataset in datasets.items():
+            dataset = _with_plain_text(dataset)
             encoding = {
                 name: {"compressors": CODECS, "chunks": variable.shape}
                 for name, variable in dataset.variables.items()
@@ -178,6 +179,18 @@ class StagedRun:
             snapshot = self._session.commit(message, metadata=metadata)
         self._session = self._repository.writable_session(self.branch)
         return snapshot
+
+
+def _with_plain_text(dataset: xr.Dataset) -> xr.Dataset:
+    """Return a dataset whose texts are of variable length, the form zarr has a standard for."""
+    for name, variable in dataset.variables.items():
+        if variable.dtype.kind in "OU":
+            # The values of an index are objects whatever they are made from.
+            text = object if name in dataset.indexes else np.dtypes.StringDType()
+            plain = (variable.dims, variable.values.astype(text), variable.attrs)
+            assign = dataset.assign_coords if name in dataset.coords else dataset.assign
+            dataset = assign({name: plain})
+    return dataset
 
 
 def _chunks(variable: Variable, layout: Layout) -> tuple[int, ...]:

@@ -62,7 +62,7 @@ def explain_account(run: Run, account: str) -> dict[str, Any]:
     measures = measures_of(methodology, run.scenarios["origin"].values.tolist())
     margin = margin_accounts(holdings, revaluation, methodology, measures)
     stored = run.accounts.isel(account=row).load()
-    for name in ("margin", "measure", "equity", "requirement", "excess"):
+    for name in ("margin", "risk_measure", "equity", "requirement", "excess"):
         if not np.array_equal(getattr(margin, name)[0], stored[name].values):
             raise CannotExplain(
                 f"account {account}: {name} is {getattr(margin, name)[0]} when computed again and "

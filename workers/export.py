@@ -56,7 +56,7 @@ def _table(run: Run, book: Book, shard: Shard) -> pa.Table:
     }
     for name in ("collateral_value", "position_value", "equity", "requirement", "excess"):
         columns[name] = pa.array(stored[name].values, from_pandas=True)
-    for name, dim in (("margin", "layer"), ("measure", "measure")):
+    for name, dim in (("margin", "layer"), ("risk_measure", "measure")):
         for label, values in zip(stored[dim].values, stored[name].values.T, strict=True):
             columns[f"{name}_{label}"] = pa.array(values, from_pandas=True)
     binding = stored["binding_scenario"].values

@@ -11,6 +11,7 @@ from flows.progress import TerminalProgress
 from flows.settings import Settings
 from flows.tables import columns
 from storage.book import Book
+from storage.intake.book import ImportReport, import_book
 from storage.market import Market, sample_market
 
 app = App(help="Books of accounts: generate, import, show.")
@@ -24,7 +25,7 @@ def make_book(name: str, accounts: int, seed: int, market: Path | None = None) -
     path = Settings().books / name
     with TerminalProgress(MESSAGES) as progress:
         progress.begin("generate book", accounts, "accounts")
-        book = generate_book(path, accounts, seed, chosen, progress=progress.advance)
+        book = generate_book(path, accounts, seed, chosen, progress=lambda done, _: progress.reach(done))
         progress.end()
     return book
 
@@ -59,6 +60,7 @@ def import_(
     name: str | None = None,
     one_sided: Annotated[bool, Parameter(negative=())] = False,
     merge_duplicates: Annotated[bool, Parameter(negative=())] = False,
+    peg: tuple[str, ...] = (),
     json: Json = False,
 ) -> None:
     """Import a book from CSV or Parquet files; bad rows go to quarantine by name.
@@ -69,26 +71,30 @@ def import_(
         name: name of the book; the folder's own when left out
         one_sided: the positions of an instrument need not sum to zero
         merge_duplicates: add up lines of one account and instrument instead of refusing them
+        peg: a coin that may be valued at one dollar; each use is recorded
         json: print the report as JSON
     """
-    from storage.intake.book import import_book
-
     target = Settings().books / (name or source.name)
-    report = import_book(
-        source,
-        target,
-        as_of=as_of,
-        name=name or source.name,
-        one_sided=one_sided,
-        merge_duplicates=merge_duplicates,
-    )
+    with MESSAGES.status("read and check") as status:
+        report = import_book(
+            source,
+            target,
+            as_of=as_of,
+            name=name or source.name,
+            one_sided=one_sided,
+            merge_duplicates=merge_duplicates,
+            pegs=peg,
+            progress=lambda dataset, rows: status.update(f"{dataset}: {rows:,} rows checked"),
+        )
     if json:
         print_json(report.as_dict())
         return
     table = columns("Rows", "dataset", "in", "accepted", "in quarantine")
     for line in report.datasets:
-        table.add_row(line.dataset, f"{line.rows:,}", f"{line.accepted:,}", f"{line.held:,}")
+        numbers = (f"{line.rows:,}", f"{line.accepted:,}", f"{line.quarantined:,}")
+        table.add_row(line.dataset, *numbers)
     CONSOLE.print(table, highlight=False)
+    _print_findings(report)
     _print_book(Book.open(target), json=False)
 
 
@@ -101,6 +107,25 @@ def show(book: str, *, json: Json = False) -> None:
         json: print its manifest as JSON
     """
     _print_book(Book.open(Settings().book_path(book)), json=json)
+
+
+def _print_findings(report: ImportReport) -> None:
+    """Print what was wrong, by code, with an example and what to do."""
+    if not report.counts:
+        return
+    table = columns(
+        f"Findings; {report.held_accounts:,} accounts are held back until their rows are mended",
+        *("code", "dataset", "row", "field", "value seen", "what to do", "rows"),
+        left=6,
+    )
+    shown: set[str] = set()
+    for finding in report.findings.to_pylist():
+        code = finding["code"]
+        if code not in shown:
+            shown.add(code)
+            names = ("code", "dataset", "row", "field", "value", "action")
+            table.add_row(*(finding[name] for name in names), f"{report.counts[code]:,}")
+    CONSOLE.print(table, highlight=False)
 
 
 def _print_book(book: Book, *, json: bool) -> None:

@@ -65,7 +65,7 @@ def run_flow(given: dict[str, Any]) -> dict[str, Any]:
     overrides = ("engine", "fold", "workers", "ray_address")
     settings = Settings(**{name: chosen[name] for name in overrides if name in chosen})
     with TerminalProgress(MESSAGES) as progress, Engines(settings):
-        with progress.waiting("start Prefect (a first start makes its database)"):
+        with progress.waiting("start the engines"):
             from flows.embedded import start_embedded_server
             from flows.margin_run import RunParameters, margin_run
 
