@@ -25,7 +25,9 @@ def make_book(name: str, accounts: int, seed: int, market: Path | None = None) -
     path = Settings().books / name
     with TerminalProgress(MESSAGES) as progress:
         progress.begin("generate book", accounts, "accounts")
-        book = generate_book(path, accounts, seed, chosen, progress=lambda done, _: progress.reach(done))
+        book = generate_book(
+            path, accounts, seed, chosen, progress=lambda done, _: progress.reach(done)
+        )
         progress.end()
     return book
 

@@ -1,0 +1,1 @@
+"""Real market and protocol data that ships with the package; NOTICE names its sources."""
