@@ -1,0 +1,41 @@
+"""``python -m infra.bench``: our kernels beside named peers, on this machine, in one run."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+# One core on either side: set before a library starts its threads.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ[variable] = "1"
+
+from rich.console import Console  # noqa: E402 - after the thread counts
+from rich.table import Table  # noqa: E402
+
+from infra.bench import kernels, repricing  # noqa: E402
+
+BENCHMARKS = [kernels.run, repricing.run]
+OUTPUT = Path("build") / "bench.json"
+
+
+def main() -> None:
+    """Run every benchmark, print a table and write ``build/bench.json``."""
+    parser = argparse.ArgumentParser(prog="python -m infra.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller books, fewer rounds")
+    quick = parser.parse_args().quick
+    lines = {name: line for run in BENCHMARKS for name, line in run(quick).items()}
+    table = Table(title="One core, float64 unless named otherwise, CPU seconds")
+    for heading in ("benchmark", "ours", "peer", "ratio", "unit", "peer is"):
+        table.add_column(
+            heading, justify="right" if heading in ("ours", "peer", "ratio") else "left"
+        )
+    for name, line in lines.items():
+        figures = (f"{line['ours']:.3g}", f"{line['peer']:.3g}", f"{line['ratio']:.1f}x")
+        table.add_row(name, *figures, line["unit"], line.get("peer_name", ""))
+    Console().print(table)
+    OUTPUT.parent.mkdir(exist_ok=True)
+    OUTPUT.write_text(json.dumps(lines, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""The margin kernels against scipy's sparse product and NumPy's reductions, on one core.
+
+The peer is what one writes without a kernel: positions as a CSR matrix times the dense cube, in
+batches of accounts so that its P&L stays in the caches, then a minimum or a partition per row.
+It gets the batch size that serves it best. Both sides are float64 and both are checked against
+each other before a clock runs. Times are CPU seconds of this process, medians of rounds that
+take turns, so that a neighbour on the machine slows both alike.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from risk.kernels import Positions, expected_shortfall_sets, margin_block, worst_loss
+from risk.measures import Measure
+
+LEVEL = 0.975
+HELD = 10
+BATCHES = (32, 128, 512, 2048)
+PEER = "scipy CSR @ cube, numpy"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A synthetic book of one netting set an account, and a cube."""
+
+    positions: Positions
+    cube: NDArray[np.float64]
+
+    @property
+    def multiply_adds(self) -> int:
+        return len(self.positions.quantity) * self.cube.shape[1]
+
+    def batches(self, accounts: int) -> list[Any]:
+        """Return the book as CSR matrices of so many accounts."""
+        offsets = self.positions.set_offsets
+        cut = range(0, self.positions.sets, accounts)
+        return [self._matrix(offsets[first : first + accounts + 1]) for first in cut]
+
+    def _matrix(self, offsets: NDArray[np.int64]) -> Any:
+        held = slice(offsets[0], offsets[-1])
+        parts = (
+            self.positions.quantity[held],
+            self.positions.instrument[held],
+            (offsets - offsets[0]).astype(np.int32),
+        )
+        return sparse.csr_matrix(parts, shape=(len(offsets) - 1, len(self.cube)))
+
+
+def case(accounts: int, instruments: int, scenarios: int) -> Case:
+    """Return accounts of ``HELD`` positions each, every instrument as likely as any other."""
+    rng = np.random.default_rng(20240108)
+    chosen = np.sort(rng.integers(0, instruments, (accounts, HELD)), axis=1)
+    positions = Positions(
+        account_sets=np.arange(accounts + 1),
+        set_offsets=np.arange(accounts + 1) * HELD,
+        instrument=chosen.ravel().astype(np.int32),
+        quantity=rng.normal(0.0, 10.0, accounts * HELD),
+    )
+    return Case(positions, rng.normal(0.0, 50.0, (instruments, scenarios)))
+
+
+def peer_worst_loss(pnl: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(-pnl.min(axis=1))
+
+
+def peer_expected_shortfall(pnl: NDArray[np.float64]) -> NDArray[np.float64]:
+    mass = pnl.shape[1] * (1.0 - LEVEL)
+    whole = math.floor(mass + 1e-9)
+    pnl.partition((whole - 1, whole), axis=1)
+    tail = pnl[:, :whole].sum(axis=1) + (mass - whole) * pnl[:, whole]
+    return np.asarray(-tail / mass)
+
+
+def peer_block(pnl: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Return what margin needs of a batch, less the split by instrument."""
+    lost, left = np.maximum(0.0, -pnl).sum(axis=0), pnl + 1_000.0
+    return (
+        lost,
+        np.maximum(0.0, -left).sum(axis=0),
+        (left < 0.0).sum(axis=0),
+        peer_worst_loss(pnl),
+        peer_expected_shortfall(pnl),
+    )
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def compare(
+    sample: Case, ours: Callable[[], Any], reduce: Callable[[Any], Any], rounds: int
+) -> dict[str, Any]:
+    """Time both sides in turns, the peer at its best batch size; rates in G multiply-adds/s."""
+
+    def peer(batches: list[Any]) -> None:
+        for batch in batches:
+            reduce(batch @ sample.cube)
+
+    cuts = {accounts: sample.batches(accounts) for accounts in BATCHES}
+    few = {accounts: cut[: max(1, 2048 // accounts)] for accounts, cut in cuts.items()}
+    trials = {
+        accounts: min(seconds(lambda c=cut: peer(c)) for _ in range(3))
+        for accounts, cut in few.items()
+    }
+    best = min(trials, key=lambda accounts: trials[accounts])
+    turns = [(seconds(ours), seconds(lambda: peer(cuts[best]))) for _ in range(rounds)]
+    mine, theirs = median(turn[0] for turn in turns), median(turn[1] for turn in turns)
+    return {
+        "ours": sample.multiply_adds / mine / 1e9,
+        "peer": sample.multiply_adds / theirs / 1e9,
+        "ratio": theirs / mine,
+        "unit": "G multiply-adds/s",
+        "peer_name": f"{PEER}, {best} accounts a batch",
+    }
+
+
+def check(sample: Case) -> None:
+    """Raise where the two sides differ on the first accounts."""
+    few = Positions(
+        sample.positions.account_sets[:513],
+        sample.positions.set_offsets[:513],
+        sample.positions.instrument[: 512 * HELD],
+        sample.positions.quantity[: 512 * HELD],
+    )
+    pnl = sample.batches(512)[0] @ sample.cube
+    np.testing.assert_allclose(worst_loss(few, sample.cube)[0], peer_worst_loss(pnl), rtol=1e-10)
+    np.testing.assert_allclose(
+        expected_shortfall_sets(few, sample.cube, LEVEL), peer_expected_shortfall(pnl), rtol=1e-10
+    )
+
+
+def lines_of(sample: Case, rounds: int) -> dict[str, dict[str, Any]]:
+    """Return each kernel's line for one book and cube."""
+    positions, cube = sample.positions, sample.cube
+    weight, equity = np.ones(cube.shape[1]), np.full(positions.accounts, 1_000.0)
+    measures = (
+        Measure("expected_shortfall", "expected_shortfall", 0, cube.shape[1], LEVEL),
+        Measure("worst_loss", "worst_loss", 0, cube.shape[1]),
+    )
+    contests: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+        "worst_loss_f64": (lambda: worst_loss(positions, cube), peer_worst_loss),
+        "es_f64": (
+            lambda: expected_shortfall_sets(positions, cube, LEVEL),
+            peer_expected_shortfall,
+        ),
+        "margin_block_f64": (
+            lambda: margin_block(positions, equity, cube, weight, measures),
+            peer_block,
+        ),
+    }
+    check(sample)
+    margin_block(positions, equity, cube, weight, measures)  # compile before the clock runs
+    return {name: compare(sample, *contest, rounds) for name, contest in contests.items()}
+
+
+def run(quick: bool) -> dict[str, dict[str, Any]]:
+    """Return the lines of the benchmark by name."""
+    if quick:
+        return lines_of(case(8_192, 500, 1_000), rounds=3)
+    large = lines_of(case(40_960, 930, 1_500), rounds=5)
+    return lines_of(case(102_400, 500, 1_000), rounds=5) | {
+        f"{name}_large_cube": line for name, line in large.items()
+    }
