@@ -184,10 +184,8 @@ class StagedRun:
 def _with_plain_text(dataset: xr.Dataset) -> xr.Dataset:
     """Return a dataset whose texts are of variable length, the form zarr has a standard for."""
     for name, variable in dataset.variables.items():
-        if variable.dtype.kind in "OU":
-            # The values of an index are objects whatever they are made from.
-            text = object if name in dataset.indexes else np.dtypes.StringDType()
-            plain = (variable.dims, variable.values.astype(text), variable.attrs)
+        if variable.dtype.kind in "TU":
+            plain = (variable.dims, variable.values.astype(object), variable.attrs)
             assign = dataset.assign_coords if name in dataset.coords else dataset.assign
             dataset = assign({name: plain})
     return dataset
