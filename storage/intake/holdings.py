@@ -191,7 +191,8 @@ class PositionIntake:
             )
         else:
             self._check_balance(findings, one_sided=one_sided)
-        self._check_conservation()
+        if not findings.refused:
+            self._check_conservation()
 
     def _check_balance(self, findings: Findings, *, one_sided: bool) -> None:
         totals = self.reconciliation

@@ -460,6 +460,8 @@ def test_b29_overflow(importer: Importer, rows: Rows, quantity: str) -> None:
     change(rows, "positions", 0, quantity=f"-{quantity}")
     change(rows, "positions", 2, quantity=quantity)
     importer.refused("OVERFLOW", rows)
+    change(rows, "positions", 2, quantity="1")
+    importer.refused("OVERFLOW", rows, one_sided=True)
 
 
 def test_b29_largest_quantity_is_exact(importer: Importer, rows: Rows) -> None:
