@@ -45,10 +45,10 @@ class Profile:
     largest_value: float = 1e9
     """Account value never exceeds this, USD; choice (the largest measured is 3.2e8)."""
 
-    active_leverage: tuple[float, float] = (0.75, 1.0)
+    active_leverage: tuple[float, float] = (1.6, 1.0)
     """Median and log deviation of gross leverage of active accounts; tuned so that the rank
     correlation of value and notional is as measured (0.758)."""
-    idle_leverage: tuple[float, float] = (0.04, 2.2)
+    idle_leverage: tuple[float, float] = (0.08, 2.2)
     """The same of idle accounts, the second of the two populations."""
     idle_share: float = 0.38
     """Share of idle accounts; tuned with the above."""
