@@ -68,7 +68,7 @@ def read_batches(path: Path, layout: InputTable, findings: Findings) -> Iterator
             if table.num_rows:
                 yield Batch(table, rows + 1)
                 rows += table.num_rows
-    except (pa.ArrowException, OSError, EOFError, csv.Error) as error:
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         own.add(_unreadable(error, path, layout))
     if rows == 0 and not own.refused:
         own.add(Finding.of("EMPTY_INPUT", layout.name, value=f"{path.name} has no rows"))

@@ -1,13 +1,17 @@
 """Whatever is in the files, an import ends in a report or a refusal, never in another exception."""
 
+import io
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -80,7 +84,11 @@ CELLS = st.one_of(
 )
 
 
-def outcome(files: dict[str, bytes], run: Callable[[Path, Path], object]) -> bool:
+def outcome(
+    files: dict[str, bytes],
+    run: Callable[[Path, Path], object],
+    others: Mapping[str, bytes] = MappingProxyType({}),
+) -> bool:
     """Run an import in a fresh folder; return whether it accepted the files."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -88,6 +96,8 @@ def outcome(files: dict[str, bytes], run: Callable[[Path, Path], object]) -> boo
         source.mkdir()
         for dataset, content in files.items():
             (source / f"{dataset}.csv").write_bytes(content)
+        for file, content in others.items():
+            (source / file).write_bytes(content)
         try:
             run(source, folder / "target")
         except DatasetRefused as error:
@@ -153,6 +163,21 @@ def test_random_cells(
     text = "\n".join([header, *lines]) + "\n"
     files[name] = text.encode("utf-8", errors="surrogatepass")
     outcome(files, run)
+
+
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_flipped_bytes_in_parquet(data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(sorted(BOOK)))
+    table = pacsv.read_csv(io.BytesIO(BOOK[name].encode()))
+    text = pa.table({n: table[n].cast(pa.string()) for n in table.column_names})
+    buffer = io.BytesIO()
+    pq.write_table(text, buffer)
+    content = bytearray(buffer.getvalue())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    files = {other: rows.encode() for other, rows in BOOK.items() if other != name}
+    outcome(files, run_book, {f"{name}.parquet": bytes(content)})
 
 
 DECIMALS = st.decimals(
