@@ -85,29 +85,33 @@ def _add_accounts(
 @kernel
 def _block(
     registers: Any, account_sets: Any, set_offsets: Any, instrument: Any, quantity: Any,
-    equity: Any, cube: Any, plan: Any, tail: Any, work: Any, value: Any, binding: Any, sums: Any,
+    equity: Any, cube: Any, plan: Any, tail: Any, work: Any, rows: Any, backing: Any,
+    value: Any, binding: Any, sums: Any,
 ) -> None:  # fmt: skip
-    """Fill ``value``, ``binding`` and ``sums``, account after account."""
-    scenarios, accounts = cube.shape[1], account_sets.size - 1
-    rows, backing = np.zeros((TOGETHER, scenarios + MASK)), np.zeros(TOGETHER)
-    part = np.zeros(scenarios + MASK)
+    """Fill ``value``, ``binding`` and ``sums``, account after account.
+
+    ``rows`` holds the P&L of ``TOGETHER`` accounts and, last, that of one netting set.
+    """
+    scenarios, accounts, measures = cube.shape[1], account_sets.size - 1, plan.kind.size
+    part = rows[TOGETHER]
     for account in range(accounts):
         together = account % TOGETHER
         whole, backing[together] = rows[together], equity[account]
         first, last = account_sets[account], account_sets[account + 1]
         if first == last:
-            whole[:] = 0.0
+            for s in range(scenarios):
+                whole[s] = 0.0
         for n in range(first, last):
             start, stop = set_offsets[n], set_offsets[n + 1]
             row = whole if n == first else part
             set_pnl(registers, cube, instrument, quantity, start, stop, row)
-            largest, binds = 0.0, -1
-            for m in range(plan.kind.size):
+            largest, binds = 0.0, measures
+            for m in range(measures):
                 binding[n, m] = attain(registers, plan, m, row, tail, work)
                 value[n, m] = loss_of(tail, m, plan.mass[m])
                 if plan.binds[m] and value[n, m] > largest:
                     largest, binds = value[n, m], m
-            if binds >= 0:
+            if binds < measures:
                 _contribute(
                     tail, binds, plan.mass[binds], cube, instrument, quantity, start, stop,
                     sums.contribution,
@@ -117,9 +121,11 @@ def _block(
                     whole[s] += part[s]
         if together == TOGETHER - 1:
             _add_accounts(rows, backing, scenarios, sums.system, sums.uncovered, sums.under_water)
-    for k in range(accounts % TOGETHER, TOGETHER):
-        rows[k], backing[k] = 0.0, 0.0
     if accounts % TOGETHER > 0:
+        for k in range(accounts % TOGETHER, TOGETHER):
+            backing[k] = 0.0
+            for s in range(scenarios):
+                rows[k, s] = 0.0
         _add_accounts(rows, backing, scenarios, sums.system, sums.uncovered, sums.under_water)
 
 
@@ -188,6 +194,7 @@ def run_block(
         positions.account_sets, positions.set_offsets, positions.instrument, positions.quantity,
         read_only(equity, np.float64), cube,
         plan, tail_memory(len(measures), longest), workspace(registers, scenarios),
+        np.zeros((TOGETHER + 1, scenarios + MASK)), np.zeros(TOGETHER),
         block.value, block.binding_scenario,
         _Sums(
             block.contribution, block.system_loss, block.uncovered_loss,

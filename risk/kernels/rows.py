@@ -29,13 +29,13 @@ def set_pnl(
     first = 0
     if scenarios >= wide:
         while first < scenarios:
-            at = min(first, scenarios - wide)
+            at = first if first < scenarios - wide else scenarios - wide
             accumulate(registers, cube, scenarios, at, instrument, quantity, start, stop, row)
             first += wide
     elif scenarios >= narrow:
         vector = one_vector(registers)
         while first < scenarios:
-            at = min(first, scenarios - narrow)
+            at = first if first < scenarios - narrow else scenarios - narrow
             accumulate(vector, cube, scenarios, at, instrument, quantity, start, stop, row)
             first += narrow
     else:

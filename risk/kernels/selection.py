@@ -70,7 +70,8 @@ def least(registers: Any, values: Floats, start: int, stop: int, work: Any) -> i
     for first in range(start, stop, MASK):
         mask = at_most(registers, values, first, lowest)
         if mask != 0:
-            return int(first + lowest_bit(mask))
+            where: int = first + lowest_bit(mask)
+            return where
     return start
 
 
@@ -156,24 +157,20 @@ def order_statistic(
             high, reached = middle, count
         else:
             low, floor, below = middle, middle, count
-    between = 0
+    ordered, between = work.ordered, 0
     for first in range(0, found, MASK):
         mask = at_most(registers, values, first, high) & ~at_most(registers, values, first, floor)
         while mask != 0:
-            insert(work.ordered, between, values[first + lowest_bit(mask)])
+            value = values[first + lowest_bit(mask)]
             mask &= mask - np.uint64(1)
+            k = between
+            while k > 0 and ordered[k - 1] > value:
+                ordered[k] = ordered[k - 1]
+                k -= 1
+            ordered[k] = value
             between += 1
-    return float(work.ordered[rank - below - 1])
-
-
-@compiled
-def insert(ordered: Floats, held: int, value: float) -> None:
-    """Put a value in its place among those in ascending order."""
-    k = held
-    while k > 0 and ordered[k - 1] > value:
-        ordered[k] = ordered[k - 1]
-        k -= 1
-    ordered[k] = value
+    wanted: float = ordered[rank - below - 1]
+    return wanted
 
 
 @compiled

@@ -21,9 +21,8 @@ Floats = NDArray[np.float64]
 @kernel
 def _worst_loss(
     registers: Any, set_offsets: Any, instrument: Any, quantity: Any, cube: Any, work: Any,
-    loss: Any, scenario: Any,
+    row: Any, loss: Any, scenario: Any,
 ) -> None:  # fmt: skip
-    row = np.zeros(cube.shape[1] + MASK)
     for n in range(set_offsets.size - 1):
         set_pnl(registers, cube, instrument, quantity, set_offsets[n], set_offsets[n + 1], row)
         scenario[n] = least(registers, row, 0, cube.shape[1], work)
@@ -33,26 +32,29 @@ def _worst_loss(
 @kernel
 def _expected_shortfall(
     registers: Any, set_offsets: Any, instrument: Any, quantity: Any, cube: Any,
-    plan: Any, tail: Any, work: Any, out: Any,
+    plan: Any, tail: Any, work: Any, row: Any, out: Any,
 ) -> None:  # fmt: skip
-    row = np.zeros(cube.shape[1] + MASK)
     for n in range(set_offsets.size - 1):
         set_pnl(registers, cube, instrument, quantity, set_offsets[n], set_offsets[n + 1], row)
-        attain(registers, plan, 0, row, tail, work)
-        out[n] = loss_of(tail, 0, plan.mass[0])
+        for m in range(plan.kind.size):
+            attain(registers, plan, m, row, tail, work)
+            out[n] = loss_of(tail, m, plan.mass[m])
 
 
 @kernel
 def _account_pnl(
     registers: Any, account_sets: Any, set_offsets: Any, instrument: Any, quantity: Any, cube: Any,
-    out: Any,
+    row: Any, out: Any,
 ) -> None:  # fmt: skip
-    row = np.zeros(cube.shape[1] + MASK)
     for account in range(account_sets.size - 1):
         for n in range(account_sets[account], account_sets[account + 1]):
             set_pnl(registers, cube, instrument, quantity, set_offsets[n], set_offsets[n + 1], row)
             for s in range(cube.shape[1]):
                 out[account, s] += row[s]
+
+
+def _row(cube: Floats) -> Floats:
+    return np.zeros(cube.shape[1] + MASK)
 
 
 def worst_loss(
@@ -73,7 +75,7 @@ def worst_loss(
     _worst_loss(
         registers,
         positions.set_offsets, positions.instrument, positions.quantity, cube,
-        workspace(registers, cube.shape[1]), loss, scenario,
+        workspace(registers, cube.shape[1]), _row(cube), loss, scenario,
     )  # fmt: skip
     return loss, scenario
 
@@ -98,7 +100,7 @@ def expected_shortfall_sets(
         registers,
         positions.set_offsets, positions.instrument, positions.quantity, cube,
         planned([measure], np.ones(scenarios)), tail_memory(1, scenarios),
-        workspace(registers, scenarios), out,
+        workspace(registers, scenarios), _row(cube), out,
     )  # fmt: skip
     return out
 
@@ -117,6 +119,6 @@ def account_pnl(positions: Positions, cube: Floats, registers: Registers | None 
     _account_pnl(
         registers or host_registers(),
         positions.account_sets, positions.set_offsets, positions.instrument, positions.quantity,
-        cube, out,
+        cube, _row(cube), out,
     )  # fmt: skip
     return out

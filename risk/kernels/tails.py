@@ -57,10 +57,10 @@ def attain(registers: Any, plan: Any, m: int, row: Floats, tail: Any, work: Any)
             source = work.weighted
             for s in range(start, stop):
                 source[s] = row[s] * plan.weight[s]
-        worst = least(registers, source, start, stop, work)
+        worst: int = least(registers, source, start, stop, work)
         values[0], scenarios[0], weights[0] = row[worst], worst, plan.weight[worst]
         tail.number[m] = 1
-        return int(worst)
+        return worst
     depth = plan.depth[m]
     bound = tail_bound(registers, row, start, stop, depth, work)
     found = gather(registers, row, start, stop, bound, work, values, scenarios)
@@ -69,9 +69,11 @@ def attain(registers: Any, plan: Any, m: int, row: Floats, tail: Any, work: Any)
     if plan.kind[m] == EXPECTED_SHORTFALL:
         weigh(values, kept, end, plan.mass[m], weights)
         tail.number[m] = kept
-        return int(first_least(values, scenarios, kept))
+        lowest: int = first_least(values, scenarios, kept)
+        return lowest
     tail.number[m] = settle_quantile(values, scenarios, kept, depth, plan.blend[m], weights)
-    return int(scenarios[1] if plan.blend[m] > 0.5 else scenarios[0])
+    named: int = scenarios[1] if plan.blend[m] > 0.5 else scenarios[0]
+    return named
 
 
 @compiled
@@ -94,7 +96,8 @@ def weigh(values: Floats, kept: int, end: float, mass: float, weights: Floats) -
     left = mass - (kept - equal)
     for k in range(kept):
         if values[k] == end:
-            weights[k] = min(1.0, max(0.0, left))
+            share = 1.0 if left > 1.0 else left
+            weights[k] = share if share > 0.0 else 0.0
             left -= weights[k]
 
 
@@ -141,4 +144,5 @@ def first_least(values: Floats, scenarios: Rows, kept: int) -> int:
     for k in range(1, kept):
         lower = values[k] < lowest
         place, lowest = (k if lower else place), (values[k] if lower else lowest)
-    return int(scenarios[place])
+    scenario: int = scenarios[place]
+    return scenario
