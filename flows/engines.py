@@ -94,9 +94,5 @@ class Engines:
         from workers.ray_engine import RayEngine
 
         engine = self.engine()
-        if not isinstance(engine, RayEngine):
-            raise ValueError(
-                f"fold 'ray' needs the engine 'ray', the engine is {settings.engine!r}; "
-                "use --fold threads"
-            )
+        assert isinstance(engine, RayEngine), "the settings allow fold 'ray' on the engine 'ray'"
         return DaskEngine(engine.workers, engine.dask_scheduler())

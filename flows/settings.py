@@ -2,22 +2,25 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 EngineName = Literal["ray", "dask", "serial"]
 FoldName = Literal["threads", "ray", "serial"]
 
-QUIET_PREFECT = {
+OFFLINE_PREFECT = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     # A new database is migrated before the embedded server answers: longer than its own limit.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    "PREFECT_LOGGING_LEVEL": "ERROR",
+}
+# In the foreground an error is raised to the person who asked; a log would say it again, longer.
+QUIET_PREFECT = {
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
 }
 
@@ -33,6 +36,15 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1)] = os.cpu_count() or 1
     threads: Annotated[int, Field(ge=1)] = 1
     ray_address: str | None = None
+
+    @model_validator(mode="after")
+    def _fold_where_ray_is(self) -> Self:
+        if self.fold == "ray" and self.engine != "ray":
+            raise ValueError(
+                f"fold 'ray' needs the engine 'ray', the engine is {self.engine!r}; "
+                "use --fold threads"
+            )
+        return self
 
     @property
     def runs(self) -> Path:
@@ -55,10 +67,10 @@ class Settings(BaseSettings):
         return named if named.is_dir() else Path(name)
 
 
-def quiet_prefect() -> None:
+def prepare_prefect(*, quiet: bool) -> None:
     """Set what Prefect reads from the environment, where the user has not set it already.
 
-    It reads these once, so this comes before its first import.
+    It reads these once, so this comes before its first import. A ``quiet`` one keeps no log.
     """
-    for name, value in QUIET_PREFECT.items():
+    for name, value in (OFFLINE_PREFECT | (QUIET_PREFECT if quiet else {})).items():
         os.environ.setdefault(name, value)

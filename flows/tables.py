@@ -1,10 +1,12 @@
 """Tables in the terminal."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import xarray as xr
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def money(amount: float) -> str:
@@ -37,7 +39,9 @@ def columns(title: str, *names: str, left: int = 1) -> Table:
     return table
 
 
-def print_run(console: Console, manifest: dict[str, Any], folds: xr.Dataset | None = None) -> None:
+def print_run(
+    console: Console, manifest: dict[str, Any], folds: "xr.Dataset | None" = None
+) -> None:
     """Print what a run found, where its risk sits, and where its time went."""
     totals, inputs = manifest["totals"], manifest["inputs"]
     console.print(
@@ -68,7 +72,7 @@ def print_run(console: Console, manifest: dict[str, Any], folds: xr.Dataset | No
     print_stages(console, manifest)
 
 
-def _print_folds(console: Console, folds: xr.Dataset) -> None:
+def _print_folds(console: Console, folds: "xr.Dataset") -> None:
     worst = folds["uncovered"].argsort().values[::-1][:5]
     table = columns(
         "Worst scenarios by loss beyond equity, USD",

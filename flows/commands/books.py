@@ -2,23 +2,25 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from flows.commands.shared import CONSOLE, MESSAGES, Json, print_json
-from flows.progress import TerminalProgress
 from flows.settings import Settings
 from flows.tables import columns
-from storage.book import Book
-from storage.intake.book import ImportReport, import_book
-from storage.market import Market, sample_market
+
+if TYPE_CHECKING:
+    from storage.book import Book
+    from storage.intake.book import ImportReport
 
 app = App(help="Books of accounts: generate, import, show.")
 
 
-def make_book(name: str, accounts: int, seed: int, market: Path | None = None) -> Book:
+def make_book(name: str, accounts: int, seed: int, market: Path | None = None) -> "Book":
     """Generate a book into the books folder, with its progress shown."""
+    from flows.progress import TerminalProgress
+    from storage.market import Market, sample_market
     from workers.generate import generate_book
 
     chosen = Market.open(market) if market else sample_market()
@@ -76,6 +78,9 @@ def import_(
         peg: a coin that may be valued at one dollar; each use is recorded
         json: print the report as JSON
     """
+    from storage.book import Book
+    from storage.intake.book import import_book
+
     target = Settings().books / (name or source.name)
     with MESSAGES.status("read and check") as status:
         report = import_book(
@@ -108,10 +113,12 @@ def show(book: str, *, json: Json = False) -> None:
         book: name or folder of the book
         json: print its manifest as JSON
     """
+    from storage.book import Book
+
     _print_book(Book.open(Settings().book_path(book)), json=json)
 
 
-def _print_findings(report: ImportReport) -> None:
+def _print_findings(report: "ImportReport") -> None:
     """Print what was wrong, by code, with an example and what to do."""
     if not report.counts:
         return
@@ -130,7 +137,7 @@ def _print_findings(report: ImportReport) -> None:
     CONSOLE.print(table, highlight=False)
 
 
-def _print_book(book: Book, *, json: bool) -> None:
+def _print_book(book: "Book", *, json: bool) -> None:
     if json:
         print_json(book.manifest)
         return

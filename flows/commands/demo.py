@@ -9,7 +9,6 @@ from flows.commands.runs import report, run_flow
 from flows.commands.shared import CONSOLE, Json, print_json
 from flows.settings import Settings
 from flows.tables import print_run
-from storage.runs import RunStore
 
 DEMO_ACCOUNTS = 100_000
 
@@ -27,6 +26,8 @@ def demo(
         seed: seed of the book
         json: print the manifest as JSON
     """
+    from storage.runs import RunStore
+
     settings = Settings()
     name = f"demo-{accounts}-{seed}"
     if not settings.book_path(name).is_dir():

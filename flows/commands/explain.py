@@ -8,8 +8,6 @@ from rich.console import Console
 from flows.commands.shared import CONSOLE, Json, print_json
 from flows.settings import Settings
 from flows.tables import columns
-from storage.runs import RunStore
-from workers.explain import explain_account
 
 SCENARIOS_SHOWN = 5
 POSITIONS_SHOWN = 30
@@ -30,6 +28,9 @@ def explain(
         whole: show every position and every scenario, however many there are
         json: print everything as JSON, every position and scenario included
     """
+    from storage.runs import RunStore
+    from workers.explain import explain_account
+
     explained = explain_account(RunStore(Settings().runs).open(run), account)
     if json:
         print_json(explained)

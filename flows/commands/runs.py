@@ -6,14 +6,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from flows.commands.shared import CONSOLE, MESSAGES, Json, print_json
-from flows.engines import Engines
-from flows.progress import TerminalProgress, observing
-from flows.report.page import write_report
-from flows.run_view import run_view
-from flows.settings import Settings, quiet_prefect
+from flows.settings import EngineName, FoldName, Settings, prepare_prefect
 from flows.tables import print_run, print_runs
-from storage.runs import RunStore
-from workers.export import export_accounts
 
 
 def run(
@@ -24,8 +18,8 @@ def run(
     events: str | None = None,
     shards: int | None = None,
     threads: int = 1,
-    engine: str | None = None,
-    fold: str | None = None,
+    engine: EngineName | None = None,
+    fold: FoldName | None = None,
     workers: int | None = None,
     ray_address: str | None = None,
     json: Json = False,
@@ -60,10 +54,15 @@ def run(
 
 def run_flow(given: dict[str, Any]) -> dict[str, Any]:
     """Run the flow in this process, with its engines started side by side."""
-    quiet_prefect()
+    from flows.engines import Engines
+    from flows.progress import TerminalProgress, observing
+    from storage.book import Book
+
+    prepare_prefect(quiet=True)
     chosen = {name: value for name, value in given.items() if value is not None}
     overrides = ("engine", "fold", "workers", "ray_address")
     settings = Settings(**{name: chosen[name] for name in overrides if name in chosen})
+    Book.open(settings.book_path(chosen["book"]))  # before anything that takes long is started
     with TerminalProgress(MESSAGES) as progress, Engines(settings):
         with progress.waiting("start the engines"):
             from flows.embedded import start_embedded_server
@@ -77,6 +76,8 @@ def run_flow(given: dict[str, Any]) -> dict[str, Any]:
 
 def runs(*, json: Json = False) -> None:
     """List the published runs, newest first."""
+    from storage.runs import RunStore
+
     manifests = RunStore(Settings().runs).manifests()
     if json:
         print_json(manifests)
@@ -93,6 +94,8 @@ def show(run: str = "latest", *, json: Json = False) -> None:
         run: name of the run, or an unambiguous start of it
         json: print the manifest as JSON
     """
+    from storage.runs import RunStore
+
     opened = RunStore(Settings().runs).open(run)
     if json:
         print_json(opened.manifest)
@@ -108,6 +111,10 @@ def report(run: str = "latest", *, output: Path | None = None, json: Json = Fals
         output: the file to write
         json: print the path as JSON
     """
+    from flows.report.page import write_report
+    from flows.run_view import run_view
+    from storage.runs import RunStore
+
     settings = Settings()
     opened = RunStore(settings.runs).open(run)
     path = output or settings.reports / f"{opened.run_id}.html"
@@ -132,6 +139,10 @@ def export(
         output: the file to write
         json: print what was written as JSON
     """
+    from flows.progress import TerminalProgress
+    from storage.runs import RunStore
+    from workers.export import export_accounts
+
     opened = RunStore(Settings().runs).open(run)
     with TerminalProgress(MESSAGES) as progress:
         rows = export_accounts(opened, output, progress)

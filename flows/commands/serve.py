@@ -1,32 +1,84 @@
 """The command ``serve``: the flow on a schedule."""
 
+import os
+
 from flows.commands.shared import CONSOLE
-from flows.settings import quiet_prefect
+from flows.settings import EngineName, FoldName, Settings, prepare_prefect
+
+
+class NoServer(ValueError):
+    """A schedule needs a Prefect server that outlives the process, and none is configured."""
 
 
 def serve(
     book: str,
     *,
     cron: str = "0 * * * *",
+    timezone: str = "UTC",
     name: str = "scheduled",
+    market: str | None = None,
     methodology: str | None = None,
+    events: str | None = None,
+    shards: int | None = None,
+    threads: int | None = None,
+    engine: EngineName | None = None,
+    fold: FoldName | None = None,
+    workers: int | None = None,
+    ray_address: str | None = None,
 ) -> None:
-    """Serve the flow ``margin_run`` for a book on a schedule, until interrupted.
+    """Serve the flow margin_run for a book on a schedule, until interrupted.
 
-    A Prefect server must be reachable, by the usual setting ``PREFECT_API_URL``.
+    Needs a Prefect server, by Prefect's own setting PREFECT_API_URL. One run at a time; the
+    schedule is paused when serving ends.
 
     Args:
         book: name or folder of the book
-        cron: when to run, in UTC
+        cron: when to run: minute, hour, day of month, month, day of week
+        timezone: the zone that the times of the schedule are in
         name: name of the deployment
+        market: folder of a market; the shipped sample when left out
         methodology: name of a shipped methodology, or a TOML file
+        events: TOML file of hypothetical events; the shipped ones when left out
+        shards: into how many shards to cut the accounts
+        threads: threads inside one task
+        engine: ray, dask or serial
+        fold: threads, ray or serial
+        workers: cores to use
+        ray_address: address of a Ray cluster; a local Ray when left out
     """
-    quiet_prefect()
+    here = ("cron", "timezone", "name")
+    given = {key: value for key, value in locals().items() if key not in here and value is not None}
+    from storage.book import Book
+
+    settings = Settings()
+    Book.open(settings.book_path(book))
+    prepare_prefect(quiet=False)
+    # Each run is a process of its own, which looks for its data where this one does.
+    os.environ["MARGINCUBE_HOME"] = str(settings.home.resolve())
+    from prefect.schedules import Cron
+    from prefect.settings import get_current_settings
+    from prefect.types.entrypoint import EntrypointType
+
     from flows.margin_run import RunParameters, margin_run
 
-    given = {"book": book} | ({"methodology": methodology} if methodology else {})
-    parameters = RunParameters(**given)
-    CONSOLE.print(f"serving margin_run of {book} at '{cron}' UTC; stop it with Ctrl-C")
+    if get_current_settings().api.url is None:
+        raise NoServer(
+            "no Prefect server is configured; start one with `prefect server start` and set "
+            "PREFECT_API_URL, such as http://127.0.0.1:4200/api"
+        )
+    parameters = RunParameters.model_validate(given)
+    schedule = Cron(cron, timezone=timezone)
+    CONSOLE.print(
+        f"serving margin_run of {book} at '{cron}' {timezone} as margin_run/{name}; "
+        "stop it with Ctrl-C",
+        highlight=False,
+        soft_wrap=True,
+    )
     margin_run.serve(
-        name=name, cron=cron, parameters={"parameters": parameters.model_dump(mode="json")}
+        name=name,
+        schedule=schedule,
+        limit=1,
+        parameters={"parameters": parameters.model_dump(mode="json", exclude_unset=True)},
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        print_starting_message=False,
     )
