@@ -150,8 +150,8 @@ class StagedRun:
         self._commit(message, {})
 
     def read(self, group: str) -> xr.Dataset:
-        """Return a group as committed so far, lazily."""
-        return open_group(self._session.store, group)
+        """Return a group as committed so far, lazily; it may travel to another process."""
+        return open_group(self._repository.readonly_session(branch=self.branch).store, group)
 
     def finish(self, datasets: Mapping[str, xr.Dataset], manifest: Mapping[str, Any]) -> str:
         """Write the small groups and the manifest, commit, and return the snapshot's name."""
