@@ -350,6 +350,7 @@ class MarginRun:
     ) -> dict[str, Any]:
         plan, methodology = self.plan, self.plan.named.methodology
         request = {name: str(value) for name, value in asdict(self.request).items()}
+        folding = {f"fold_{name}": value for name, value in self._fold_engine().describe().items()}
         return {
             "run_id": plan.run_id,
             "key": plan.key,
@@ -382,7 +383,7 @@ class MarginRun:
                     "digest": plan.named.digest,
                 },
             },
-            "settings": request | self._engine().describe() | self._fold_engine().describe(),
+            "settings": request | self._engine().describe() | folding,
             "libraries": {"python": platform.python_version(), **library_versions()},
             "totals": {
                 "accounts": sums.accounts,
