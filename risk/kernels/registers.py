@@ -1,5 +1,6 @@
 """The shape of the vector registers, as a type that kernels are compiled for."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,17 +25,20 @@ class Registers:
     accumulators: int
 
 
+@functools.cache
 def host_registers() -> Registers:
     """Return what suits the processor that compiles.
 
-    A quarter of the registers is left for the quantity, the loads and the compiler.
+    Twelve accumulators leave room for the quantity and the loads among sixteen registers. With
+    AVX-512 there are thirty-two, but some processors prefer half their width, and a vector that
+    the compiler splits takes two.
     """
     features = llvmlite.binding.get_host_cpu_features()
     if features.get("avx512f"):
-        return Registers(lanes=8, accumulators=16)
+        return Registers(lanes=8, accumulators=12)
     if features.get("avx2") and features.get("fma"):
         return Registers(lanes=4, accumulators=12)
-    return Registers(lanes=2, accumulators=8)
+    return Registers(lanes=2, accumulators=12)
 
 
 class RegistersType(types.Type):  # type: ignore[misc]  # numba publishes no types

@@ -215,8 +215,8 @@ def part_of(positions, start, stop):
     [
         Registers(lanes=2, accumulators=3),
         pytest.param(Registers(lanes=1, accumulators=4), marks=pytest.mark.slow),
-        pytest.param(Registers(lanes=4, accumulators=12), marks=pytest.mark.slow),
-        pytest.param(Registers(lanes=8, accumulators=16), marks=pytest.mark.slow),
+        pytest.param(Registers(lanes=2, accumulators=12), marks=pytest.mark.slow),
+        pytest.param(Registers(lanes=8, accumulators=12), marks=pytest.mark.slow),
     ],
     ids=str,
 )
