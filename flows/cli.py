@@ -7,7 +7,7 @@ import sys
 from cyclopts import App
 from pydantic import ValidationError
 
-from flows.commands import books, demo, explain, runs, serve
+from flows.commands import books, demo, explain, markets, runs, serve
 from flows.commands.shared import CONSOLE, MESSAGES
 
 EXIT_MISTAKE = 2
@@ -28,6 +28,7 @@ app = App(
 )
 app.command(demo.demo)
 app.command(books.app, name="book")
+app.command(markets.app, name="market")
 app.command(runs.run)
 app.command(runs.runs)
 app.command(runs.show)

@@ -1,7 +1,6 @@
 """The flow ``margin_run``: five coarse tasks; inside them the engines go wide."""
 
 import contextlib
-from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow, task
@@ -26,7 +25,8 @@ class RunParameters(BaseModel):
 
     book: Annotated[str, Field(description="Name or folder of the book of accounts")]
     market: Annotated[
-        str | None, Field(description="Folder of a market; the shipped sample when left out")
+        str | None,
+        Field(description="Name or folder of a market; the shipped sample when left out"),
     ] = None
     methodology: Annotated[
         str, Field(description="Name of a shipped methodology, or the path of a TOML file")
@@ -54,7 +54,7 @@ class RunParameters(BaseModel):
         """Return the run that is asked for."""
         return RunRequest(
             book=settings.book_path(self.book),
-            market=None if self.market is None else Path(self.market),
+            market=None if self.market is None else settings.market_path(self.market),
             methodology=self.methodology,
             events=self.events,
             runs=settings.runs,

@@ -57,14 +57,26 @@ class Settings(BaseSettings):
         return self.home / "books"
 
     @property
+    def markets(self) -> Path:
+        """Folder of the markets."""
+        return self.home / "markets"
+
+    @property
     def reports(self) -> Path:
         """Folder of the reports."""
         return self.home / "reports"
 
     def book_path(self, name: str) -> Path:
         """Return the folder of a book given by name, or by path."""
-        named = self.books / name
-        return named if named.is_dir() else Path(name)
+        return _named(self.books, name)
+
+    def market_path(self, name: str) -> Path:
+        """Return the folder of a market given by name, or by path."""
+        return _named(self.markets, name)
+
+
+def _named(folder: Path, name: str) -> Path:
+    return folder / name if (folder / name).is_dir() else Path(name)
 
 
 def prepare_prefect(*, quiet: bool) -> None:

@@ -5,44 +5,34 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from flows.format import short, size
+
 if TYPE_CHECKING:
     import xarray as xr
 
+    from storage.runs import Run
 
-def money(amount: float) -> str:
-    """Return an amount of USD as a person reads it.
-
-    >>> money(1_234_567.0), money(-12.5), money(0.0)
-    ('1.23 m', '-12.50', '0.00')
-    """
-    for size, unit in ((1e12, " tn"), (1e9, " bn"), (1e6, " m"), (1e4, " k")):
-        if abs(amount) >= size:
-            divisor = 1e3 if unit == " k" else size
-            return f"{amount / divisor:,.2f}{unit}"
-    return f"{amount:,.2f}"
-
-
-def size(count: float) -> str:
-    """Return a number of bytes as a person reads it.
-
-    >>> size(3_210_000_000)
-    '3.21 GB'
-    """
-    return f"{count / 1e9:,.2f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"
+WORST_SHOWN = 3
+"""Scenarios of each origin in the table of the worst."""
 
 
 def columns(title: str, *names: str, left: int = 1) -> Table:
     """Return an empty table whose first ``left`` columns are text and the others numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title=f"\n{title}",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        show_header=any(names),
+    )
     for index, name in enumerate(names):
         table.add_column(name, justify="left" if index < left else "right", no_wrap=True)
     return table
 
 
-def print_run(
-    console: Console, manifest: dict[str, Any], folds: "xr.Dataset | None" = None
-) -> None:
-    """Print what a run found, where its risk sits, and where its time went."""
+def print_run(console: Console, manifest: dict[str, Any], run: "Run | None" = None) -> None:
+    """Print what a run found, where its time went, and of an opened run where its risk sits."""
     totals, inputs = manifest["totals"], manifest["inputs"]
     console.print(
         f"[bold]{manifest['run_id']}[/]  {inputs['methodology']['name']} "
@@ -59,33 +49,38 @@ def print_run(
             "cube",
             f"{totals['instruments']:,} instruments x {totals['scenarios']:,} scenarios",
         ),
-        ("requirement", money(totals["requirement"])),
-        ("equity", money(totals["equity"])),
-        ("shortfall", f"{money(totals['shortfall'])} in {totals['accounts_short']:,} accounts"),
+        ("requirement", short(totals["requirement"])),
+        ("equity", short(totals["equity"])),
+        ("shortfall", f"{short(totals['shortfall'])} in {totals['accounts_short']:,} accounts"),
         ("digest of all results", manifest["digest"][:16]),
     )
     for row in rows:
         table.add_row(*row)
     console.print(table, highlight=False)
-    if folds is not None:
-        _print_folds(console, folds)
+    if run is not None:
+        _print_folds(console, run.folds, run.scenarios)
     print_stages(console, manifest)
 
 
-def _print_folds(console: Console, folds: "xr.Dataset") -> None:
-    worst = folds["uncovered"].argsort().values[::-1][:5]
+def _print_folds(console: Console, folds: "xr.Dataset", scenarios: "xr.Dataset") -> None:
     table = columns(
-        "Worst scenarios by loss beyond equity, USD",
-        *("scenario", "uncovered", "system loss", "accounts under water"),
+        "Worst scenarios: losses of accounts that lose, and what their equity does not cover, USD",
+        *("scenario", "origin", "system loss", "beyond equity", "accounts under water"),
+        left=2,
     )
-    for row in worst.tolist():
+    for row in _worst(folds, scenarios):
         table.add_row(
-            str(folds["scenario"].values[row]),
-            money(float(folds["uncovered"][row])),
-            money(float(folds["loss"][row])),
+            *(str(scenarios["scenario"].values[row]), str(scenarios["origin"].values[row])),
+            short(float(folds["loss"][row])),
+            short(float(folds["uncovered"][row])),
             f"{int(folds['under_water'][row]):,}",
         )
     console.print(table, highlight=False)
+    _print_groups(console, folds)
+    _print_shortfalls(console, folds)
+
+
+def _print_groups(console: Console, folds: "xr.Dataset") -> None:
     for group in ("underlying", "venue", "chain"):
         table = columns(
             f"By {group}, USD", group, "share of requirement", "open interest (one side)"
@@ -94,23 +89,42 @@ def _print_folds(console: Console, folds: "xr.Dataset") -> None:
             cell = folds.sel({group: name})
             table.add_row(
                 str(name),
-                money(float(cell[f"{group}_requirement"])),
-                money(float(cell[f"{group}_open_interest"])),
+                short(float(cell[f"{group}_requirement"])),
+                short(float(cell[f"{group}_open_interest"])),
             )
         console.print(table, highlight=False)
-    table = columns("Largest shortfalls, USD", "account", "member", "shortfall", "requirement",
-                    "equity", left=2)  # fmt: skip
+
+
+def _print_shortfalls(console: Console, folds: "xr.Dataset") -> None:
+    table = columns(
+        "Largest shortfalls, USD",
+        *("account", "member", "shortfall", "requirement", "equity"),
+        left=2,
+    )
     for rank in range(min(5, folds.sizes["top_shortfall"])):
         row = folds.isel(top_shortfall=rank)
         table.add_row(
             str(row["top_shortfall_name"].item()),
             str(row["top_shortfall_member"].item()),
-            money(float(row["top_shortfall_amount"])),
-            money(float(row["top_shortfall_requirement"])),
-            money(float(row["top_shortfall_equity"])),
+            short(float(row["top_shortfall_amount"])),
+            short(float(row["top_shortfall_requirement"])),
+            short(float(row["top_shortfall_equity"])),
         )
     if table.row_count:
         console.print(table, highlight=False)
+
+
+def _worst(folds: "xr.Dataset", scenarios: "xr.Dataset") -> list[int]:
+    """Return the rows of the worst scenarios of each origin, those that count in part left out."""
+    import numpy as np
+
+    chosen: list[int] = []
+    whole = scenarios["weight"].values == 1.0
+    for origin in ("historical", "event", "grid"):
+        rows = np.flatnonzero(whole & (scenarios["origin"].values == origin))
+        order = rows[np.argsort(-folds["loss"].values[rows], kind="stable")]
+        chosen += order[:WORST_SHOWN].tolist()
+    return chosen
 
 
 def print_stages(console: Console, manifest: dict[str, Any]) -> None:
@@ -146,7 +160,7 @@ def print_runs(console: Console, manifests: list[dict[str, Any]]) -> None:
             f"{methodology['name']} {methodology['version']}",
             manifest["created"],
             f"{totals['accounts']:,}",
-            money(totals["requirement"]),
-            money(totals["shortfall"]),
+            short(totals["requirement"]),
+            short(totals["shortfall"]),
         )
     console.print(table, highlight=False)

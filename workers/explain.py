@@ -15,26 +15,25 @@ from risk.explanation import binding_scenarios
 from risk.kernels import Positions, account_pnl
 from risk.margin import Revaluation, margin_accounts, measures_of, stack_layers
 from risk.measures import Measure
-from risk.methodology import Methodology
+from risk.methodology import Methodology, parse_methodology
 from risk.netting import NETTING_KEYS, netting_sets
 from storage.book import Book
 from storage.runs import Run
 from storage.tables import MARGIN_MODES
-from workers.methodologies import load_methodology
 from workers.shards import Shard
 from workers.tasks import read_holdings
 from workers.terms import CASH
 
 
 class CannotExplain(ValueError):
-    """The inputs of the run are no longer there, or no longer the same."""
+    """The book of the run is no longer the same, or a number is not the one that was stored."""
 
 
 def explain_account(run: Run, account: str) -> dict[str, Any]:
     """Return positions, collateral, netting sets, scenarios and layers of one account.
 
     Raises:
-        CannotExplain: the book or the methodology is not the one that the run used.
+        CannotExplain: the book is not the one that the run used, or a number differs.
         AccountUnknown: the book has no account of that name.
     """
     book, methodology = _inputs(run)
@@ -97,14 +96,8 @@ def _inputs(run: Run) -> tuple[Book, Methodology]:
             f"book {book.path} has digest {book.digest[:12]}, run {run.run_id} used "
             f"{wanted['book']['digest'][:12]}; bring back the book that the run used"
         )
-    settings = run.manifest["settings"]
-    events = settings["events"]
-    named = load_methodology(settings["methodology"], None if events == "None" else events)
-    if named.digest != wanted["methodology"]["digest"]:
-        raise CannotExplain(
-            f"methodology {settings['methodology']} has changed since run {run.run_id}"
-        )
-    return book, named.methodology
+    stored = wanted["methodology"]
+    return book, parse_methodology(stored["text"], stored["events"])
 
 
 def _held_because(book: Book, row: int) -> list[str]:

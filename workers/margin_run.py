@@ -381,6 +381,8 @@ class MarginRun:
                     "version": methodology.version,
                     "title": methodology.title,
                     "digest": plan.named.digest,
+                    "text": plan.named.text,
+                    "events": plan.named.events,
                 },
             },
             "settings": request | self._engine().describe() | folding,

@@ -17,10 +17,16 @@ class UnknownMethodology(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class NamedMethodology:
-    """A methodology with the digest of the texts that it was read from."""
+    """A methodology with the texts that it was read from, and their digest."""
 
     methodology: Methodology
-    digest: str
+    text: str
+    events: str
+
+    @property
+    def digest(self) -> str:
+        """The digest of both texts."""
+        return text_digest(self.text, self.events)
 
 
 def shipped_methodologies() -> list[str]:
@@ -54,4 +60,4 @@ def load_methodology(name: str, events: str | None = None) -> NamedMethodology:
             "or give the path of a TOML file"
         )
     event_text = Path(events).read_text() if events else (folder / EVENTS).read_text()
-    return NamedMethodology(parse_methodology(text, event_text), text_digest(text, event_text))
+    return NamedMethodology(parse_methodology(text, event_text), text, event_text)

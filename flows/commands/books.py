@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from flows.commands.findings import print_counts, print_findings
 from flows.commands.shared import CONSOLE, MESSAGES, Json, print_json
 from flows.settings import Settings
 from flows.tables import columns
 
 if TYPE_CHECKING:
     from storage.book import Book
-    from storage.intake.book import ImportReport
 
 app = App(help="Books of accounts: generate, import, show.")
 
@@ -96,12 +96,12 @@ def import_(
     if json:
         print_json(report.as_dict())
         return
-    table = columns("Rows", "dataset", "in", "accepted", "in quarantine")
-    for line in report.datasets:
-        numbers = (f"{line.rows:,}", f"{line.accepted:,}", f"{line.quarantined:,}")
-        table.add_row(line.dataset, *numbers)
-    CONSOLE.print(table, highlight=False)
-    _print_findings(report)
+    print_counts(report.datasets)
+    print_findings(report.counts, report.findings)
+    if report.held_accounts:
+        CONSOLE.print(
+            f"\n{report.held_accounts:,} accounts are held back until their rows are mended"
+        )
     _print_book(Book.open(target), json=False)
 
 
@@ -116,25 +116,6 @@ def show(book: str, *, json: Json = False) -> None:
     from storage.book import Book
 
     _print_book(Book.open(Settings().book_path(book)), json=json)
-
-
-def _print_findings(report: "ImportReport") -> None:
-    """Print what was wrong, by code, with an example and what to do."""
-    if not report.counts:
-        return
-    table = columns(
-        f"Findings; {report.held_accounts:,} accounts are held back until their rows are mended",
-        *("code", "dataset", "row", "field", "value seen", "what to do", "rows"),
-        left=6,
-    )
-    shown: set[str] = set()
-    for finding in report.findings.to_pylist():
-        code = finding["code"]
-        if code not in shown:
-            shown.add(code)
-            names = ("code", "dataset", "row", "field", "value", "action")
-            table.add_row(*(finding[name] for name in names), f"{report.counts[code]:,}")
-    CONSOLE.print(table, highlight=False)
 
 
 def _print_book(book: "Book", *, json: bool) -> None:

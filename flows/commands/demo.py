@@ -37,7 +37,7 @@ def demo(
         print_json(manifest)
         return
     opened = RunStore(settings.runs).open(manifest["run_id"])
-    print_run(CONSOLE, manifest, opened.folds)
+    print_run(CONSOLE, manifest, opened)
     CONSOLE.print()
     report(opened.run_id)
     largest = opened.folds["top_requirement_name"].values[0]

@@ -61,8 +61,11 @@ def print_explanation(console: Console, explained: dict[str, Any], *, whole: boo
 
 
 def _print_collateral(console: Console, collateral: list[dict[str, Any]]) -> None:
-    table = columns("Collateral", "asset", "chain", "protocol", "quantity", "price", "haircut",
-                    "value = quantity x price x (1 - haircut)", left=3)  # fmt: skip
+    table = columns(
+        "Collateral: value = quantity x price x (1 - haircut)",
+        *("asset", "chain", "protocol", "quantity", "price", "haircut", "value"),
+        left=3,
+    )
     for row in collateral:
         price = "none" if row["price"] is None else f"{row['price']:,.2f}"
         table.add_row(
@@ -114,17 +117,25 @@ def _print_netting_set(
             table.add_row(one["scenario"], moves, f"{one['weight']:.6f}", f"{one['pnl']:,.2f}")
         console.print(table, highlight=False)
         _left_out(console, len(scenarios), shown, "scenarios")
-    worst = netting_set["measures"][0]["scenarios"][0]
-    table = columns(f"P&L by position in {worst['scenario']}", "instrument", "P&L")
-    rows = list(worst["pnl_by_position"].items())
-    for name, pnl in rows[: None if whole else POSITIONS_SHOWN]:
-        table.add_row(name, f"{pnl:,.2f}")
+    _print_position_pnl(console, netting_set, whole=whole)
+
+
+def _print_position_pnl(console: Console, netting_set: dict[str, Any], *, whole: bool) -> None:
+    """Print what each position makes in the worst scenario of each measure that sets a layer."""
+    worst = [one["scenarios"][0] for one in netting_set["measures"] if one["sets_a_layer"]]
+    names = list(worst[0]["pnl_by_position"])
+    shown = names[: None if whole else POSITIONS_SHOWN]
+    table = columns("P&L by position in the worst scenario of each measure that sets a layer",
+                    "instrument", *(one["scenario"] for one in worst))  # fmt: skip
+    for name in shown:
+        table.add_row(name, *(f"{one['pnl_by_position'][name]:,.2f}" for one in worst))
+    table.add_row("[bold]all[/]", *(f"{one['pnl']:,.2f}" for one in worst))
     console.print(table, highlight=False)
 
 
 def _print_requirement(console: Console, explained: dict[str, Any]) -> None:
     minimum = explained["short_option_minimum"]
-    table = columns("\nRequirement", "", "", left=1)
+    table = columns("Requirement", "", "", left=1)
     for layer in explained["layers"]:
         table.add_row(f"layer {layer['layer']}", f"{layer['amount']:,.2f}")
     table.add_row("[bold]requirement = sum of layers[/]", f"{explained['requirement']:,.2f}")

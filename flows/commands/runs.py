@@ -100,7 +100,7 @@ def show(run: str = "latest", *, json: Json = False) -> None:
     if json:
         print_json(opened.manifest)
         return
-    print_run(CONSOLE, opened.manifest, opened.folds)
+    print_run(CONSOLE, opened.manifest, opened)
 
 
 def report(run: str = "latest", *, output: Path | None = None, json: Json = False) -> None:

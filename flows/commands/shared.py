@@ -1,12 +1,16 @@
 """What every command shares: its consoles, its common options, and how results are printed."""
 
 import json
+import sys
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
 
-CONSOLE = Console()
+PIPED_WIDTH = 140
+"""Columns when the output goes to a file or another program, which have no width of their own."""
+
+CONSOLE = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 MESSAGES = Console(stderr=True)
 
 Json = Annotated[bool, Parameter(name="--json", negative=(), help="print results as JSON")]

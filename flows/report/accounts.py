@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from flows.report.format import exact, money, percent, short
+from flows.format import exact, money, percent, short
 from flows.report.picture import (
     Choice,
     Layout,

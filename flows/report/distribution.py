@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.report.format import exact, money, percent
+from flows.format import exact, money, percent
 from flows.report.picture import (
     Choice,
     Layout,

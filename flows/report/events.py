@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.report.format import window
+from flows.format import window
 from flows.report.picture import largest_first
 from flows.report.view import RunView
 from risk.scenarios.historical import EPISODES

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.report.format import money, percent
+from flows.format import money, percent
 from flows.report.picture import (
     Choice,
     Picture,

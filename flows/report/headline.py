@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from flows.format import NOTHING, duration, exact, instant, money, percent, size
 from flows.report.distribution import EXPECTED_SHORTFALL_LEVEL, Tail
 from flows.report.events import scenario_name, scenario_words, separate_worst
-from flows.report.format import NOTHING, duration, exact, instant, money, percent, size
 from flows.report.members import layer_totals
 from flows.report.view import RunView
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.report.format import money, percent, short
+from flows.format import money, percent, short
 from flows.report.picture import Choice, Layout, Picture, Sentence, Trace, hover
 from flows.report.view import RunView
 

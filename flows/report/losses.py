@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.format import accounts_words, exact, money
 from flows.report.events import scenario_name, scenario_words, separate_worst
-from flows.report.format import accounts_words, exact, money
 from flows.report.picture import (
     Choice,
     Layout,

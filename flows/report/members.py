@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.report.format import accounts_words, exact, money, percent
+from flows.format import accounts_words, exact, money, percent
 from flows.report.picture import (
     LAYER_COLOURS,
     Choice,

@@ -5,8 +5,8 @@ import textwrap
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.format import money, percent
 from flows.report.events import scenario_name
-from flows.report.format import money, percent
 from flows.report.members import SHOWN
 from flows.report.picture import (
     Choice,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flows.report.format import NOTHING, clipped
+from flows.format import NOTHING, clipped
 
 Trace = dict[str, Any]
 Layout = dict[str, Any]

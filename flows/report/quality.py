@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from flows.report.format import day, exact, percent
+from flows.format import day, exact, percent
 from flows.report.picture import Choice, Layout, Picture, Sentence, Table, Trace, hover, plain, safe
 from flows.report.view import RunView
 

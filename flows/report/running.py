@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from flows.report.format import NOTHING, duration, exact, short
+from flows.format import NOTHING, duration, exact, short
 from flows.report.picture import (
     Choice,
     Layout,
