@@ -5,6 +5,9 @@ import os
 from flows.commands.shared import CONSOLE
 from flows.settings import EngineName, FoldName, Settings, prepare_prefect
 
+SCHEDULE = ("cron", "timezone", "name")
+"""Options of the deployment; the others are parameters of the run."""
+
 
 class NoServer(ValueError):
     """A schedule needs a Prefect server that outlives the process, and none is configured."""
@@ -46,8 +49,8 @@ def serve(
         workers: cores to use
         ray_address: address of a Ray cluster; a local Ray when left out
     """
-    here = ("cron", "timezone", "name")
-    given = {key: value for key, value in locals().items() if key not in here and value is not None}
+    given = {key: value for key, value in locals().items() if key not in SCHEDULE}
+    chosen = {key: value for key, value in given.items() if value is not None}
     from storage.book import Book
 
     settings = Settings()
@@ -66,7 +69,7 @@ def serve(
             "no Prefect server is configured; start one with `prefect server start` and set "
             "PREFECT_API_URL, such as http://127.0.0.1:4200/api"
         )
-    parameters = RunParameters.model_validate(given)
+    parameters = RunParameters.model_validate(chosen)
     schedule = Cron(cron, timezone=timezone)
     CONSOLE.print(
         f"serving margin_run of {book} at '{cron}' {timezone} as margin_run/{name}; "
