@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from flows.settings import Settings
 from workers.engine import Engine, FoldEngine, SerialEngine
+from workers.warm import warm_kernels
 
 Started = TypeVar("Started")
 
@@ -73,15 +74,16 @@ class Engines:
 
     def _map_engine(self) -> Engine:
         settings = self._settings
+        if settings.engine == "ray":
+            from workers.ray_engine import RayEngine
+
+            return RayEngine(settings.workers, settings.ray_address, warm_kernels)
+        warm_kernels()
         if settings.engine == "serial":
             return SerialEngine()
-        if settings.engine == "dask":
-            from workers.dask_engine import DaskEngine
+        from workers.dask_engine import DaskEngine
 
-            return DaskEngine(settings.workers)
-        from workers.ray_engine import RayEngine
-
-        return RayEngine(settings.workers, settings.ray_address)
+        return DaskEngine(settings.workers)
 
     def _fold_engine(self) -> FoldEngine:
         settings = self._settings

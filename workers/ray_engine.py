@@ -21,17 +21,24 @@ RETRIES = 3
 class RayEngine:
     """Ray tasks, a bounded number in flight; the shared value is put into the store once.
 
-    With an ``address`` it joins a cluster that somebody else runs, and leaves it running.
+    With an ``address`` it joins a cluster that somebody else runs, and leaves it running. Each
+    worker is started at once and calls ``warm``; nothing waits for that.
     """
 
     name = "ray"
 
-    def __init__(self, workers: int, address: str | None = None) -> None:
+    def __init__(
+        self,
+        workers: int,
+        address: str | None = None,
+        warm: Callable[[], None] | None = None,
+    ) -> None:
         self._started_here = not ray.is_initialized()
         if self._started_here:
             _start(workers, address)
         self.workers = workers if address is None else int(ray.cluster_resources()["CPU"])
         self.nodes = sum(1 for node in ray.nodes() if node["Alive"])
+        self._warming = [ray.remote(warm).remote() for _ in range(self.workers)] if warm else []
 
     def map(
         self,
