@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="smaller books, fewer rounds")
     quick = parser.parse_args().quick
     lines = {name: line for run in BENCHMARKS for name, line in run(quick).items()}
-    table = Table(title="One core, float64 unless named otherwise, CPU seconds")
+    table = Table(width=110, title="One core, float64 unless named otherwise, CPU seconds")
     for heading in ("benchmark", "ours", "peer", "ratio", "unit", "peer is"):
         table.add_column(
             heading, justify="right" if heading in ("ours", "peer", "ratio") else "left"
@@ -32,7 +32,7 @@ def main() -> None:
     for name, line in lines.items():
         figures = (f"{line['ours']:.3g}", f"{line['peer']:.3g}", f"{line['ratio']:.1f}x")
         table.add_row(name, *figures, line["unit"], line.get("peer_name", ""))
-    Console().print(table)
+    Console(width=110).print(table)
     OUTPUT.parent.mkdir(exist_ok=True)
     OUTPUT.write_text(json.dumps(lines, indent=2) + "\n")
 

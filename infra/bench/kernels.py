@@ -1,8 +1,9 @@
 """The margin kernels against scipy's sparse product and NumPy's reductions, on one core.
 
-The peer is what one writes without a kernel: positions as a CSR matrix times the dense cube, in
-batches of accounts so that its P&L stays in the caches, then a minimum or a partition per row.
-It gets the batch size that serves it best. Both sides are float64 and both are checked against
+The peer is what one writes without a kernel: positions as a CSR matrix times the dense cube, then
+a minimum or a partition per row. It runs twice: as that one expression over the whole book, and,
+in the lines named ``_batched``, in batches of accounts small enough for its P&L to stay in the
+caches, at the batch size that serves it best. Both sides are float64 and both are checked against
 each other before a clock runs. Times are CPU seconds of this process, medians of rounds that
 take turns, so that a neighbour on the machine slows both alike.
 """
@@ -99,8 +100,8 @@ def seconds(work: Callable[[], Any]) -> float:
 
 def compare(
     sample: Case, ours: Callable[[], Any], reduce: Callable[[Any], Any], rounds: int
-) -> dict[str, Any]:
-    """Time both sides in turns, the peer at its best batch size; rates in G multiply-adds/s."""
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Time ours and both peers in turns, whole and batched; rates in G multiply-adds/s."""
 
     def peer(batches: list[Any]) -> None:
         for batch in batches:
@@ -113,14 +114,25 @@ def compare(
         for accounts, cut in few.items()
     }
     best = min(trials, key=lambda accounts: trials[accounts])
-    turns = [(seconds(ours), seconds(lambda: peer(cuts[best]))) for _ in range(rounds)]
-    mine, theirs = median(turn[0] for turn in turns), median(turn[1] for turn in turns)
+    whole = sample.batches(sample.positions.sets)
+    turns = [
+        (seconds(ours), seconds(lambda: peer(whole)), seconds(lambda: peer(cuts[best])))
+        for _ in range(rounds)
+    ]
+    mine, plain, batched = (median(times) for times in zip(*turns, strict=True))
+    return (
+        _line(sample, mine, plain, f"{PEER}, the whole book in one product"),
+        _line(sample, mine, batched, f"{PEER}, {best} accounts a batch"),
+    )
+
+
+def _line(sample: Case, mine: float, theirs: float, peer: str) -> dict[str, Any]:
     return {
         "ours": sample.multiply_adds / mine / 1e9,
         "peer": sample.multiply_adds / theirs / 1e9,
         "ratio": theirs / mine,
         "unit": "G multiply-adds/s",
-        "peer_name": f"{PEER}, {best} accounts a batch",
+        "peer_name": peer,
     }
 
 
@@ -160,7 +172,10 @@ def lines_of(sample: Case, rounds: int) -> dict[str, dict[str, Any]]:
     }
     check(sample)
     margin_block(positions, equity, cube, weight, measures)  # compile before the clock runs
-    return {name: compare(sample, *contest, rounds) for name, contest in contests.items()}
+    lines = {}
+    for name, contest in contests.items():
+        lines[name], lines[f"{name}_batched"] = compare(sample, *contest, rounds)
+    return lines
 
 
 def run(quick: bool) -> dict[str, dict[str, Any]]:
