@@ -121,6 +121,8 @@ def partial_sums(
     held_lots = np.repeat(group, np.diff(rows.offsets)) * instruments + rows.instrument
     with np.errstate(divide="ignore", invalid="ignore"):
         utilisation = np.where(equity > 0.0, requirement / equity, np.inf)
+    # Who holds nothing and needs nothing uses nothing.
+    utilisation[(equity == 0.0) & (requirement == 0.0)] = 0.0
 
     def tree(values: NDArray[np.float64]) -> NDArray[np.float64]:
         clean = np.where(known if values.ndim == 1 else known[:, None], values, 0.0)
