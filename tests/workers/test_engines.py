@@ -138,39 +138,36 @@ def test_ray_gives_the_same_bits_for_any_cut(book, alone, margin_of, ray_engine,
     assert_same(done, alone, shards)
 
 
+@pytest.fixture(scope="module")
+def large(synthetic_book):
+    """Sixty-four blocks: four leaves of the fold, and shards that end inside a leaf."""
+    return synthetic_book(MANY_ACCOUNTS)
+
+
+@pytest.fixture(scope="module")
+def whole(large, margin_of):
+    return margin_of(large, shards=1)
+
+
 @pytest.mark.slow
-class TestSixtyFourBlocks:
-    """A book of sixty-four blocks: four leaves of the fold, shards that end inside a leaf."""
+@pytest.mark.parametrize(("shards", "threads"), [(2, 1), (7, 2), (64, 1), (64, 2)])
+def test_sixty_four_blocks_serially(large, whole, margin_of, shards, threads):
+    done = margin_of(large, shards=shards, threads=threads, fold=DaskEngine(2))
+    assert_same(done, whole, shards)
 
-    @pytest.fixture(scope="class")
-    def large(self, synthetic_book):
-        return synthetic_book(MANY_ACCOUNTS)
 
-    @pytest.fixture(scope="class")
-    def whole(self, large, margin_of):
-        return margin_of(large, shards=1)
+@pytest.mark.slow
+@pytest.mark.parametrize("shards", [7, 64])
+def test_sixty_four_blocks_on_dask(large, whole, margin_of, shards):
+    done = margin_of(large, shards=shards, engine=DaskEngine(2), fold=DaskEngine(2))
+    assert_same(done, whole, shards)
 
-    @pytest.mark.parametrize(
-        ("shards", "cut", "threads"), [(2, 2, 1), (7, 7, 2), (64, 64, 1), (64, 64, 2)]
-    )
-    def test_serial(self, large, whole, margin_of, shards, cut, threads):
-        done = margin_of(large, shards=shards, threads=threads, fold=DaskEngine(2))
-        assert_same(done, whole, cut)
 
-    @pytest.mark.parametrize("shards", [7, 64])
-    def test_dask(self, large, whole, margin_of, shards):
-        done = margin_of(large, shards=shards, engine=DaskEngine(2), fold=DaskEngine(2))
-        assert_same(done, whole, shards)
-
-    @pytest.mark.parametrize("shards", [1, 2, 7, 64])
-    def test_ray_with_dask_folding_on_it(self, large, whole, margin_of, ray_engine, shards):
-        fold = DaskEngine(ray_engine.workers, ray_engine.dask_scheduler())
-        done = margin_of(large, shards=shards, engine=ray_engine, fold=fold)
-        assert_same(done, whole, shards)
-
-    def test_the_fold_is_of_what_was_stored(self, whole):
-        run = whole.run
-        requirement = run.accounts["requirement"].values
-        folded = run.folds["member_margin"].values.sum()
-        assert folded == pytest.approx(np.nansum(requirement), rel=1e-12)
-        assert run.folds["member_accounts"].values.sum() == np.isfinite(requirement).sum()
+@pytest.mark.slow
+@pytest.mark.parametrize("shards", [1, 2, 7, 64])
+def test_sixty_four_blocks_on_ray_with_dask_folding_on_it(
+    large, whole, margin_of, ray_engine, shards
+):
+    fold = DaskEngine(ray_engine.workers, ray_engine.dask_scheduler())
+    done = margin_of(large, shards=shards, engine=ray_engine, fold=fold)
+    assert_same(done, whole, shards)

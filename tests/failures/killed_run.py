@@ -1,0 +1,103 @@
+"""A margin run in a process of its own that kills itself at a chosen point."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import icechunk
+
+from storage.runs import RunStore
+from storage.staging import Fork, StagedRun
+from workers import margin_run
+from workers.code_version import code_version
+from workers.engine import SerialEngine
+from workers.margin_run import MarginRun, RunRequest
+
+# Remembered from here on: every life of a run has one key, though somebody edits the sources.
+code_version()
+
+
+@dataclass(frozen=True)
+class Point:
+    """A call of a method at which the process dies, before it or after it."""
+
+    owner: type
+    method: str
+    when: str
+    call: int = 1
+    argument: str | None = None
+    """Count only the calls that have this among their positional arguments."""
+
+
+POINTS = {
+    "branch made": Point(StagedRun, "lay_out", "before"),
+    "template committed": Point(StagedRun, "lay_out", "after"),
+    "cube written": Point(StagedRun, "checkpoint", "before"),
+    "cube committed": Point(StagedRun, "checkpoint", "after"),
+    "half a shard written": Point(Fork, "write", "before", 2, "blocks"),
+    "first shards written": Point(StagedRun, "checkpoint", "before", 2),
+    "first shards committed": Point(StagedRun, "checkpoint", "after", 2),
+    "all shards committed": Point(StagedRun, "checkpoint", "after", 3),
+    "folded": Point(MarginRun, "fold", "after"),
+    "results written": Point(StagedRun, "_commit", "before", 1, "finished"),
+    "results committed": Point(StagedRun, "finish", "after"),
+    "run named": Point(RunStore, "_move_main", "before"),
+    "main moved": Point(icechunk.Repository, "delete_branch", "before"),
+    "published": Point(RunStore, "publish", "after"),
+}
+
+
+def start(request: RunRequest, report: Path, point: str | None, seconds: float = 0.0) -> None:
+    """Make a run, dying at ``point`` or else leaving a report of what was computed.
+
+    ``seconds`` are slept in every margin task.
+    """
+    computed: dict[str, list[int]] = {"priced": [], "margined": []}
+    margin_run.CHECKPOINT_SHARDS = 1
+    margin_run.price_block = _noted(margin_run.price_block, computed["priced"], 0.0)
+    margin_run.margin_shard = _noted(margin_run.margin_shard, computed["margined"], seconds)
+    if point is not None:
+        _die_at(POINTS[point])
+    engine = SerialEngine()
+    with MarginRun(request, lambda: engine, lambda: engine) as run:
+        recognised = run.prepare()
+        if not recognised:
+            run.price()
+            run.margin()
+            run.fold()
+            run.publish()
+        report.write_text(json.dumps({**computed, "recognised": recognised, "run": run.run_id}))
+
+
+def _noted(task: Callable[..., Any], into: list[int], seconds: float) -> Callable[..., Any]:
+    def noted(shared: Any, item: Any) -> Any:
+        time.sleep(seconds)
+        result = task(shared, item)
+        into.append(item.index)
+        return result
+
+    return noted
+
+
+def _die_at(point: Point) -> None:
+    called = getattr(point.owner, point.method)
+    calls = 0
+
+    def deadly(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        if point.argument is None or point.argument in arguments:
+            calls += 1
+        if calls == point.call and point.when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = called(*arguments, **options)
+        if calls == point.call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    static = isinstance(point.owner.__dict__[point.method], staticmethod)
+    setattr(point.owner, point.method, staticmethod(deadly) if static else deadly)
