@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -16,6 +17,11 @@ Result = TypeVar("Result")
 IN_FLIGHT_PER_WORKER = 3
 OBJECT_STORE_BYTES = 512 * 1024 * 1024
 RETRIES = 3
+ANSWER_SECONDS = 5.0
+
+
+class ClusterUnreachable(ConnectionError):
+    """Nothing at the address, or a cluster that does not take the token."""
 
 
 class RayEngine:
@@ -93,12 +99,40 @@ def _start(workers: int, address: str | None) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is not None:
-        ray.init(address=address, **options)
+        _join(address, options)
         return
     ray.init(
+        "local",
         num_cpus=workers,
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
         _node_ip_address="127.0.0.1",
         **options,
     )
+
+
+def _join(address: str, options: dict[str, Any]) -> None:
+    _require_answer(address)
+    try:
+        ray.init(address=address, **options)
+    except ConnectionError as error:
+        raise ClusterUnreachable(
+            f"the Ray cluster at {address} answers but lets nobody in: RAY_AUTH_MODE is "
+            f"{os.environ.get('RAY_AUTH_MODE', 'not set')!r}, RAY_AUTH_TOKEN is "
+            f"{'set' if os.environ.get('RAY_AUTH_TOKEN') else 'not set'}; both must be what the "
+            "head of the cluster was started with"
+        ) from error
+
+
+def _require_answer(address: str) -> None:
+    """Ask for a connection, briefly: Ray itself goes on trying for minutes."""
+    host, _, port = address.rpartition(":")
+    if "/" in host or not host or not port.isdigit():
+        return  # such as `auto`, which Ray resolves
+    try:
+        socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
+    except OSError as error:
+        raise ClusterUnreachable(
+            f"no Ray cluster answers at {address} ({error}); give the address of its head as "
+            "host:port, such as 10.0.0.1:6379"
+        ) from error
