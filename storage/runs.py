@@ -92,7 +92,10 @@ class RunStore:
         datasets: Mapping[str, xr.Dataset],
         manifest: Mapping[str, Any],
     ) -> None:
-        """Commit the last of a run, name it, and move ``main`` to it; may be called again."""
+        """Commit the last of a run, name it, and move ``main`` to it; may be called again.
+
+        ``main`` stays where it is if it shows a run that was committed later.
+        """
         if run_id not in self._repository.list_tags():
             snapshot = staged.finish(datasets, manifest)
             with self._commit_lock():
@@ -101,8 +104,9 @@ class RunStore:
 
     def _move_main(self, run_id: str) -> None:
         with self._commit_lock():
-            snapshot = self._repository.lookup_tag(run_id)
-            self._repository.reset_branch("main", snapshot)
+            snapshot = self._newest(tag=run_id)
+            if self._newest(branch="main").written_at < snapshot.written_at:
+                self._repository.reset_branch("main", snapshot.id)
             if _staging(run_id) in self._repository.list_branches():
                 self._repository.delete_branch(_staging(run_id))
 
@@ -112,11 +116,13 @@ class RunStore:
 
     def manifests(self) -> list[dict[str, Any]]:
         """Return the manifests of all published runs, newest first."""
-        found = []
-        for tag in self._repository.list_tags():
-            newest = next(iter(self._repository.ancestry(tag=tag)))
-            found.append(json.loads(str(newest.metadata["manifest"])))
-        return sorted(found, key=lambda manifest: str(manifest["created"]), reverse=True)
+        runs = [self._newest(tag=tag) for tag in self._repository.list_tags()]
+        runs.sort(key=lambda snapshot: snapshot.written_at, reverse=True)
+        return [json.loads(str(snapshot.metadata["manifest"])) for snapshot in runs]
+
+    def _newest(self, **where: str) -> icechunk.SnapshotInfo:
+        """Return the last snapshot of a ``branch`` or a ``tag``."""
+        return next(iter(self._repository.ancestry(**where)))
 
     def resolve(self, name: str) -> str:
         """Return the run that a name means: a whole name, an unambiguous start, or ``latest``.

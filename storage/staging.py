@@ -62,11 +62,13 @@ class Fork:
         """Write rows ``start:`` of arrays of a group; they must be whole chunks.
 
         Raises:
-            ValueError: the rows do not start and end on chunk borders.
+            ValueError: the rows do not start and end on chunk borders, or there are too many.
         """
         for name, values in arrays.items():
             array = zarr.open_array(store=self._session.store, path=f"{group}/{name}", mode="r+")
             chunk, length, stop = array.chunks[0], array.shape[0], start + len(values)
+            if stop > length:
+                raise ValueError(f"{group}/{name} has {length} rows; {start}:{stop} are not there")
             if start % chunk or (stop % chunk and stop != length):
                 raise ValueError(
                     f"{group}/{name}: rows {start}:{stop} cut a chunk of {chunk} rows; "
@@ -145,9 +147,15 @@ class StagedRun:
         return Fork(self._session.fork())
 
     def checkpoint(self, forks: Iterable[Fork], message: str) -> None:
-        """Merge what workers wrote and commit it to the staging branch."""
-        self._session.merge(*(fork.__getstate__() for fork in forks))
-        self._commit(message, {})
+        """Merge what workers wrote and commit it to the staging branch.
+
+        Where that fails, nothing of it is kept, and the workers may write again.
+        """
+        try:
+            self._session.merge(*(fork.__getstate__() for fork in forks))
+            self._commit(message, {})
+        finally:
+            self._session = self._repository.writable_session(self.branch)
 
     def read(self, group: str) -> xr.Dataset:
         """Return a group as committed so far, lazily; it may travel to another process."""
@@ -155,6 +163,7 @@ class StagedRun:
 
     def finish(self, datasets: Mapping[str, xr.Dataset], manifest: Mapping[str, Any]) -> str:
         """Write the small groups and the manifest, commit, and return the snapshot's name."""
+        self._session = self._repository.writable_session(self.branch)
         for group, dataset in datasets.items():
             dataset = _with_plain_text(dataset)
             encoding = {
@@ -176,9 +185,7 @@ class StagedRun:
 
     def _commit(self, message: str, metadata: dict[str, Any]) -> str:
         with self._commit_lock():
-            snapshot = self._session.commit(message, metadata=metadata)
-        self._session = self._repository.writable_session(self.branch)
-        return snapshot
+            return self._session.commit(message, metadata=metadata)
 
 
 def _with_plain_text(dataset: xr.Dataset) -> xr.Dataset:

@@ -1,0 +1,206 @@
+"""Published runs: named, whole, in order, and never seen in part."""
+
+import threading
+
+import icechunk
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+from storage.locks import AlreadyLocked
+from storage.runs import RunStore, UnknownRun, open_run
+from storage.staging import Layout
+
+SIZES = {"account": 4, "block": 2, "instrument": 2, "scenario": 3, "layer": 1, "measure": 1}
+LAYOUT = Layout(
+    SIZES,
+    {"account": 2, "block": 1, "instrument": 2},
+    {"instrument": ["a", "b"], "scenario": ["x", "y", "z"], "layer": ["base"], "measure": ["m"]},
+)
+TEXTS = np.array(["a", "bcd", "ü€"], dtype=object)
+
+
+def small(number):
+    """The small groups of a run, with texts in the three forms that numpy has for them."""
+    dataset = xr.Dataset(
+        {
+            "loss": ("scenario", np.full(3, float(number)), {"units": "USD"}),
+            "name": ("top", TEXTS.astype(str)),
+            "none": ("nobody", np.array([], dtype=object)),
+        },
+        coords={"scenario": ["x", "y", "z"], "label": ("scenario", TEXTS)},
+    )
+    return dict.fromkeys(("folds", "scenarios", "market", "instruments"), dataset)
+
+
+def stage(store, name, number=1.0):
+    staged = store.stage(name, LAYOUT, f"key of {name}")
+    fork = staged.fork()
+    fork.write("cube", {"pnl": np.full((2, 3), float(number))}, 0)
+    for start in (0, 2):
+        layer = {"margin": np.full((2, 1), float(number)), "status": np.zeros(2, np.int8)}
+        fork.write("accounts", layer, start)
+    staged.checkpoint([fork], "all")
+    return staged
+
+
+def manifest(name, number=1.0, created="2026-01-01T00:00:00+00:00"):
+    return {"run_id": name, "created": created, "number": number}
+
+
+def publish(store, name, number=1.0, **about):
+    store.publish(name, stage(store, name, number), small(number), manifest(name, number, **about))
+
+
+def main_tip(store):
+    storage = icechunk.local_filesystem_storage(str(store.path / "repository"))
+    repository = icechunk.Repository.open(storage)
+    return repository, repository.lookup_branch("main")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RunStore(tmp_path)
+
+
+def test_a_run_is_read_as_it_was_written(store):
+    publish(store, "one", 7.0)
+    run = open_run(store.path, "one")
+    assert run.manifest == manifest("one", 7.0)
+    assert (run.cube["pnl"].values == 7.0).all()
+    assert run.cube["scenario"].values.tolist() == ["x", "y", "z"]
+    assert run.accounts["margin"].dims == ("account", "layer")
+    assert run.accounts["margin"].attrs["units"] == "USD"
+    for group in (run.folds, run.scenarios, run.market, run.instruments):
+        assert group["name"].values.tolist() == TEXTS.tolist()
+        assert group["label"].values.tolist() == TEXTS.tolist()
+        assert group["loss"].attrs == {"units": "USD"}
+        assert group["none"].shape == (0,)
+
+
+def test_a_staged_run_is_seen_by_nobody(store):
+    staged = stage(store, "one")
+    assert store.manifests() == []
+    assert not store.is_published("one")
+    for name in ("latest", "one", "o"):
+        with pytest.raises(UnknownRun, match="no run has been published yet"):
+            store.open(name)
+    staged.finish(small(1.0), manifest("one"))
+    assert RunStore(store.path).manifests() == []
+    assert not store.is_published("one")
+    store.publish("one", store.stage("one", LAYOUT, "key of one"), small(1.0), manifest("one"))
+    assert store.is_published("one")
+
+
+def test_names_are_found_by_an_unambiguous_start(store):
+    publish(store, "alpha-1", created="2026-01-01T00:00:00+00:00")
+    publish(store, "alpha-2", created="2026-01-03T00:00:00+00:00")
+    publish(store, "beta-1", created="2026-01-02T00:00:00+00:00")
+    assert store.resolve("b") == "beta-1"
+    assert store.resolve("alpha-1") == "alpha-1"
+    with pytest.raises(
+        UnknownRun, match=r"run 'alpha' is ambiguous; published runs are \['alpha-1"
+    ):
+        store.resolve("alpha")
+    with pytest.raises(UnknownRun, match="no run 'gamma'; published runs are"):
+        store.resolve("gamma")
+
+
+def test_the_latest_is_the_one_that_was_published_last(store):
+    """Also among those of one second, which is as fine as a manifest's ``created`` is."""
+    for number in range(6):
+        publish(store, f"run-{(number * 5) % 6}")
+    names = [found["run_id"] for found in store.manifests()]
+    assert names == ["run-1", "run-2", "run-3", "run-4", "run-5", "run-0"]
+    assert store.open().run_id == "run-1"
+    repository, tip = main_tip(store)
+    assert tip == repository.lookup_tag("run-1")
+
+
+def test_a_publication_that_was_cut_short_is_mended_without_going_back(store, monkeypatch):
+    """The tag was there when the process died; another run was published before the next start."""
+    with monkeypatch.context() as patched:
+        patched.setattr(RunStore, "_move_main", lambda *_: None)
+        publish(store, "early")
+    publish(store, "late")
+    repository, tip = main_tip(store)
+    assert tip == repository.lookup_tag("late")
+    assert "staging-early" in repository.list_branches()
+    assert store.is_published("early")
+    repository, tip = main_tip(store)
+    assert tip == repository.lookup_tag("late")
+    assert repository.list_branches() == {"main"}
+
+
+def test_publishing_again_changes_nothing(store):
+    staged = stage(store, "one")
+    store.publish("one", staged, small(1.0), manifest("one"))
+    _, before = main_tip(store)
+    store.publish("one", staged, small(2.0), manifest("one", 2.0))
+    assert main_tip(store)[1] == before
+    assert store.open("one").manifest["number"] == 1.0
+
+
+def test_a_publication_that_fails_halfway_may_be_tried_again(store, monkeypatch):
+    staged = stage(store, "one", 3.0)
+
+    def no_space(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    for owner, method in ((icechunk.Session, "commit"), (icechunk.Repository, "create_tag")):
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, method, no_space)
+            with pytest.raises(OSError, match="No space"):
+                store.publish("one", staged, small(3.0), manifest("one", 3.0))
+    assert store.manifests() == []
+    store.publish("one", staged, small(3.0), manifest("one", 3.0))
+    run = store.open("one")
+    assert (run.folds["loss"].values == 3.0).all()
+    assert (run.accounts["margin"].values == 3.0).all()
+
+
+def test_one_process_at_a_time_works_on_a_run(store):
+    with store.run_lock("one"):
+        with (
+            pytest.raises(AlreadyLocked, match="is held by process"),
+            RunStore(store.path).run_lock("one"),
+        ):
+            pass
+        with store.run_lock("other"):
+            pass
+    with store.run_lock("one"):
+        pass
+
+
+def test_readers_see_whole_runs_while_others_are_published(store):
+    """Whoever looks, at any moment, sees the numbers that the manifest speaks of, or no run."""
+    over, seen, torn = threading.Event(), set(), []
+
+    def read():
+        while not over.is_set():
+            try:
+                run = RunStore(store.path).open("latest")
+            except UnknownRun:
+                continue
+            number = run.manifest["number"]
+            parts = [run.cube["pnl"], run.accounts["margin"], run.folds["loss"]]
+            if not all((part.values == number).all() for part in parts):
+                torn.append(run.run_id)
+            repository, tip = main_tip(store)
+            root = zarr.open_group(repository.readonly_session(snapshot_id=tip).store, mode="r")
+            if "manifest" not in root.attrs:
+                torn.append("main")
+            seen.add(number)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    publish(store, "run-0", 0.0)
+    for reader in readers:
+        reader.start()
+    for number in range(1, 6):
+        publish(store, f"run-{number}", float(number))
+    over.set()
+    for reader in readers:
+        reader.join(60)
+    assert not torn
+    assert len(seen) > 1
