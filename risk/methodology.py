@@ -25,6 +25,7 @@ class HistoricalSpec(_Frozen):
 
     holding_period_hours: Annotated[int, Field(gt=0)]
     step_hours: Annotated[int, Field(gt=0)]
+    episode_extremes: bool = False
     start: datetime
     end: datetime
     volatility_half_life_hours: Positive

@@ -29,6 +29,7 @@ THIRD_PARTY = {
         "cyclopts",
         "rich",
         "plotly",
+        "pyarrow",
     },
 }
 ONE_FILE = {"ray": "workers/ray_engine.py", "dask": "workers/dask_engine.py"}

@@ -47,7 +47,9 @@ def historical_scenarios(
 
     ``timestamps[u]`` and ``closes[u]``, ``(hour,)`` each, are the history of coin u: the ends of
     hours, rising, and prices. The first window starts at the first close at or after
-    ``spec.start``; each next one ``step_hours`` later; the last one ends by ``spec.end``.
+    ``spec.start``; each next one ``step_hours`` later; the last one ends by ``spec.end``. With
+    ``episode_extremes`` each coin's deepest fall through each known episode is a window too, so
+    that it is not stepped over.
 
     The price shock is the move from the first close of the window to the last. The volatility
     shock is the coin's realised volatility at the end over that at the start, less one, by an
@@ -66,6 +68,9 @@ def historical_scenarios(
             they are not whole hours apart; a close is not a positive number.
     """
     starts, ends = _window_bounds(timestamps, spec)
+    if spec.episode_extremes:
+        starts = _with_episodes(starts, underlyings, timestamps, closes, spec)
+        ends = starts + np.timedelta64(spec.holding_period_hours, "h")
     coins = [
         _coin_windows(coin, times, prices, starts, ends, spec)
         for coin, times, prices in zip(underlyings, timestamps, closes, strict=True)
@@ -116,6 +121,26 @@ def _window_bounds(timestamps: Sequence[Hours], spec: HistoricalSpec) -> tuple[H
         )
     starts = first.astype("datetime64[s]") + np.arange(count) * step
     return starts, starts + holding
+
+
+def _with_episodes(
+    starts: Hours,
+    underlyings: Sequence[str],
+    timestamps: Sequence[Hours],
+    closes: Sequence[Array],
+    spec: HistoricalSpec,
+) -> Hours:
+    """Return the starts with, for each known episode and coin, the window of its deepest fall."""
+    holding = np.timedelta64(spec.holding_period_hours, "h")
+    hour, added = np.timedelta64(1, "h"), []
+    for _, begin, end in EPISODES:
+        every = np.arange(np.datetime64(begin, "s") - holding + hour, np.datetime64(end, "s"), hour)
+        inside = every[(every >= starts[0]) & (every + holding <= _instant(spec.end))]
+        for coin, times, prices in zip(underlyings, timestamps, closes, strict=True):
+            windows = _coin_windows(coin, times, prices, inside, inside + holding, spec)
+            if windows.known.any():
+                added.append(inside[np.argmin(np.where(windows.known, windows.log_move, np.inf))])
+    return np.union1d(starts, np.array(added, dtype=starts.dtype))
 
 
 def _coin_windows(

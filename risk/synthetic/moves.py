@@ -36,7 +36,7 @@ def opening_moves(underlyings: Sequence[str]) -> Shocks:
     The sizes are choice: about those of the grid and the worst windows of the house methodology.
 
     >>> opening_moves(["BTC", "SOL"]).price[0].tolist()
-    [-0.3, -0.58]
+    [-0.22, -0.32]
     """
     column = [{"BTC": 0, "ETH": 1}.get(coin, 2) for coin in underlyings]
     same = np.ones(len(column))
