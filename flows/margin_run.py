@@ -1,67 +1,19 @@
 """The flow ``margin_run``: five coarse tasks; inside them the engines go wide."""
 
 import contextlib
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from pydantic import BaseModel, ConfigDict, Field
 
 from flows.engines import Engines, running_engines
+from flows.parameters import RunParameters
 from flows.progress import observer
-from flows.settings import EngineName, FoldName, Settings
 from storage.runs import RunStore
-from workers.margin_run import MarginRun, RunRequest
+from workers.margin_run import MarginRun
 from workers.memory import PeakMemory
-from workers.methodologies import DEFAULT_METHODOLOGY
 from workers.stages import StageTable
-
-
-class RunParameters(BaseModel):
-    """What to run; anything left out is taken from the settings of the process that runs it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    book: Annotated[str, Field(description="Name or folder of the book of accounts")]
-    market: Annotated[
-        str | None,
-        Field(description="Name or folder of a market; the shipped sample when left out"),
-    ] = None
-    methodology: Annotated[
-        str, Field(description="Name of a shipped methodology, or the path of a TOML file")
-    ] = DEFAULT_METHODOLOGY
-    events: Annotated[
-        str | None, Field(description="TOML file of hypothetical events; the shipped when left out")
-    ] = None
-    shards: Annotated[
-        int | None, Field(ge=1, description="Into how many shards to cut the accounts")
-    ] = None
-    threads: Annotated[int, Field(ge=1, description="Threads inside one task")] = 1
-    engine: Annotated[EngineName | None, Field(description="What runs the wide stages")] = None
-    fold: Annotated[FoldName | None, Field(description="Where Dask folds")] = None
-    workers: Annotated[int | None, Field(ge=1, description="Cores to use")] = None
-    ray_address: Annotated[
-        str | None, Field(description="Address of a Ray cluster; a local Ray when left out")
-    ] = None
-
-    def settings(self) -> Settings:
-        """Return the settings of this process with what the parameters override."""
-        given = self.model_dump(include={"engine", "fold", "workers", "ray_address"})
-        return Settings(**{name: value for name, value in given.items() if value is not None})
-
-    def request(self, settings: Settings) -> RunRequest:
-        """Return the run that is asked for."""
-        return RunRequest(
-            book=settings.book_path(self.book),
-            market=None if self.market is None else settings.market_path(self.market),
-            methodology=self.methodology,
-            events=self.events,
-            runs=settings.runs,
-            shards=self.shards,
-            threads=self.threads,
-        )
-
 
 # A run in progress is passed by reference: nothing of it is hashed, cached or stored by Prefect.
 

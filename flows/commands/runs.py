@@ -66,7 +66,8 @@ def run_flow(given: dict[str, Any]) -> dict[str, Any]:
     with TerminalProgress(MESSAGES) as progress, Engines(settings):
         with progress.waiting("start the engines"):
             from flows.embedded import start_embedded_server
-            from flows.margin_run import RunParameters, margin_run
+            from flows.margin_run import margin_run
+            from flows.parameters import RunParameters
 
             parameters = RunParameters(**chosen)
             start_embedded_server()

@@ -62,7 +62,8 @@ def serve(
     from prefect.settings import get_current_settings
     from prefect.types.entrypoint import EntrypointType
 
-    from flows.margin_run import RunParameters, margin_run
+    from flows.margin_run import margin_run
+    from flows.parameters import RunParameters
 
     if get_current_settings().api.url is None:
         raise NoServer(
