@@ -167,7 +167,7 @@ class StagedRun:
         for group, dataset in datasets.items():
             dataset = _with_plain_text(dataset)
             encoding = {
-                name: {"compressors": CODECS, "chunks": variable.shape}
+                name: {"compressors": CODECS, "chunks": variable.shape} | _fill(variable)
                 for name, variable in dataset.variables.items()
                 if variable.size
             }
@@ -196,6 +196,11 @@ def _with_plain_text(dataset: xr.Dataset) -> xr.Dataset:
             assign = dataset.assign_coords if name in dataset.coords else dataset.assign
             dataset = assign({name: plain})
     return dataset
+
+
+def _fill(variable: xr.Variable) -> dict[str, int]:
+    """Return what a missing integer reads as, as in ``Variable.fill``; xarray's own is zero."""
+    return {"fill_value": int(np.iinfo(variable.dtype).min)} if variable.dtype.kind == "i" else {}
 
 
 def _chunks(variable: Variable, layout: Layout) -> tuple[int, ...]:

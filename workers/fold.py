@@ -79,12 +79,13 @@ def _values(dataset: xr.Dataset) -> dict[str, NDArray[np.generic]]:
     return {str(name): variable.values for name, variable in dataset.data_vars.items()}
 
 
-def require_whole(sums: PartialSums, book: Book) -> None:
+def require_whole(sums: PartialSums, book: Book, cube: NDArray[np.float64]) -> None:
     """Refuse a run that lost or changed anything on its way to storage.
 
     Raises:
-        IncompleteRun: an account is missing or unwritten, its stored layers do not sum to its
-            stored requirement, or the lots of an instrument do not net to zero.
+        IncompleteRun: an account, a sum over a block or a cell of the cube is missing or
+            unwritten, stored layers do not sum to their stored requirement, or the lots of an
+            instrument do not net to zero.
     """
     problems = []
     if sums.accounts != book.accounts or sums.positions != book.positions:
@@ -96,6 +97,12 @@ def require_whole(sums: PartialSums, book: Book) -> None:
         problems.append(f"{sums.unwritten} accounts were never written")
     if sums.inconsistent:
         problems.append(f"{sums.inconsistent} accounts do not agree with themselves")
+    of_blocks = (sums.contribution, sums.system_loss, sums.uncovered_loss)
+    if not all(np.isfinite(values).all() for values in of_blocks):
+        problems.append("sums over blocks of accounts were never written")
+    if not np.isfinite(cube).all():
+        row = int(np.flatnonzero(~np.isfinite(cube).all(axis=1))[0])
+        problems.append(f"the cube holds no number for instrument row {row}")
     if not book.manifest.get("one_sided", False) and np.any(sums.member_lots.sum(axis=0)):
         row = int(np.flatnonzero(sums.member_lots.sum(axis=0))[0])
         problems.append(f"positions in instrument row {row} do not net to zero")

@@ -30,7 +30,7 @@ from storage.runs import RunStore
 from storage.staging import Fork, Layout
 from workers.code_version import code_version, library_versions
 from workers.engine import Engine, FoldEngine
-from workers.fold import FoldInputs, fold_dataset, fold_run, require_whole
+from workers.fold import FoldInputs, IncompleteRun, fold_dataset, fold_run, require_whole
 from workers.market import BuiltMarket, build_market
 from workers.memory import available_bytes, projected_bytes, require_room
 from workers.methodologies import DEFAULT_METHODOLOGY, NamedMethodology, load_methodology
@@ -197,7 +197,11 @@ class MarginRun:
         )
 
     def price(self) -> None:
-        """Price the cube, a block of instruments to a task, each into its own chunk."""
+        """Price the cube, a block of instruments to a task, each into its own chunk.
+
+        Raises:
+            IncompleteRun: a block was lost; no account is margined on a cube with a hole.
+        """
         plan, engine = self.plan, self._engine()
         done = self._staged.written("cube")
         todo = [block for block in plan.blocks if block.start not in done]
@@ -219,6 +223,11 @@ class MarginRun:
                 forks.append(result.fork)
                 self.stages.advance(stage, result.items, result.busy_seconds)
             self._staged.checkpoint(forks, "cube")
+            lost = {block.start for block in plan.blocks} - self._staged.written("cube")
+            if lost:
+                raise IncompleteRun(
+                    f"the cube holds no number for instrument row {min(lost)}; run it again"
+                )
 
     def margin(self) -> None:
         """Margin every account, a shard to a task, each into its own chunks.
@@ -295,13 +304,14 @@ class MarginRun:
         if sums is None:
             raise RuntimeError("publish was called before fold")
         with self.stages.stage("verify and publish", 1, "run") as stage:
-            require_whole(sums, plan.book)
+            cube = self._staged.read("cube")["pnl"].values
+            require_whole(sums, plan.book, cube)
             folds = fold_dataset(
                 sums,
                 self._fold_inputs(),
                 instruments=plan.instruments,
                 index=plan.built.state.index,
-                cube=self._staged.read("cube")["pnl"].values,
+                cube=cube,
                 lot_size=plan.lot_size,
                 labels=dict(plan.layout.labels),
             )
