@@ -1,0 +1,157 @@
+"""Ray workers that die with a shard half written: the shard is done again, and nothing changes."""
+
+import os
+import signal
+import time
+
+import psutil
+import pytest
+import ray
+
+from storage.runs import RunStore
+from workers.engine import SerialEngine
+from workers.margin_run import MarginRun, RunRequest
+
+pytestmark = pytest.mark.slow
+
+ACCOUNTS = 28_000
+
+
+@pytest.fixture(scope="module")
+def ray_engine():
+    from workers.ray_engine import RayEngine
+
+    engine = RayEngine(2)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def book(synthetic_book):
+    return synthetic_book(ACCOUNTS)
+
+
+@pytest.fixture(scope="module")
+def faultless(book, margin_of):
+    return margin_of(book, shards=7)
+
+
+class Deadly:
+    """Ray, with tasks that end their worker when half of their output is written."""
+
+    name = "deadly"
+
+    def __init__(self, engine, folder, shards, times=1):
+        self.engine, self.workers = engine, engine.workers
+        self.folder, self.shards, self.times = str(folder), tuple(shards), times
+        self.delivered = []
+
+    def map(self, function, shared, items):
+        """Let the chosen shards die as often as wanted; each death leaves a file behind."""
+        folder, shards, times = self.folder, self.shards, self.times
+
+        def dying(given, item):
+            if function.__name__ != "margin_shard" or item.index not in shards:
+                return function(given, item)
+            deaths = sum(name.startswith(f"{item.index}-") for name in os.listdir(folder))
+            if deaths >= times:
+                return function(given, item)
+            from storage.staging import Fork
+
+            write = Fork.write
+
+            def half(fork, group, arrays, start):
+                write(fork, group, arrays, start)
+                open(os.path.join(folder, f"{item.index}-{os.getpid()}"), "w").close()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+            Fork.write = half
+            return function(given, item)
+
+        for result in self.engine.map(dying, shared, items):
+            if function.__name__ == "margin_shard":
+                self.delivered.append(result.shard.index)
+            yield result
+
+    def describe(self):
+        return self.engine.describe()
+
+
+def deaths(folder):
+    return sorted(int(name.split("-")[0]) for name in os.listdir(folder))
+
+
+@pytest.mark.parametrize("shards", [(3,), (0, 1, 2, 3, 4, 5, 6)])
+def test_a_shard_whose_worker_dies_is_done_again(
+    book, faultless, margin_of, ray_engine, tmp_path, shards
+):
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    engine = Deadly(ray_engine, marks, shards)
+    done = margin_of(book, shards=7, engine=engine, runs=tmp_path / "runs")
+    assert deaths(marks) == list(shards)
+    assert sorted(engine.delivered) == list(range(7))
+    assert done.digest == faultless.digest
+    assert len(done.store.manifests()) == 1
+
+
+def test_a_shard_that_kills_every_worker_ends_the_run_and_not_the_store(
+    book, faultless, small_methodology, margin_of, ray_engine, tmp_path
+):
+    """A bounded number of tries, a named error, and the other shards are not in vain."""
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    engine = Deadly(ray_engine, marks, (3,), times=1_000)
+    with pytest.raises(ray.exceptions.WorkerCrashedError):
+        margin_of(book, shards=7, engine=engine, runs=tmp_path / "runs")
+    assert deaths(marks) == [3, 3, 3, 3]
+    assert RunStore(tmp_path / "runs").manifests() == []
+    done = margin_of(book, shards=7, engine=ray_engine, runs=tmp_path / "runs")
+    assert done.digest == faultless.digest
+
+
+def test_an_error_in_a_task_keeps_its_name(ray_engine):
+    with pytest.raises(ZeroDivisionError):
+        list(ray_engine.map(lambda shared, item: shared // item, 1, [1, 0]))
+
+
+def test_every_worker_dies_at_once(book, faultless, small_methodology, ray_engine, tmp_path):
+    """The processes that compute are killed from outside while they do."""
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    folder = str(marks)
+
+    class Slow(Deadly):
+        def map(self, function, shared, items):
+            def marked(given, item):
+                open(os.path.join(folder, f"{item.index}-{os.getpid()}"), "w").close()
+                if function.__name__ == "margin_shard" and len(os.listdir(folder)) < 12:
+                    time.sleep(1.0)
+                return function(given, item)
+
+            if function.__name__ != "margin_shard":
+                yield from self.engine.map(function, shared, items)
+                return
+            results = self.engine.map(marked, shared, items)
+            yield next(results)
+            kill_those_named_in(folder)
+            yield from results
+
+    def kill_those_named_in(folder):
+        own = {child.pid for child in psutil.Process().children(recursive=True)}
+        for name in os.listdir(folder):
+            pid = int(name.split("-")[1])
+            if pid in own and psutil.pid_exists(pid):
+                os.kill(pid, signal.SIGKILL)
+
+    request = RunRequest(
+        book=book.path, methodology=str(small_methodology), runs=tmp_path / "runs", shards=7
+    )
+    fold, engine = SerialEngine(), Slow(ray_engine, marks, ())
+    with MarginRun(request, lambda: engine, lambda: fold) as run:
+        run.prepare()
+        run.price()
+        run.margin()
+        run.fold()
+        assert run.publish()["digest"] == faultless.digest
+    assert len(deaths(marks)) > 7
