@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.settings import EngineName, FoldName, Settings
-from workers.margin_run import RunRequest
 from workers.methodologies import DEFAULT_METHODOLOGY
+from workers.plan import RunRequest
 
 
 class RunParameters(BaseModel):
@@ -51,4 +51,5 @@ class RunParameters(BaseModel):
             runs=settings.runs,
             shards=self.shards,
             threads=self.threads,
+            workers=settings.workers,
         )

@@ -55,21 +55,26 @@ def run(
 def run_flow(given: dict[str, Any]) -> dict[str, Any]:
     """Run the flow in this process, with its engines started side by side."""
     from flows.engines import Engines
+    from flows.parameters import RunParameters
     from flows.progress import TerminalProgress, observing
-    from storage.book import Book
+    from storage.runs import RunStore
+    from workers.plan import identify
 
     prepare_prefect(quiet=True)
-    chosen = {name: value for name, value in given.items() if value is not None}
-    overrides = ("engine", "fold", "workers", "ray_address")
-    settings = Settings(**{name: chosen[name] for name in overrides if name in chosen})
-    Book.open(settings.book_path(chosen["book"]))  # before anything that takes long is started
+    parameters = RunParameters(
+        **{name: value for name, value in given.items() if value is not None}
+    )
+    settings = parameters.settings()
+    # A mistake in the inputs, or a run that is there already, is known before an engine starts.
+    run_id = identify(parameters.request(settings)).run_id
+    store = RunStore(settings.runs)
+    if store.is_published(run_id):
+        return {**store.open(run_id).manifest, "recognised": True}
     with TerminalProgress(MESSAGES) as progress, Engines(settings):
         with progress.waiting("start the engines"):
             from flows.embedded import start_embedded_server
             from flows.margin_run import margin_run
-            from flows.parameters import RunParameters
 
-            parameters = RunParameters(**chosen)
             start_embedded_server()
         with observing(progress):
             return margin_run(parameters)

@@ -1,0 +1,85 @@
+"""The manifest of a run: what went in, what came out, and how it was made."""
+
+import platform
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from risk.aggregation import PartialSums
+from storage.digest import text_digest
+from workers.code_version import code_version, library_versions
+from workers.plan import Plan, RunRequest
+
+
+def run_manifest(
+    plan: Plan,
+    request: RunRequest,
+    sums: PartialSums,
+    *,
+    digests: dict[str, str],
+    engines: dict[str, Any],
+    stages: list[dict[str, Any]],
+    peak_memory: int,
+) -> dict[str, Any]:
+    """Return the manifest; ``digests`` name the exact values of each group of arrays."""
+    return {
+        "run_id": plan.identity.run_id,
+        "key": plan.identity.key,
+        "status": "published",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "as_of": plan.identity.market.as_of.isoformat(),
+        "index": dict(zip(plan.built.underlyings, plan.built.state.index.tolist(), strict=True)),
+        "code_version": code_version(),
+        "inputs": _inputs(plan),
+        "settings": {name: str(value) for name, value in asdict(request).items()} | engines,
+        "libraries": {"python": platform.python_version(), **library_versions()},
+        "totals": _totals(plan, sums),
+        "stages": stages,
+        "peak_memory_bytes": peak_memory,
+        "digests": digests,
+        "digest": text_digest(*(f"{name}={digests[name]}" for name in sorted(digests))),
+    }
+
+
+def _inputs(plan: Plan) -> dict[str, Any]:
+    book, market, named = plan.book, plan.identity.market, plan.identity.named
+    return {
+        "book": {
+            "name": book.name,
+            "path": str(book.path.resolve()),
+            "digest": book.digest,
+            "accounts": book.accounts,
+            "positions": book.positions,
+            "as_of": book.as_of.isoformat(),
+        },
+        "market": {
+            "name": market.name,
+            "path": str(market.path.resolve()),
+            "digest": market.digest,
+            "as_of": market.as_of.isoformat(),
+        },
+        "methodology": {
+            "name": named.methodology.name,
+            "version": named.methodology.version,
+            "title": named.methodology.title,
+            "digest": named.digest,
+            "text": named.text,
+            "events": named.events,
+        },
+    }
+
+
+def _totals(plan: Plan, sums: PartialSums) -> dict[str, Any]:
+    return {
+        "accounts": sums.accounts,
+        "margined": sums.accounts - sums.held,
+        "held": sums.held,
+        "quarantined_rows": plan.book.quarantine().num_rows,
+        "positions": sums.positions,
+        "requirement": float(sums.member_margin.sum()),
+        "equity": float(sums.member_equity.sum()),
+        "shortfall": float(sums.member_shortfall.sum()),
+        "accounts_short": int(sums.member_accounts_short.sum()),
+        "scenarios": plan.layout.sizes["scenario"],
+        "instruments": plan.layout.sizes["instrument"],
+    }

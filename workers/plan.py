@@ -1,0 +1,187 @@
+"""What a run is: its inputs, the key that they make, and how its work is cut."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from risk.instruments import Instruments, Kind, unit_notional
+from risk.margin import Revaluation
+from risk.methodology import Methodology
+from risk.revaluation import contract_value
+from risk.summation import BLOCK_ACCOUNTS
+from storage.book import Book
+from storage.digest import text_digest
+from storage.market import Market, sample_market
+from storage.staging import Layout
+from workers.code_version import code_version
+from workers.market import BuiltMarket, build_market
+from workers.memory import available_bytes, projected_bytes, require_room
+from workers.methodologies import DEFAULT_METHODOLOGY, NamedMethodology, load_methodology
+from workers.scenarios import build_scenarios
+from workers.shards import Shard, cut, shard_length
+from workers.terms import CASH, instrument_terms
+
+INSTRUMENT_BLOCK = 128
+"""Instruments in one block of the cube."""
+
+
+class InputsDisagree(ValueError):
+    """The inputs of a run are of different instants."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What a run is to be made of, and how its work is to be cut.
+
+    The first three decide the numbers; the rest decides only how fast they come.
+    """
+
+    book: Path
+    market: Path | None = None
+    methodology: str = DEFAULT_METHODOLOGY
+    events: str | None = None
+    runs: Path = Path("margincube-data/runs")
+    shards: int | None = None
+    threads: int = 1
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which run a request means: the same inputs and the same code are the same run."""
+
+    run_id: str
+    key: str
+    book: Book
+    market: Market
+    named: NamedMethodology
+
+
+def identify(request: RunRequest) -> Identity:
+    """Open the inputs of a run and name it.
+
+    Raises:
+        InputsDisagree: book and market are of different instants.
+        ValueError: an input is not usable; the message says which and why.
+    """
+    book = Book.open(request.book)
+    market = Market.open(request.market) if request.market else sample_market()
+    if book.as_of != market.as_of:
+        raise InputsDisagree(
+            f"ASOF_MISMATCH: book {book.name} is of {book.as_of.isoformat()}, market "
+            f"{market.name} of {market.as_of.isoformat()}; both must be of one instant"
+        )
+    named = load_methodology(request.methodology, request.events)
+    key = text_digest(book.digest, market.digest, named.digest, code_version())
+    return Identity(f"{book.name}-{market.as_of:%Y%m%d}-{key[:12]}", key, book, market, named)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is known of a run before anything is priced."""
+
+    identity: Identity
+    scenarios: xr.Dataset
+    built: BuiltMarket
+    instruments: Instruments
+    lot_size: NDArray[np.float64]
+    shards: list[Shard]
+    blocks: list[Shard]
+    layout: Layout
+
+    @property
+    def book(self) -> Book:
+        """The book that is margined."""
+        return self.identity.book
+
+    @property
+    def methodology(self) -> Methodology:
+        """The rules by which it is margined."""
+        return self.identity.named.methodology
+
+
+def make_plan(identity: Identity, request: RunRequest) -> Plan:
+    """Build market and scenarios, and cut the accounts and the cube.
+
+    Raises:
+        TooLargeForMemory: the plan does not fit into memory.
+        ValueError: market or scenarios cannot be built; the message says why.
+    """
+    book, methodology = identity.book, identity.named.methodology
+    table = book.instruments()
+    built = build_market(identity.market, table)
+    scenarios = build_scenarios(identity.market, methodology)
+    instruments = instrument_terms(table, built.underlyings, identity.market.as_of)
+    length = shard_length(book.accounts, request.shards)
+    layout = Layout(
+        sizes={
+            "account": book.accounts,
+            "block": -(-book.accounts // BLOCK_ACCOUNTS),
+            "instrument": len(instruments),
+            "scenario": scenarios.sizes["scenario"],
+            "layer": len(methodology.layers),
+            "measure": len(methodology.measures),
+        },
+        chunks={
+            "account": length,
+            "block": length // BLOCK_ACCOUNTS,
+            "instrument": INSTRUMENT_BLOCK,
+        },
+        labels={
+            "instrument": table["instrument"].to_pylist(),
+            "scenario": scenarios["scenario"].values.tolist(),
+            "layer": methodology.layers,
+            "measure": [measure.name for measure in methodology.measures],
+        },
+    )
+    need = projected_bytes(
+        instruments=len(instruments),
+        scenarios=layout.sizes["scenario"],
+        shard_accounts=min(length, book.accounts),
+        positions_per_account=book.positions / max(1, book.accounts),
+    )
+    require_room(need, request.workers, available_bytes())
+    return Plan(
+        identity=identity,
+        scenarios=scenarios,
+        built=built,
+        instruments=instruments,
+        lot_size=table["lot_size"].to_numpy(),
+        shards=cut(book.accounts, length),
+        blocks=cut(len(instruments), INSTRUMENT_BLOCK),
+        layout=layout,
+    )
+
+
+def asset_values(book: Book, built: BuiltMarket) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return what a unit of each asset counts for, in reporting currency, and whether it can."""
+    assets = book.assets()
+    price = dict(zip(built.underlyings, built.state.index.tolist(), strict=True)) | {CASH: 1.0}
+    underlying = assets["underlying"].to_pylist()
+    priced = np.array([name in price for name in underlying], dtype=np.bool_)
+    unit = np.array([price.get(name, 0.0) for name in underlying])
+    return unit * (1.0 - assets["haircut"].to_numpy()), priced
+
+
+def revaluation_of(
+    book: Book,
+    instruments: Instruments,
+    built: BuiltMarket,
+    *,
+    cube: NDArray[np.float64],
+    weight: NDArray[np.float64],
+) -> Revaluation:
+    """Return the cube with what margin needs to know of each instrument."""
+    currency = book.instruments()["settlement_currency"].to_numpy(zero_copy_only=False)
+    notional = unit_notional(instruments, built.state.index)
+    return Revaluation(
+        cube=cube,
+        weight=weight,
+        value=contract_value(instruments, built.state),
+        short_charge=np.where(instruments.kind == Kind.OPTION, notional, 0.0),
+        settlement=np.unique(currency, return_inverse=True)[1].astype(np.int32),
+        priced=built.state.priced,
+    )
