@@ -25,6 +25,8 @@ class GuardedServer(SubprocessASGIServer):
     not come that way.
     """
 
+    _guard: "subprocess.Popen[bytes] | None" = None
+
     def _run_uvicorn_command(self) -> "subprocess.Popen[Any]":
         server = super()._run_uvicorn_command()
         # In a session of its own it does not hear the Ctrl-C that is meant for this process.
@@ -34,6 +36,13 @@ class GuardedServer(SubprocessASGIServer):
             start_new_session=True,
         )
         return server
+
+    def stop(self) -> None:
+        """End the server, and then the guard, which is left with nothing to do."""
+        super().stop()
+        if self._guard is not None:
+            self._guard.communicate()
+            self._guard = None
 
 
 def start_embedded_server() -> None:
