@@ -12,6 +12,7 @@ from pathlib import Path
 
 BIN = Path(sys.executable).parent
 OWN = ("MARGINCUBE_", "PREFECT_", "RAY_")
+READY_SECONDS = 240
 
 
 def clean_environment(**values: str) -> dict[str, str]:
@@ -58,10 +59,10 @@ def running(
 
 def wait_until(ready: Callable[[], bool], process: subprocess.Popen, log: Path) -> None:
     """Wait until something is so; fail with the log when the process ends first."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + READY_SECONDS
     while not ready():
         assert process.poll() is None, f"ended with {process.returncode}:\n{log.read_text()}"
-        assert time.monotonic() < deadline, f"not ready after two minutes:\n{log.read_text()}"
+        assert time.monotonic() < deadline, f"not ready after {READY_SECONDS} s:\n{log.read_text()}"
         time.sleep(0.25)
 
 
