@@ -199,8 +199,12 @@ def _with_plain_text(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _fill(variable: xr.Variable) -> dict[str, int]:
-    """Return what a missing integer reads as, as in ``Variable.fill``; xarray's own is zero."""
-    return {"fill_value": int(np.iinfo(variable.dtype).min)} if variable.dtype.kind == "i" else {}
+    """Return what a missing integer reads as, as in ``Variable.fill``; xarray's own is zero.
+
+    Instants are stored as integers too, and the least of these is no instant.
+    """
+    stored = np.dtype(np.int64) if variable.dtype.kind == "M" else variable.dtype
+    return {"fill_value": int(np.iinfo(stored).min)} if stored.kind == "i" else {}
 
 
 def _chunks(variable: Variable, layout: Layout) -> tuple[int, ...]:
