@@ -12,7 +12,8 @@ from storage.market import sample_market
 from storage.runs import Run, RunStore
 from workers.engine import SerialEngine
 from workers.generate import generate_book
-from workers.margin_run import MarginRun, RunRequest
+from workers.margin_run import MarginRun
+from workers.plan import RunRequest
 
 # Nothing that a test starts may look at, or write to, the settings of the person who runs it.
 for name in [name for name in os.environ if name.startswith("MARGINCUBE_")]:

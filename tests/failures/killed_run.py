@@ -16,7 +16,8 @@ from storage.staging import Fork, StagedRun
 from workers import margin_run
 from workers.code_version import code_version
 from workers.engine import SerialEngine
-from workers.margin_run import MarginRun, RunRequest
+from workers.margin_run import MarginRun
+from workers.plan import RunRequest
 
 # Remembered from here on: every life of a run has one key, though somebody edits the sources.
 code_version()

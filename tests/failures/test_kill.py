@@ -12,7 +12,7 @@ import zarr
 from storage.digest import dataset_digest
 from storage.runs import RunStore, UnknownRun
 from tests.failures import killed_run
-from workers.margin_run import RunRequest
+from workers.plan import RunRequest
 
 ACCOUNTS = 9_000
 SHARDS = 3

@@ -10,7 +10,8 @@ import ray
 
 from storage.runs import RunStore
 from workers.engine import SerialEngine
-from workers.margin_run import MarginRun, RunRequest
+from workers.margin_run import MarginRun
+from workers.plan import RunRequest
 
 pytestmark = pytest.mark.slow
 
