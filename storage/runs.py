@@ -1,5 +1,7 @@
 """Published runs: whole, named, and readable as labelled datasets.
 
+What lists runs needs none of the arrays, so what reads them is imported when it is used.
+
 A reader opens a tag, or ``main`` for the newest; neither exists before its run is complete.
 """
 
@@ -8,14 +10,17 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import icechunk
-import xarray as xr
 import zarr
 
 from storage.locks import exclusive
-from storage.staging import Layout, StagedRun, open_group
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from storage.staging import Layout, StagedRun
 
 icechunk.set_logs_filter("error")
 
@@ -33,13 +38,13 @@ class Run:
 
     run_id: str
     manifest: dict[str, Any]
-    accounts: xr.Dataset
-    blocks: xr.Dataset
-    cube: xr.Dataset
-    folds: xr.Dataset
-    scenarios: xr.Dataset
-    instruments: xr.Dataset
-    market: xr.Dataset
+    accounts: "xr.Dataset"
+    blocks: "xr.Dataset"
+    cube: "xr.Dataset"
+    folds: "xr.Dataset"
+    scenarios: "xr.Dataset"
+    instruments: "xr.Dataset"
+    market: "xr.Dataset"
 
 
 class RunStore:
@@ -68,11 +73,13 @@ class RunStore:
             self._move_main(run_id)
         return True
 
-    def stage(self, run_id: str, layout: Layout, key: str) -> StagedRun:
+    def stage(self, run_id: str, layout: "Layout", key: str) -> "StagedRun":
         """Return the staging branch of a run: the one that an earlier process left, or a new one.
 
         A branch that was cut into other chunks is begun anew.
         """
+        from storage.staging import StagedRun
+
         branch = _staging(run_id)
         with self._commit_lock():
             if branch in self._repository.list_branches():
@@ -88,8 +95,8 @@ class RunStore:
     def publish(
         self,
         run_id: str,
-        staged: StagedRun,
-        datasets: Mapping[str, xr.Dataset],
+        staged: "StagedRun",
+        datasets: Mapping[str, "xr.Dataset"],
         manifest: Mapping[str, Any],
     ) -> None:
         """Commit the last of a run, name it, and move ``main`` to it; may be called again.
@@ -148,6 +155,8 @@ class RunStore:
         Raises:
             UnknownRun: no run of that name has been published.
         """
+        from storage.staging import open_group
+
         run_id = self.resolve(name)
         store = self._repository.readonly_session(tag=run_id).store
         manifest: Any = zarr.open_group(store, mode="r").attrs["manifest"]
