@@ -57,7 +57,8 @@ def main() -> None:
 
 def _exit_code(error: Exception) -> int | None:
     """Return what an outcome that has a name exits with, or nothing for a fault of the program."""
-    if isinstance(error, ValueError | KeyError | OSError):
+    # A bare KeyError is nobody's message to a user.
+    if isinstance(error, ValueError | KeyError | OSError) and type(error) is not KeyError:
         return EXIT_MISTAKE
     # A command that needs none of these starts in half the time.
     from storage.locks import AlreadyLocked

@@ -8,6 +8,9 @@ from flows.settings import EngineName, FoldName, Settings
 from workers.methodologies import DEFAULT_METHODOLOGY
 from workers.plan import RunRequest
 
+OVERRIDES = ("engine", "fold", "workers", "threads", "ray_address")
+"""Parameters that stand in for a setting of the process that runs the flow."""
+
 
 class RunParameters(BaseModel):
     """What to run; anything left out is taken from the settings of the process that runs it."""
@@ -28,7 +31,7 @@ class RunParameters(BaseModel):
     shards: Annotated[
         int | None, Field(ge=1, description="Into how many shards to cut the accounts")
     ] = None
-    threads: Annotated[int, Field(ge=1, description="Threads inside one task")] = 1
+    threads: Annotated[int | None, Field(ge=1, description="Threads inside one task")] = None
     engine: Annotated[EngineName | None, Field(description="What runs the wide stages")] = None
     fold: Annotated[FoldName | None, Field(description="Where Dask folds")] = None
     workers: Annotated[int | None, Field(ge=1, description="Cores to use")] = None
@@ -38,7 +41,7 @@ class RunParameters(BaseModel):
 
     def settings(self) -> Settings:
         """Return the settings of this process with what the parameters override."""
-        given = self.model_dump(include={"engine", "fold", "workers", "ray_address"})
+        given = self.model_dump(include=set(OVERRIDES))
         return Settings(**{name: value for name, value in given.items() if value is not None})
 
     def request(self, settings: Settings) -> RunRequest:
@@ -50,6 +53,6 @@ class RunParameters(BaseModel):
             events=self.events,
             runs=settings.runs,
             shards=self.shards,
-            threads=self.threads,
+            threads=settings.threads,
             workers=settings.workers,
         )

@@ -182,13 +182,6 @@ def concentration(sums: PartialSums) -> NDArray[np.float64]:
     return np.array(amounts) / total if total > 0.0 else np.zeros(len(counts))
 
 
-def group_sums(
-    values: NDArray[np.float64], group: NDArray[np.int64], groups: int
-) -> NDArray[np.float64]:
-    """Sum instruments into groups, ``(instrument,), (instrument,) -> (group,)``."""
-    return sum_by_group(values, group, groups)
-
-
 def weighted_rows(weight: NDArray[np.float64], cube: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return ``weight @ cube``, ``(group, instrument), (instrument, scenario)``, bit for bit.
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from risk.measures import CONVENTIONS
 from risk.revaluation import VolatilityTenor
 from risk.scenarios.shocks import SHOCKS
 
@@ -83,7 +84,12 @@ class MeasureSpec(_Frozen):
     layer: str | None = None
 
     @model_validator(mode="after")
-    def _level_in_range(self) -> "MeasureSpec":
+    def _quantile_is_one(self) -> "MeasureSpec":
+        if self.convention not in CONVENTIONS:
+            raise ValueError(
+                f"{self.name}: unknown quantile convention {self.convention!r}; "
+                f"use one of {[*CONVENTIONS]}"
+            )
         if self.kind != "worst_loss" and not 0.0 < self.level < 1.0:
             hint = f"; did you mean {self.level / 100:g}?" if 1.0 < self.level < 100.0 else ""
             raise ValueError(f"LEVEL_RANGE: {self.name} level {self.level:g} not in (0, 1){hint}")

@@ -7,8 +7,6 @@ Shared = TypeVar("Shared")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-ENGINES = ("ray", "dask", "serial")
-
 
 class Engine(Protocol):
     """Runs the same function over many small items that share one large value."""

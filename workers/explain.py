@@ -4,7 +4,6 @@ The account is computed again from the stored cube and the book, and must agree 
 stored, so an explanation is also a check.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,23 +19,26 @@ from risk.netting import NETTING_KEYS, netting_sets
 from storage.book import Book
 from storage.runs import Run
 from storage.tables import MARGIN_MODES
+from workers.inputs import book_of
 from workers.shards import Shard
 from workers.tasks import read_holdings
 from workers.terms import CASH
 
 
 class CannotExplain(ValueError):
-    """The book of the run is no longer the same, or a number is not the one that was stored."""
+    """A number is not the one that was stored."""
 
 
 def explain_account(run: Run, account: str) -> dict[str, Any]:
     """Return positions, collateral, netting sets, scenarios and layers of one account.
 
     Raises:
-        CannotExplain: the book is not the one that the run used, or a number differs.
+        BookChanged: the book is not the one that the run used.
+        CannotExplain: a number is not the one that was stored.
         AccountUnknown: the book has no account of that name.
     """
-    book, methodology = _inputs(run)
+    book, rules = book_of(run), run.manifest["inputs"]["methodology"]
+    methodology = parse_methodology(rules["text"], rules["events"])
     row = book.account_row(account)
     shard = Shard(0, row, row + 1)
     table = book.account_table(row, row + 1)
@@ -86,18 +88,6 @@ def explain_account(run: Run, account: str) -> dict[str, Any]:
         "shortfall": max(0.0, -float(margin.excess[0])),
     }
     return explained
-
-
-def _inputs(run: Run) -> tuple[Book, Methodology]:
-    wanted = run.manifest["inputs"]
-    book = Book.open(Path(wanted["book"]["path"]))
-    if book.digest != wanted["book"]["digest"]:
-        raise CannotExplain(
-            f"book {book.path} has digest {book.digest[:12]}, run {run.run_id} used "
-            f"{wanted['book']['digest'][:12]}; bring back the book that the run used"
-        )
-    stored = wanted["methodology"]
-    return book, parse_methodology(stored["text"], stored["events"])
 
 
 def _held_because(book: Book, row: int) -> list[str]:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from storage.book import PART_ACCOUNTS, Book
 from storage.runs import Run
 from storage.tables import MARGIN_MODES
+from workers.inputs import book_of
 from workers.shards import Shard, cut
 from workers.stages import Observer
 
@@ -18,10 +19,11 @@ def export_accounts(run: Run, output: Path, observer: Observer) -> int:
 
     Raises:
         ValueError: the file's name ends in neither ``.csv`` nor ``.parquet``.
+        BookChanged: the book is not the one that the run used.
     """
     if output.suffix not in (".csv", ".parquet"):
         raise ValueError(f"cannot export to {output.name!r}; use a .csv or .parquet file")
-    book = Book.open(Path(run.manifest["inputs"]["book"]["path"]))
+    book = book_of(run)
     observer.begin("export", book.accounts, "accounts")
     first, *rest = [Shard(0, 0, 0)] if not book.accounts else cut(book.accounts, PART_ACCOUNTS)
     table = _table(run, book, first)

@@ -19,13 +19,12 @@ from risk.aggregation import (
     PartialSums,
     accounts_to_keep,
     concentration,
-    group_sums,
     merge,
     partial_sums,
     weighted_rows,
 )
 from risk.instruments import Instruments, unit_notional
-from risk.summation import BLOCK_ACCOUNTS
+from risk.summation import BLOCK_ACCOUNTS, sum_by_group
 from storage.arrays import FOLDS, GROUPS
 from storage.book import Book
 from workers.engine import FoldEngine
@@ -151,8 +150,8 @@ def fold_dataset(
     for group in GROUPS:
         names, code = np.unique(table[group].to_numpy(zero_copy_only=False), return_inverse=True)
         coords[group] = names.tolist()
-        values[f"{group}_requirement"] = group_sums(sums.contribution, code, len(names))
-        values[f"{group}_open_interest"] = group_sums(notional, code, len(names))
+        values[f"{group}_requirement"] = sum_by_group(sums.contribution, code, len(names))
+        values[f"{group}_open_interest"] = sum_by_group(notional, code, len(names))
         membership = (code == np.arange(len(names))[:, None]).astype(np.float64)
         values[f"{group}_transfer"] = weighted_rows(membership, transfer)
     values |= _largest(inputs, "requirement", sums.top_requirement)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from risk.instruments import Instruments, Kind, MarketState, Settlement
+from risk.instruments import Instruments, Kind, Settlement, unit_notional
 from risk.revaluation import VolatilityTenor, contract_value, revalue
 from risk.synthetic import (
     Block,
@@ -150,7 +150,7 @@ def prepare_ground(market: Market, accounts: int) -> Ground:
     built = build_market(market, instruments)
     terms = instrument_terms(instruments, built.underlyings, market.as_of)
     lot = instruments["lot_size"].to_numpy()
-    notional = lot * lot_notional(terms, built.state)
+    notional = lot * unit_notional(terms, built.state.index)
     reference = reference_open_interest(instruments, quotes) * built.state.priced
     target = reference * target_scale(accounts)
     relative = relative_open_interest(instruments) * built.state.priced
@@ -185,22 +185,6 @@ def prepare_ground(market: Market, accounts: int) -> Ground:
     member = member_shares(MEMBER_COUNT)
     members = list_members(member[1], accounts)
     return Ground(universe, vaults, member, instruments, assets, members)
-
-
-def lot_notional(terms: Instruments, state: MarketState) -> NDArray[np.float64]:
-    """Return the USD value of the underlying of one contract, ``(instrument,)``.
-
-    A quanto contract has the notional of its delta: coins paid per unit of price, at the price of
-    the coin.
-    """
-    spot = state.index[terms.underlying]
-    dated = np.isin(terms.kind, (Kind.FUTURE, Kind.PERPETUAL))
-    notional = terms.multiplier * spot
-    inverse = dated & (terms.settlement == Settlement.INVERSE)
-    notional = np.where(inverse, terms.multiplier, notional)
-    quanto = terms.settlement == Settlement.QUANTO
-    payer = state.index[np.maximum(terms.settlement_underlying, 0)]
-    return np.where(quanto, notional * payer, notional)
 
 
 def _groups(terms: Instruments) -> NDArray[np.int8]:

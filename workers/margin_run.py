@@ -5,7 +5,9 @@ stages in order, and so can a test.
 """
 
 import contextlib
+import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import xarray as xr
@@ -16,7 +18,6 @@ from risk.scenarios.shocks import shocks_of
 from storage.arrays import INSTRUMENTS
 from storage.digest import dataset_digest
 from storage.runs import RunStore
-from storage.staging import Fork
 from workers.engine import Engine, FoldEngine
 from workers.fold import FoldInputs, IncompleteRun, fold_dataset, fold_run, require_whole
 from workers.manifest import run_manifest
@@ -121,8 +122,10 @@ class MarginRun:
             self.stages.advance(
                 stage, plan.book.accounts - sum(shard.stop - shard.start for shard in todo)
             )
+            shared = self._margin_inputs()
             for few in _waves(todo, max(CHECKPOINT_SHARDS, 2 * engine.workers)):
-                inputs = self._margin_inputs(self._staged.fork())
+                # A fork ends with its wave; everything else is shared by all of them.
+                inputs = replace(shared, fork=self._staged.fork())
                 results: list[TaskResult] = []
                 for result in engine.map(margin_shard, inputs, few):
                     results.append(result)
@@ -132,29 +135,30 @@ class MarginRun:
                     f"shards {few[0].index} to {few[-1].index}",
                 )
 
-    def _margin_inputs(self, fork: Fork) -> MarginInputs:
+    def _margin_inputs(self) -> MarginInputs:
         plan = self.plan
         value, priced = asset_values(plan.book, plan.built)
         return MarginInputs(
             book=plan.book.path,
             book_digest=plan.book.digest,
-            revaluation=self._revaluation(),
+            revaluation=self._revaluation,
             methodology=plan.methodology,
             measures=measures_of(plan.methodology, plan.scenarios["origin"].values.tolist()),
             lot_size=plan.lot_size,
             asset_value=value,
             asset_priced=priced,
             threads=self.request.threads,
-            fork=fork,
+            fork=self._staged.fork(),
         )
 
+    @functools.cached_property
     def _revaluation(self) -> Revaluation:
-        plan, staged = self.plan, self._staged
+        plan = self.plan
         return revaluation_of(
             plan.book,
             plan.instruments,
             plan.built,
-            cube=staged.read("cube")["pnl"].values,
+            cube=self._staged.read("cube")["pnl"].values,
             weight=plan.scenarios["weight"].values,
         )
 
@@ -183,8 +187,8 @@ class MarginRun:
         plan, sums = self.plan, self._sums
         if sums is None:
             raise RuntimeError("publish was called before fold")
-        with self.stages.stage("verify and publish", 1, "run") as stage:
-            cube = self._staged.read("cube")["pnl"].values
+        with self.stages.stage("verify", 1, "run") as stage:
+            cube = self._revaluation.cube
             require_whole(sums, plan.book, cube)
             folds = fold_dataset(
                 sums,
@@ -222,7 +226,7 @@ class MarginRun:
 
     def _instrument_dataset(self) -> xr.Dataset:
         """Return the inputs and the value of each instrument, so that a run explains itself."""
-        plan, revaluation = self.plan, self._revaluation()
+        plan, revaluation = self.plan, self._revaluation
         values = {
             "forward": plan.built.state.forward,
             "volatility": plan.built.state.volatility,

@@ -36,7 +36,7 @@ class InputsDisagree(ValueError):
 class RunRequest:
     """What a run is to be made of, and how its work is to be cut.
 
-    The first three decide the numbers; the rest decides only how fast they come.
+    Book, market, methodology and events decide the numbers; the rest only how fast they come.
     """
 
     book: Path

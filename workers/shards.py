@@ -4,8 +4,12 @@ import math
 from dataclasses import dataclass
 
 from risk.summation import BLOCK_ACCOUNTS
+from storage.book import BLOCK_ACCOUNTS as STORED_BLOCK_ACCOUNTS
+from storage.book import PART_ACCOUNTS
 
-SHARD_BLOCKS = 16
+assert BLOCK_ACCOUNTS == STORED_BLOCK_ACCOUNTS, "a stored block is the unit of summation"
+
+SHARD_BLOCKS = PART_ACCOUNTS // BLOCK_ACCOUNTS
 """Blocks in a shard when nobody asks for a number of shards: one part of a stored book."""
 
 

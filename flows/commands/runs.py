@@ -17,7 +17,7 @@ def run(
     methodology: str | None = None,
     events: str | None = None,
     shards: int | None = None,
-    threads: int = 1,
+    threads: int | None = None,
     engine: EngineName | None = None,
     fold: FoldName | None = None,
     workers: int | None = None,

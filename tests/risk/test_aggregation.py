@@ -17,13 +17,12 @@ from risk.aggregation import (
     PartialSums,
     accounts_to_keep,
     concentration,
-    group_sums,
     merge,
     partial_sums,
     weighted_rows,
 )
 from risk.margin import HELD, MARGINED
-from risk.summation import BLOCK_ACCOUNTS
+from risk.summation import BLOCK_ACCOUNTS, sum_by_group
 
 MEMBERS, INSTRUMENTS, SCENARIOS = 3, 4, 5
 
@@ -228,4 +227,4 @@ def test_rows_weighted_by_groups_are_a_matrix_product():
     cube = rng.normal(size=(8, 30))
     np.testing.assert_allclose(weighted_rows(weight, cube), weight @ cube, rtol=1e-12, atol=1e-12)
     assert not weighted_rows(weight, cube)[2].any()
-    assert group_sums(np.array([1.0, 2.0, 4.0]), np.array([1, 1, 0]), 3).tolist() == [4, 3, 0]
+    assert sum_by_group(np.array([1.0, 2.0, 4.0]), np.array([1, 1, 0]), 3).tolist() == [4, 3, 0]

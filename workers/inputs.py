@@ -1,0 +1,27 @@
+"""The inputs that a published run was made from, found again and checked."""
+
+from pathlib import Path
+
+from storage.book import Book
+from storage.runs import Run
+
+
+class BookChanged(ValueError):
+    """The book of a run is no longer there as the run used it."""
+
+
+def book_of(run: Run) -> Book:
+    """Open the book of a published run.
+
+    Raises:
+        BookMissing: there is no book where the run found it.
+        BookChanged: it is another book now.
+    """
+    wanted = run.manifest["inputs"]["book"]
+    book = Book.open(Path(wanted["path"]))
+    if book.digest != wanted["digest"]:
+        raise BookChanged(
+            f"book {book.path} has digest {book.digest[:12]}, run {run.run_id} used "
+            f"{wanted['digest'][:12]}; bring back the book that the run used"
+        )
+    return book
