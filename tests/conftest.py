@@ -3,11 +3,15 @@
 import dataclasses
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
-from storage.book import Book
+from storage import tables
+from storage.book import Book, BookWriter, canonical_instruments
 from storage.market import sample_market
 from storage.runs import Run, RunStore
 from workers.engine import SerialEngine
@@ -73,7 +77,7 @@ origins = ["historical"]
 level = 0.95
 
 [short_option]
-rate = 0.01
+rate = 0.10
 """
 
 
@@ -98,6 +102,119 @@ def synthetic_book(tmp_path_factory) -> Callable[[int], Book]:
         return made[accounts]
 
     return book_of
+
+
+SOON = datetime(2024, 1, 26, 8, tzinfo=UTC)
+LATER = datetime(2024, 6, 28, 8, tzinfo=UTC)
+
+# kind, settlement, underlying, settlement currency, expiry, strike, type, multiplier, lot, place
+MIXED_INSTRUMENTS = [
+    ("perpetual", "linear", "BTC", "USD", None, None, None, 1.0, 0.001, "v1", "none", "none"),
+    ("perpetual", "linear", "ETH", "USD", None, None, None, 1.0, 0.01, "v2", "p1", "c1"),
+    ("perpetual", "inverse", "BTC", "BTC", None, None, None, 10.0, 1.0, "v1", "none", "none"),
+    ("perpetual", "quanto", "SOL", "ETH", None, None, None, 0.001, 1.0, "v1", "none", "none"),
+    ("future", "linear", "ETH", "USD", SOON, None, None, 1.0, 0.1, "v1", "none", "none"),
+    ("future", "inverse", "ETH", "ETH", LATER, None, None, 100.0, 1.0, "v1", "none", "none"),
+    ("spot", "linear", "ETH", "USD", None, None, None, 1.0, 0.01, "v2", "p2", "c2"),
+    ("spot", "linear", "SOL", "USD", None, None, None, 1.0, 0.1, "v2", "p1", "c1"),
+    ("option", "inverse", "ETH", "ETH", SOON, 2300.0, "call", 1.0, 1.0, "v1", "none", "none"),
+    ("option", "inverse", "ETH", "ETH", SOON, 2000.0, "put", 1.0, 1.0, "v1", "none", "none"),
+    ("option", "linear", "ETH", "USD", LATER, 2500.0, "call", 1.0, 0.1, "v2", "p1", "c2"),
+    ("option", "linear", "ETH", "USD", LATER, 6000.0, "call", 1.0, 0.1, "v2", "p1", "c2"),
+    ("option", "linear", "ETH", "USD", SOON, 12_000.0, "call", 1.0, 0.1, "v2", "p1", "c2"),
+    # No chain of options on SOL, and no peg of another currency: these have no price.
+    ("option", "linear", "SOL", "USD", SOON, 100.0, "call", 1.0, 1.0, "v2", "p1", "c2"),
+    ("perpetual", "linear", "ETH", "EUR", None, None, None, 1.0, 1.0, "v1", "none", "none"),
+]
+MIXED_ACCOUNTS = 60
+
+
+def _mixed_instruments() -> pa.Table:
+    names = [column.name for column in tables.INSTRUMENTS.columns][1:]
+    rows = [
+        {"instrument": f"I{number:02d}", **dict(zip(names, terms, strict=True))}
+        for number, terms in enumerate(MIXED_INSTRUMENTS)
+    ]
+    return canonical_instruments(pa.Table.from_pylist(rows, schema=tables.INSTRUMENTS.schema))
+
+
+def _mixed_holdings(names: list[str]) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """Random accounts of every mode; the last one holds the other side of all of them."""
+    rng = np.random.default_rng(20240108)
+    unpriced = [names.index("I13"), names.index("I14")]
+    positions, collateral = [], []
+    for account in range(MIXED_ACCOUNTS - 1):
+        count = int(rng.integers(0, 7)) if account % 10 else 0
+        chosen = np.sort(rng.choice(len(names), count, replace=False)).tolist()
+        positions += [
+            (account, row, int(rng.integers(1, 40) * rng.choice([-1, 1])))
+            for row in chosen
+            if row not in unpriced
+        ]
+        for asset in np.sort(rng.choice(3, int(rng.integers(0, 3)), replace=False)).tolist():
+            amount = float(np.round(rng.exponential([4_000.0, 0.5, 3.0][asset]), 4))
+            collateral.append((account, asset, amount))
+    collateral += [(31, 3, 50.0)]
+    collateral.sort()
+    # Two accounts hold both sides of what has no price.
+    positions += [(account, row, lots) for row in unpriced for account, lots in ((7, 1), (23, -1))]
+    # One is short nothing but a call that hardly moves, on which the minimum is charged.
+    positions.append((30, names.index("I12"), -50))
+    rows = sorted(positions)
+    net = np.zeros(len(names), dtype=np.int64)
+    for _, row, lots in rows:
+        net[row] += lots
+    rows += [(MIXED_ACCOUNTS - 1, row, -int(net[row])) for row in np.flatnonzero(net).tolist()]
+    modes = rng.integers(0, 3, MIXED_ACCOUNTS).tolist()
+    accounts = [
+        {"account": f"acc-{number:03d}", "member": number % 4, "margin_mode": modes[number]}
+        for number in range(MIXED_ACCOUNTS)
+    ]
+    return (
+        pa.Table.from_pylist(accounts, schema=tables.ACCOUNTS.schema),
+        _columns(rows, tables.POSITIONS.schema),
+        _columns(collateral, tables.COLLATERAL.schema),
+    )
+
+
+def _columns(rows: list[tuple], schema: pa.Schema) -> pa.Table:
+    return pa.table([list(column) for column in zip(*rows, strict=True)], schema=schema)
+
+
+@pytest.fixture(scope="session")
+def mixed_book_at(tmp_path_factory) -> Callable[[datetime], Book]:
+    """Return a function that writes the mixed book as of an instant."""
+
+    def write(as_of: datetime) -> Book:
+        instruments = _mixed_instruments()
+        members = [{"member": f"m{number}", "default_fund": 1e6} for number in range(4)]
+        assets = [
+            ("CASH", "none", "none", "USD", 0.0),
+            ("WBTC", "c1", "p1", "BTC", 0.25),
+            ("WETH", "c1", "p1", "ETH", 0.17),
+            ("WXYZ", "c1", "p1", "XYZ", 0.5),
+        ]
+        held = pa.table(
+            {"account": pa.array([12, 40], pa.int32()), "code": ["LOTS_FRACTION", "SIGN"]}
+        )
+        with BookWriter(
+            tmp_path_factory.mktemp("mixed") / "book",
+            "mixed",
+            as_of,
+            instruments,
+            pa.Table.from_pylist(members, schema=tables.MEMBERS.schema),
+            _columns(assets, tables.ASSETS.schema),
+        ) as writer:
+            writer.append(*_mixed_holdings(instruments["instrument"].to_pylist()))
+            return writer.close(held=held)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def mixed_book(mixed_book_at) -> Book:
+    """Sixty accounts of every mode with every kind of instrument; some lack a price, two a row."""
+    return mixed_book_at(sample_market().as_of)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -260,7 +260,7 @@ def shell(tmp_path_factory, home):
 def methodology(small_methodology, tmp_path):
     """A methodology of the test's own, so that its run is another run."""
     path = tmp_path / "own.toml"
-    path.write_text(small_methodology.read_text().replace("rate = 0.01", "rate = 0.04"))
+    path.write_text(small_methodology.read_text().replace("rate = 0.10", "rate = 0.40"))
     return path
 
 

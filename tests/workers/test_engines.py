@@ -4,7 +4,6 @@ import functools
 import operator
 import random
 
-import numpy as np
 import pytest
 import xarray as xr
 

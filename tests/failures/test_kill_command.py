@@ -1,0 +1,185 @@
+"""The command itself, ended from outside: what it exits with, what it leaves, what goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import icechunk
+import psutil
+import pytest
+
+from storage.runs import RunStore
+from workers.engine import SerialEngine
+from workers.margin_run import MarginRun
+from workers.plan import RunRequest, identify
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+ACCOUNTS = 24 * 4_096
+SHARDS = "24"
+"""Three checkpoints of eight shards."""
+
+
+@pytest.fixture(scope="module")
+def book(synthetic_book):
+    return synthetic_book(ACCOUNTS)
+
+
+@pytest.fixture(scope="module")
+def prefect_home(tmp_path_factory):
+    """One database for all commands: to make one takes longer than to use it."""
+    return tmp_path_factory.mktemp("prefect")
+
+
+@pytest.fixture
+def start(prefect_home, tmp_path, book):
+    """Return a function that starts ``margincube run`` on the book; ends what a test leaves."""
+    begun = []
+
+    def begin(*options):
+        environment = {
+            **os.environ,
+            "MARGINCUBE_HOME": str(tmp_path / "home"),
+            "PREFECT_HOME": str(prefect_home),
+        }
+        command = [sys.executable, "-m", "flows.cli", "run", str(book.path), "--json"]
+        number = len(begun)
+        with (
+            (tmp_path / f"out{number}").open("w") as out,
+            (tmp_path / f"err{number}").open("w") as err,
+        ):
+            process = subprocess.Popen(
+                [*command, "--shards", SHARDS, *options],
+                env=environment,
+                stdout=out,
+                stderr=err,
+                cwd=tmp_path,
+            )
+        process.out, process.err = tmp_path / f"out{number}", tmp_path / f"err{number}"
+        begun.append(process)
+        return process
+
+    yield begin
+    for process in begun:
+        if process.poll() is None:
+            for child in [*psutil.Process(process.pid).children(recursive=True)]:
+                child.kill()
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def digest(book, tmp_path_factory):
+    """The digest of a run without faults, in this process."""
+    request = RunRequest(book=book.path, runs=tmp_path_factory.mktemp("faultless"))
+    engine = SerialEngine()
+    with MarginRun(request, lambda: engine, lambda: engine) as run:
+        run.prepare()
+        run.price()
+        run.margin()
+        run.fold()
+        return run.publish()["digest"]
+
+
+def messages(home):
+    """What has been committed to the one staging branch, newest first."""
+    path = home / "runs" / "repository"
+    if not path.is_dir():
+        return []
+    try:
+        repository = icechunk.Repository.open(icechunk.local_filesystem_storage(str(path)))
+        staging = [name for name in repository.list_branches() if name != "main"]
+        return [found.message for name in staging for found in repository.ancestry(branch=name)]
+    except icechunk.IcechunkError:
+        return []  # it is being made
+
+
+def wait_for(condition, process=None, seconds=240.0):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        if process is not None and process.poll() is not None:
+            raise AssertionError(
+                f"ended with {process.returncode}: {process.err.read_text()[-2000:]}"
+            )
+        time.sleep(0.02)
+
+
+def family(process):
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def alive(processes):
+    """Those that still run; a pid that was given to somebody else does not count."""
+    found = [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    return [f"{one.pid} {' '.join(one.cmdline())[:80]}" for one in found]
+
+
+def assert_nobody_is_left(processes, seconds=60.0):
+    until = time.monotonic() + seconds
+    while alive(processes):
+        assert time.monotonic() < until, alive(processes)
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+def test_a_command_that_is_ended_leaves_nobody_behind_and_goes_on(start, digest, tmp_path, how):
+    home = tmp_path / "home"
+    first = start("--engine", "ray", "--workers", "2")
+    wait_for(lambda: "shards 0 to 7" in messages(home), first)
+    children = family(first)
+    assert len(children) > 4
+    sent = time.monotonic()
+    first.send_signal(how)
+    code = first.wait(60)
+    took = time.monotonic() - sent
+    expected = {signal.SIGTERM: 143, signal.SIGKILL: -9, signal.SIGINT: 130}
+    assert code == expected[how], first.err.read_text()[-2000:]
+    assert took < 30.0
+    assert_nobody_is_left(children)
+    assert "Traceback" not in first.err.read_text()
+    assert RunStore(home / "runs").manifests() == []
+
+    second = start("--engine", "ray", "--workers", "2")
+    assert second.wait(300) == 0, second.err.read_text()[-2000:]
+    manifest = json.loads(second.out.read_text())
+    assert manifest["digest"] == digest
+    assert not manifest["recognised"]
+    store = RunStore(home / "runs")
+    assert [found["run_id"] for found in store.manifests()] == [manifest["run_id"]]
+    kept = committed(home, manifest["run_id"])
+    assert sorted(kept) == sorted(
+        ["Repository initialized", "template", "cube", "shards 0 to 7", *rest(kept), "finished"]
+    )
+    # Every shard was committed once, in whichever of the two lives.
+    bounds = [tuple(map(int, one.split()[1::2])) for one in kept if one.startswith("shards")]
+    assert sorted(n for first, last in bounds for n in range(first, last + 1)) == list(range(24))
+
+
+def rest(kept):
+    return [one for one in kept if one.startswith("shards") and one != "shards 0 to 7"]
+
+
+def committed(home, run_id):
+    storage = icechunk.local_filesystem_storage(str(home / "runs" / "repository"))
+    return [found.message for found in icechunk.Repository.open(storage).ancestry(tag=run_id)]
+
+
+def test_a_command_is_told_who_is_at_it_and_later_that_it_is_done(start, book, digest, tmp_path):
+    """The command that comes second waits for nobody; the one that comes last computes nothing."""
+    runs = tmp_path / "home" / "runs"
+    run_id = identify(RunRequest(book=book.path, runs=runs)).run_id
+    with RunStore(runs).run_lock(run_id):
+        second = start("--engine", "serial", "--fold", "serial")
+        assert second.wait(240) == 4, second.err.read_text()[-2000:]
+    assert f"is held by process {os.getpid()}" in " ".join(second.err.read_text().split())
+    assert "Traceback" not in second.err.read_text()
+    for recognised in (False, True):
+        process = start("--engine", "serial", "--fold", "serial")
+        assert process.wait(240) == 0, process.err.read_text()[-2000:]
+        found = json.loads(process.out.read_text())
+        assert found["recognised"] == recognised
+        assert found["digest"] == digest
