@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from risk.kernels.chains import accumulate
 from risk.kernels.compilation import compiled
 from risk.kernels.registers import one_lane, one_vector, width
-from risk.kernels.vectors import accumulate
 
 
 @compiled

@@ -5,13 +5,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from risk.kernels.chains import lower_least
 from risk.kernels.compilation import kernel
 from risk.kernels.plan import planned
 from risk.kernels.positions import Positions, checked
-from risk.kernels.registers import Registers, host_registers
+from risk.kernels.registers import Registers, host_registers, width
 from risk.kernels.rows import set_pnl
-from risk.kernels.selection import least, workspace
+from risk.kernels.selection import workspace
 from risk.kernels.tails import attain, loss_of, tail_memory
+from risk.kernels.tiles import pack, tile_memory
 from risk.kernels.vectors import MASK
 from risk.measures import Measure
 
@@ -20,13 +22,17 @@ Floats = NDArray[np.float64]
 
 @kernel
 def _worst_loss(
-    registers: Any, set_offsets: Any, instrument: Any, quantity: Any, cube: Any, work: Any,
-    row: Any, loss: Any, scenario: Any,
+    registers: Any, set_offsets: Any, instrument: Any, quantity: Any, cube: Any, tile: Any,
+    lowest: Any, scenario: Any,
 ) -> None:  # fmt: skip
-    for n in range(set_offsets.size - 1):
-        set_pnl(registers, cube, instrument, quantity, set_offsets[n], set_offsets[n + 1], row)
-        scenario[n] = least(registers, row, 0, cube.shape[1], work)
-        loss[n] = 0.0 - row[scenario[n]]
+    last = instrument.size - 1
+    for first in range(0, cube.shape[1], width(registers)):
+        pack(registers, cube, first, tile)
+        for n in range(set_offsets.size - 1):
+            lower_least(
+                registers, tile, first, instrument, quantity, set_offsets[n], set_offsets[n + 1],
+                last, n, lowest, scenario,
+            )  # fmt: skip
 
 
 @kernel
@@ -62,7 +68,8 @@ def worst_loss(
 ) -> tuple[Floats, NDArray[np.int32]]:
     """Return each netting set's largest loss and its scenario, the first of equals.
 
-    Shape ``(instrument, scenario) -> (set,), (set,)``, a loss positive.
+    Shape ``(instrument, scenario) -> (set,), (set,)``, a loss positive. The cube is copied once a
+    call, tile by tile, which many sets repay and a few do not.
 
     Raises:
         ValueError: positions that do not fit the cube, or a cube without scenarios.
@@ -70,14 +77,14 @@ def worst_loss(
     positions, cube = checked(positions, cube)
     if cube.shape[1] == 0:
         raise ValueError("the cube has no scenarios; a worst loss needs at least one")
-    loss, scenario = np.empty(positions.sets), np.empty(positions.sets, dtype=np.int32)
+    lowest, scenario = np.full(positions.sets, np.inf), np.zeros(positions.sets, dtype=np.int32)
     registers = registers or host_registers()
     _worst_loss(
         registers,
         positions.set_offsets, positions.instrument, positions.quantity, cube,
-        workspace(registers, cube.shape[1]), _row(cube), loss, scenario,
+        tile_memory(registers, len(cube)), lowest, scenario,
     )  # fmt: skip
-    return loss, scenario
+    return 0.0 - lowest, scenario
 
 
 def expected_shortfall_sets(

@@ -1,12 +1,5 @@
 """Explicit vectors for numba: what the compiler is told rather than hoped to find.
 
-A row of P&L is a sum over positions of quantity times a row of the cube. Held in registers, each
-position costs one load and one fused multiply-add a vector and nothing is stored until the end;
-plain loops store and reload the row at every position.
-
-Every scenario is one chain of fused multiply-adds over the positions, in their order, from 0.0.
-A chain lies in one lane whatever the width of the registers, so every width gives the same bits.
-
 Nothing here is checked, neither bounds nor shapes; the functions that call it see to both.
 """
 
@@ -25,12 +18,13 @@ MASK = 64
 """Values that one mask compares, and what an array that is read by masks must be padded by."""
 
 
-def _pointer(context: Any, builder: Any, signature: Any, args: Any, which: int) -> Any:
+def pointer_to(context: Any, builder: Any, signature: Any, args: Any, which: int) -> Any:
+    """Return the address of the values of an argument that is an array."""
     array_type = signature.args[which]
     return context.make_array(array_type)(context, builder, args[which]).data
 
 
-class _Vector:
+class Vector:
     """Emits loads, stores and arithmetic on one width of vector."""
 
     def __init__(self, builder: Any, lanes: int) -> None:
@@ -44,91 +38,51 @@ class _Vector:
         return self.builder.bitcast(offset, self.type.as_pointer())
 
     def load(self, pointer: Any, vector: int) -> Any:
+        """Load the ``vector``-th vector from a pointer, which need not be aligned."""
         loaded = self.builder.load(self._address(pointer, vector))
         loaded.align = BYTES
         return loaded
 
     def store(self, value: Any, pointer: Any, vector: int) -> None:
+        """Store the ``vector``-th vector from a pointer, which need not be aligned."""
         self.builder.store(value, self._address(pointer, vector), align=BYTES)
 
     def spread(self, scalar: Any) -> Any:
+        """Put a scalar into every lane."""
         undefined = ir.Constant(self.type, ir.Undefined)
         first = self.builder.insert_element(undefined, scalar, ir.Constant(INT32, 0))
         everywhere = ir.Constant(ir.VectorType(INT32, self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(first, undefined, everywhere)
 
     def lower(self, a: Any, b: Any) -> Any:
+        """Take the lower of each lane, the second of equals."""
         return self.builder.select(self.builder.fcmp_ordered("<", a, b), a, b)
 
     def higher(self, a: Any, b: Any) -> Any:
+        """Take the higher of each lane, the second of equals."""
         return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
 
+    def least_lane(self, values: Any) -> Any:
+        """Return the least of the lanes."""
+        fold = cgutils.get_or_insert_function(
+            self.builder.module,
+            ir.FunctionType(DOUBLE, [self.type]),
+            f"llvm.vector.reduce.fmin.v{self.lanes}f64",
+        )
+        return self.builder.call(fold, [values], fastmath=("nnan",))
+
+    def equal_lanes(self, a: Any, b: Any, bits: Any) -> Any:
+        """Return which lanes are equal as an integer of type ``bits``, the first in bit 0."""
+        same = self.builder.fcmp_ordered("==", a, b)
+        return self.builder.zext(self.builder.bitcast(same, ir.IntType(self.lanes)), bits)
+
     def fused_multiply_add(self, a: Any, b: Any, c: Any) -> Any:
+        """Return ``a * b + c``, rounded once."""
         name = f"llvm.fma.v{self.lanes}f64"
         function = cgutils.get_or_insert_function(
             self.builder.module, ir.FunctionType(self.type, [self.type] * 3), name
         )
         return self.builder.call(function, [a, b, c])
-
-
-@intrinsic
-def accumulate(
-    typing: Any,
-    registers: RegistersType,
-    cube: Any,
-    stride: Any,
-    first: Any,
-    instrument: Any,
-    quantity: Any,
-    start: Any,
-    stop: Any,
-    row: Any,
-) -> Any:
-    """Write ``row[first:first+width]``, the P&L of the positions ``start:stop``.
-
-    ``cube`` is C-contiguous and ``stride`` its number of scenarios. Nothing is checked.
-    """
-    signature = types.void(registers, cube, stride, first, instrument, quantity, start, stop, row)
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        _, _, stride_, first_, _, _, start_, stop_, _ = args
-        pointer = [_pointer(context, builder, sig, args, k) if k in (1, 4, 5, 8) else None
-                   for k in range(9)]  # fmt: skip
-        column = builder.gep(pointer[1], [first_])
-        target = builder.gep(pointer[8], [first_])
-        vector = _Vector(builder, registers.lanes)
-        before = builder.block
-        body = builder.function.append_basic_block("position")
-        after = builder.function.append_basic_block("row")
-        builder.cbranch(builder.icmp_signed("<", start_, stop_), body, after)
-
-        builder.position_at_end(body)
-        position = builder.phi(INT64)
-        totals = [builder.phi(vector.type) for _ in range(registers.accumulators)]
-        row_of = builder.sext(builder.load(builder.gep(pointer[4], [position])), INT64)
-        held = vector.spread(builder.load(builder.gep(pointer[5], [position])))
-        cells = builder.gep(column, [builder.mul(row_of, stride_)])
-        updated = [
-            vector.fused_multiply_add(held, vector.load(cells, k), total)
-            for k, total in enumerate(totals)
-        ]
-        following = builder.add(position, ir.Constant(INT64, 1))
-        builder.cbranch(builder.icmp_signed("<", following, stop_), body, after)
-        position.add_incoming(start_, before)
-        position.add_incoming(following, body)
-
-        builder.position_at_end(after)
-        results = [builder.phi(vector.type) for _ in totals]
-        for total, update, result in zip(totals, updated, results, strict=True):
-            total.add_incoming(vector.zero, before)
-            total.add_incoming(update, body)
-            result.add_incoming(vector.zero, before)
-            result.add_incoming(update, body)
-        for k, result in enumerate(results):
-            vector.store(result, target, k)
-        return context.get_dummy_value()
-
-    return signature, codegen
 
 
 def _sorting_network(number: int) -> list[tuple[int, int]]:
@@ -163,9 +117,9 @@ def sorted_minima(
     number = registers.accumulators
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = _Vector(builder, registers.lanes)
-        source = _pointer(context, builder, sig, args, 1)
-        target = _pointer(context, builder, sig, args, 4)
+        vector = Vector(builder, registers.lanes)
+        source = pointer_to(context, builder, sig, args, 1)
+        target = pointer_to(context, builder, sig, args, 4)
         before = builder.block
         body = builder.function.append_basic_block("minima")
         after = builder.function.append_basic_block("minima.sorted")
@@ -201,8 +155,8 @@ def count_of_64(typing: Any, registers: RegistersType, values: Any, first: Any, 
     lanes = registers.lanes
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = _Vector(builder, lanes)
-        cells = builder.gep(_pointer(context, builder, sig, args, 1), [args[2]])
+        vector = Vector(builder, lanes)
+        cells = builder.gep(pointer_to(context, builder, sig, args, 1), [args[2]])
         limit = vector.spread(args[3])
         whole = ir.VectorType(INT64, lanes)
         counts = []
@@ -226,17 +180,12 @@ def least_of_64(typing: Any, registers: RegistersType, values: Any, first: Any) 
     lanes = registers.lanes
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = _Vector(builder, lanes)
-        cells = builder.gep(_pointer(context, builder, sig, args, 1), [args[2]])
+        vector = Vector(builder, lanes)
+        cells = builder.gep(pointer_to(context, builder, sig, args, 1), [args[2]])
         least = [vector.load(cells, k) for k in range(MASK // lanes)]
         while len(least) > 1:
             least = [vector.lower(a, b) for a, b in zip(least[::2], least[1::2], strict=True)]
-        fold = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(DOUBLE, [vector.type]),
-            f"llvm.vector.reduce.fmin.v{lanes}f64",
-        )
-        return builder.call(fold, least, fastmath=("nnan",))
+        return vector.least_lane(least[0])
 
     return signature, codegen
 
@@ -248,8 +197,8 @@ def at_most(typing: Any, registers: RegistersType, values: Any, first: Any, boun
     lanes = registers.lanes
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = _Vector(builder, lanes)
-        cells = builder.gep(_pointer(context, builder, sig, args, 1), [args[2]])
+        vector = Vector(builder, lanes)
+        cells = builder.gep(pointer_to(context, builder, sig, args, 1), [args[2]])
         limit = vector.spread(args[3])
         mask = ir.Constant(INT64, 0)
         for k in range(MASK // lanes):
@@ -287,7 +236,7 @@ def take(typing: Any, row: Any, scenario: Any, values: Any, scenarios: Any, k: A
     signature = types.void(row, types.int64, values, scenarios, types.int64)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        row_, values_, scenarios_ = (_pointer(context, builder, sig, args, i) for i in (0, 2, 3))
+        row_, values_, scenarios_ = (pointer_to(context, builder, sig, args, i) for i in (0, 2, 3))
         builder.store(builder.load(builder.gep(row_, [args[1]])), builder.gep(values_, [args[4]]))
         builder.store(builder.trunc(args[1], INT32), builder.gep(scenarios_, [args[4]]))
         return context.get_dummy_value()

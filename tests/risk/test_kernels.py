@@ -17,6 +17,7 @@ from risk.kernels import (
 )
 from risk.kernels.block import run_block
 from risk.kernels.registers import Registers
+from risk.kernels.tiles import tile_memory
 from risk.measures import Measure, expected_shortfall, quantile_position, tail_mass, value_at_risk
 
 
@@ -223,6 +224,57 @@ def part_of(positions, start, stop):
 def test_every_width_of_registers_gives_the_same_bits(registers):
     book = fixed_book()
     assert_same_bits(run_block(registers, *book), margin_block(*book))
+
+
+@pytest.mark.parametrize("scenarios", [1, 5, 47, 48, 49, 96, 97, 143, 144, 145])
+def test_tiles_find_the_first_least_of_any_number_of_scenarios(scenarios):
+    positions, _, cube, _, _ = fixed_book(scenarios=scenarios)
+    positions = whole_numbers(positions, np.random.default_rng(scenarios))
+    pnl = set_pnl(positions, np.round(cube))
+    loss, scenario = worst_loss(positions, np.round(cube))
+    np.testing.assert_array_equal(loss, -pnl.min(axis=1))
+    np.testing.assert_array_equal(scenario, pnl.argmin(axis=1))
+    assert not np.signbit(loss[loss == 0.0]).any()
+
+
+@pytest.mark.parametrize(
+    "registers",
+    [
+        Registers(lanes=1, accumulators=4),
+        Registers(lanes=2, accumulators=3),
+        Registers(lanes=8, accumulators=12),
+        pytest.param(Registers(lanes=2, accumulators=12), marks=pytest.mark.slow),
+        pytest.param(Registers(lanes=4, accumulators=12), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_tiles_of_every_width_give_the_bits_of_whole_rows(registers):
+    positions, _, cube, _, _ = fixed_book()
+    each = dataclasses.replace(positions, account_sets=np.arange(positions.sets + 1))
+    rows = account_pnl(each, cube)
+    loss, scenario = worst_loss(positions, cube, registers)
+    assert loss.tobytes() == (0.0 - rows.min(axis=1)).tobytes()
+    np.testing.assert_array_equal(scenario, rows.argmin(axis=1))
+
+
+def test_tiles_read_nothing_of_other_sets_and_other_threads():
+    positions, _, cube, _, _ = fixed_book()
+    loss, scenario = worst_loss(positions, cube)
+    for cut in (0, 1, 123, 299, 300):
+        parts = [worst_loss(part_of(positions, a, b), cube) for a, b in ((0, cut), (cut, 300))]
+        assert np.concatenate([part[0] for part in parts]).tobytes() == loss.tobytes()
+        assert np.concatenate([part[1] for part in parts]).tobytes() == scenario.tobytes()
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: worst_loss(positions, cube), range(12)):
+            assert found[0].tobytes() == loss.tobytes()
+            assert found[1].tobytes() == scenario.tobytes()
+
+
+def test_a_tile_starts_on_a_line_of_the_cache():
+    for instruments in (1, 7, 500):
+        tile = tile_memory(Registers(lanes=4, accumulators=12), instruments)
+        assert tile.shape == (instruments, 48)
+        assert tile.ctypes.data % 64 == 0
 
 
 def test_any_cut_of_the_accounts_gives_the_same_bits_per_account():
