@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format bench clean
+.PHONY: help demo test test-slow test-all check format bench clean
 
 help: ## list the words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,9 @@ demo: $(STAMP) ## the main job: 100,000 accounts on real option prices, and its 
 test: $(STAMP) ## the fast tests
 	$(BIN)/python -m pytest -n 2 -q
 
+test-slow: $(STAMP) ## the slow tests alone: real kills, servers, clusters
+	$(BIN)/python -m pytest -q -m slow --durations=15
+
 test-all: $(STAMP) ## every test, the slow ones too
 	$(BIN)/python -m pytest -q -m "slow or not slow"
 
@@ -33,8 +36,8 @@ format: $(STAMP) ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## ratios against named peers, side by side, into build/bench.json
-	$(BIN)/python -m infra.bench
+bench: $(STAMP) ## ratios against named peers, side by side, into build/bench.json (BENCH=--quick)
+	$(BIN)/python -m infra.bench $(BENCH)
 
 clean: ## remove what the build made
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
