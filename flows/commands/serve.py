@@ -3,7 +3,7 @@
 import os
 
 from flows.commands.shared import CONSOLE
-from flows.settings import EngineName, FoldName, Settings, prepare_prefect
+from flows.settings import EngineName, FoldName, prepare_prefect
 
 SCHEDULE = ("cron", "timezone", "name")
 """Options of the deployment; the others are parameters of the run."""
@@ -51,10 +51,12 @@ def serve(
     """
     given = {key: value for key, value in locals().items() if key not in SCHEDULE}
     chosen = {key: value for key, value in given.items() if value is not None}
-    from storage.book import Book
+    from flows.parameters import RunParameters
+    from workers.plan import identify
 
-    settings = Settings()
-    Book.open(settings.book_path(book))
+    parameters = RunParameters.model_validate(chosen)
+    settings = parameters.settings()
+    identify(parameters.request(settings))  # a mistake in the inputs is known before it is due
     prepare_prefect(quiet=False)
     # Each run is a process of its own, which looks for its data where this one does.
     os.environ["MARGINCUBE_HOME"] = str(settings.home.resolve())
@@ -63,14 +65,12 @@ def serve(
     from prefect.types.entrypoint import EntrypointType
 
     from flows.margin_run import margin_run
-    from flows.parameters import RunParameters
 
     if get_current_settings().api.url is None:
         raise NoServer(
             "no Prefect server is configured; start one with `prefect server start` and set "
             "PREFECT_API_URL, such as http://127.0.0.1:4200/api"
         )
-    parameters = RunParameters.model_validate(chosen)
     schedule = Cron(cron, timezone=timezone)
     CONSOLE.print(
         f"serving margin_run of {book} at '{cron}' {timezone} as margin_run/{name}; "
