@@ -10,7 +10,7 @@ help: ## list the words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 $(STAMP): pyproject.toml constraints.txt
-	@echo "setting up .venv with $$($(PYTHON) --version) (some 400 MB of wheels, two to four minutes)"
+	@echo "setting up .venv with $$($(PYTHON) --version) (some 400 MB of wheels, two to seven minutes)"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[dev]'
 	@touch $@

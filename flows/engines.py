@@ -44,6 +44,10 @@ class Starting(Generic[Started]):
             self._future.set_exception(error)
         self._released.wait()
 
+    def is_there(self) -> bool:
+        """Wait for the start to end, and tell whether it succeeded."""
+        return self._future.exception() is None
+
     def release(self) -> None:
         """Let the thread that started it end."""
         self._released.set()
@@ -67,7 +71,8 @@ class Engines:
     def __exit__(self, *_: object) -> None:
         _RUNNING.reset(self._token)
         try:
-            self.engine().close()
+            if self.engine.is_there():
+                self.engine().close()
         finally:
             self.engine.release()
             self.fold_engine.release()

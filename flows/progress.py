@@ -53,9 +53,13 @@ class _Count(ProgressColumn):
 
 
 class TerminalProgress:
-    """Draws one line for each stage; the last one moves."""
+    """Draws one line for each stage; the last one moves.
+
+    Where the output is no terminal, a line says when each stage begins and when it ends.
+    """
 
     def __init__(self, console: Console) -> None:
+        self._console = console
         self._progress = Progress(
             SpinnerColumn(finished_text="[green]✓[/]"),
             TextColumn("{task.description}"),
@@ -63,6 +67,7 @@ class TerminalProgress:
             TimeElapsedColumn(),
             _Count(table_column=Column(no_wrap=True)),
             console=console,
+            disable=not console.is_terminal,
         )
 
     def __enter__(self) -> "TerminalProgress":
@@ -75,6 +80,8 @@ class TerminalProgress:
     def begin(self, stage: str, total: int, unit: str) -> None:
         """Add the line of a stage."""
         self._task = self._progress.add_task(stage, total=max(total, 1), unit=unit)
+        counted = f", {total:,} {unit}" if total > 1 else ""
+        self._say(f"{stage}{counted} ...")
 
     def advance(self, items: int) -> None:
         """Move its bar."""
@@ -88,6 +95,11 @@ class TerminalProgress:
         """Fill its bar."""
         task = self._progress.tasks[self._task]
         self._progress.update(self._task, completed=task.total)
+        self._say(f"{task.description}: done in {task.elapsed or 0.0:.1f} s")
+
+    def _say(self, line: str) -> None:
+        if not self._console.is_terminal:
+            self._console.print(line, highlight=False, markup=False)
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:

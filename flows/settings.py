@@ -25,6 +25,10 @@ QUIET_PREFECT = {
 }
 
 
+class NotThere(ValueError):
+    """No book or market of that name."""
+
+
 class Settings(BaseSettings):
     """Where things are kept and what computes them; each field is ``MARGINCUBE_<NAME>``."""
 
@@ -67,16 +71,28 @@ class Settings(BaseSettings):
         return self.home / "reports"
 
     def book_path(self, name: str) -> Path:
-        """Return the folder of a book given by name, or by path."""
+        """Return the folder of a book given by name, or by path.
+
+        Raises:
+            NotThere: neither is a folder.
+        """
         return _named(self.books, name)
 
     def market_path(self, name: str) -> Path:
-        """Return the folder of a market given by name, or by path."""
+        """Return the folder of a market given by name, or by path.
+
+        Raises:
+            NotThere: neither is a folder.
+        """
         return _named(self.markets, name)
 
 
 def _named(folder: Path, name: str) -> Path:
-    return folder / name if (folder / name).is_dir() else Path(name)
+    if (folder / name).is_dir() or Path(name).is_dir():
+        return folder / name if (folder / name).is_dir() else Path(name)
+    there = sorted(path.name for path in folder.glob("*") if path.is_dir())
+    known = f"there are {there}" if there else "there are none yet"
+    raise NotThere(f"no {folder.name[:-1]} {name!r} in {folder}: {known}; or give a folder's path")
 
 
 def prepare_prefect(*, quiet: bool) -> None:

@@ -64,13 +64,14 @@ def print_run(console: Console, manifest: dict[str, Any], run: "Run | None" = No
 
 def _print_folds(console: Console, folds: "xr.Dataset", scenarios: "xr.Dataset") -> None:
     table = columns(
-        "Worst scenarios: losses of accounts that lose, and what their equity does not cover, USD",
-        *("scenario", "origin", "system loss", "beyond equity", "accounts under water"),
+        "Worst scenarios: losses of the accounts that lose, the part beyond their equity, accounts",
+        *("scenario", "origin", "weight in margin", "loss", "beyond equity", "under water"),
         left=2,
     )
     for row in _worst(folds, scenarios):
         table.add_row(
             *(str(scenarios["scenario"].values[row]), str(scenarios["origin"].values[row])),
+            f"{float(scenarios['weight'][row]):.3g}",
             short(float(folds["loss"][row])),
             short(float(folds["uncovered"][row])),
             f"{int(folds['under_water'][row]):,}",
@@ -115,15 +116,16 @@ def _print_shortfalls(console: Console, folds: "xr.Dataset") -> None:
 
 
 def _worst(folds: "xr.Dataset", scenarios: "xr.Dataset") -> list[int]:
-    """Return the rows of the worst scenarios of each origin, those that count in part left out."""
+    """Return the rows of the worst scenarios of each origin; moves that count in part apart."""
     import numpy as np
 
-    chosen: list[int] = []
+    loss, origin = folds["loss"].values, np.array(scenarios["origin"].values.tolist())
     whole = scenarios["weight"].values == 1.0
-    for origin in ("historical", "event", "grid"):
-        rows = np.flatnonzero(whole & (scenarios["origin"].values == origin))
-        order = rows[np.argsort(-folds["loss"].values[rows], kind="stable")]
-        chosen += order[:WORST_SHOWN].tolist()
+    kinds = [(origin == name) & whole for name in ("historical", "episode", "event", "grid")]
+    chosen: list[int] = []
+    for kind in (*kinds, ~whole):
+        rows = np.flatnonzero(kind)
+        chosen += rows[np.argsort(-loss[rows], kind="stable")][:WORST_SHOWN].tolist()
     return chosen
 
 

@@ -12,7 +12,7 @@ from risk.scenarios.shocks import SHOCKS
 
 Positive = Annotated[float, Field(gt=0.0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Origin = Literal["historical", "grid", "event"]
+Origin = Literal["historical", "episode", "grid", "event"]
 
 
 class _Frozen(BaseModel):
@@ -26,7 +26,6 @@ class HistoricalSpec(_Frozen):
 
     holding_period_hours: Annotated[int, Field(gt=0)]
     step_hours: Annotated[int, Field(gt=0)]
-    episode_extremes: bool = False
     start: datetime
     end: datetime
     volatility_half_life_hours: Positive

@@ -118,7 +118,7 @@ _KEYS = (
         _R,
         "two rows have the same key",
         "one row per key",
-        "remove one of the rows, or ask for position lines to be merged",
+        "remove one of the rows, or merge position lines (--merge-duplicates)",
     ),
     Code(
         "DUPLICATE_MERGED",
@@ -278,14 +278,14 @@ _QUANTITIES = (
         _R,
         "longs and shorts of a derivative do not sum to zero, so positions are missing or doubled",
         "a sum of exactly 0 per instrument, spot excepted",
-        "complete the export, or say that the book is one-sided",
+        "complete the export, or say that the book is one-sided (--one-sided)",
     ),
     Code(
         "SIGN_CONVENTION",
         _R,
         "no derivative position is negative: shorts are written as positive numbers",
         "long positive and short negative, or a side column of long and short",
-        "export signed quantities, or say that the book is one-sided",
+        "export signed quantities, or say that the book is one-sided (--one-sided)",
     ),
     Code(
         "COLLATERAL_NEGATIVE",

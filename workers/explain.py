@@ -7,7 +7,7 @@ stored, so an explanation is also a check.
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from risk.explanation import binding_scenarios
@@ -17,6 +17,7 @@ from risk.measures import Measure
 from risk.methodology import Methodology, parse_methodology
 from risk.netting import NETTING_KEYS, netting_sets
 from storage.book import Book
+from storage.codes import CODES
 from storage.runs import Run
 from storage.tables import MARGIN_MODES
 from workers.inputs import book_of
@@ -50,7 +51,7 @@ def explain_account(run: Run, account: str) -> dict[str, Any]:
         "member": book.members()["member"][table["member"][0].as_py()].as_py(),
         "margin_mode": MARGIN_MODES[mode],
         "status": "held back" if status else "margined",
-        "held_because": _held_because(book, row) if status else [],
+        "held_because": _held_because(run, book, row) if status else [],
     }
     lot_size = run.instruments["lot_size"].values
     value, priced, collateral = _collateral(run, book, row)
@@ -90,10 +91,23 @@ def explain_account(run: Run, account: str) -> dict[str, Any]:
     return explained
 
 
-def _held_because(book: Book, row: int) -> list[str]:
+def _held_because(run: Run, book: Book, row: int) -> list[str]:
+    """Return each reason why an account is not margined, with what to do about it."""
     reasons = book.held_reasons()
-    chosen = reasons.filter(pa.compute.equal(reasons["account"], row))
-    return sorted(set(chosen["code"].to_pylist())) or ["PRICE_MISSING"]
+    codes = reasons.filter(pc.equal(reasons["account"], row))["code"].to_pylist()
+    found = [
+        f"{code}, a row of the account is in quarantine: {CODES[code].action}"
+        for code in sorted(set(codes))
+    ]
+    priced = run.instruments["priced"].values.astype(np.bool_)
+    held = book.position_slice(row, row + 1).instrument
+    names = book.instruments()["instrument"]
+    found += [
+        f"PRICE_MISSING, {names[int(at)].as_py()} has no price in the market of the run, so its "
+        "value is not known: give the market a quote or a surface for it, or take the position out"
+        for at in held[~priced[held]]
+    ]
+    return found or ["PRICE_MISSING, an asset of its collateral has no price in the market"]
 
 
 def _collateral(
@@ -135,8 +149,9 @@ def _positions(
             "multiplier": table["multiplier"][row].as_py(),
             "forward": float(stored["forward"][row]),
             "volatility": float(stored["volatility"][row]),
+            "priced": bool(stored["priced"][row]),
             "value_of_one": float(stored["value"][row]),
-            "value": contracts * float(stored["value"][row]),
+            "value": contracts * float(stored["value"][row]) + 0.0,
         }
         for row, contracts in zip(instrument.tolist(), quantity.tolist(), strict=True)
     ]

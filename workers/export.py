@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from storage.book import PART_ACCOUNTS, Book
 from storage.runs import Run
@@ -53,6 +55,7 @@ def _table(run: Run, book: Book, shard: Shard) -> pa.Table:
         "member": members.take(accounts["member"].combine_chunks()),
         "margin_mode": modes.take(accounts["margin_mode"].combine_chunks()),
         "status": statuses.take(pa.array(stored["status"].values)),
+        "held_because": pa.array(_reasons(book, shard, stored["status"].values), pa.string()),
         "positions": pa.array(stored["positions"].values),
         "netting_sets": pa.array(stored["netting_sets"].values),
     }
@@ -65,3 +68,13 @@ def _table(run: Run, book: Book, shard: Shard) -> pa.Table:
     names = pa.array(run.scenarios["scenario"].values.tolist(), pa.string())
     columns["binding_scenario"] = names.take(pa.array(binding, mask=binding < 0))
     return pa.table(columns)
+
+
+def _reasons(book: Book, shard: Shard, status: NDArray[np.int8]) -> list[str | None]:
+    """Return the code for which each account is held back, if it is."""
+    reasons = book.held_reasons()
+    code = dict(zip(reasons["account"].to_pylist(), reasons["code"].to_pylist(), strict=True))
+    return [
+        code.get(row, "PRICE_MISSING") if held else None
+        for row, held in enumerate((status == 1).tolist(), shard.start)
+    ]

@@ -74,7 +74,7 @@ def _totals(plan: Plan, sums: PartialSums) -> dict[str, Any]:
         "accounts": sums.accounts,
         "margined": sums.accounts - sums.held,
         "held": sums.held,
-        "quarantined_rows": plan.book.quarantine().num_rows,
+        "findings": plan.book.quarantine().num_rows,
         "positions": sums.positions,
         "requirement": float(sums.member_margin.sum()),
         "equity": float(sums.member_equity.sum()),

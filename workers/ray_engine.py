@@ -24,6 +24,10 @@ class ClusterUnreachable(ConnectionError):
     """Nothing at the address, or a cluster that does not take the token."""
 
 
+class RayNotStarted(OSError):
+    """The processes of a local Ray did not come up."""
+
+
 class RayEngine:
     """Ray tasks, a bounded number in flight; the shared value is put into the store once.
 
@@ -101,14 +105,20 @@ def _start(workers: int, address: str | None) -> None:
     if address is not None:
         _join(address, options)
         return
-    ray.init(
-        "local",
-        num_cpus=workers,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        _node_ip_address="127.0.0.1",
-        **options,
-    )
+    try:
+        ray.init(
+            "local",
+            num_cpus=workers,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+            **options,
+        )
+    except Exception as error:  # Ray raises bare exceptions where its processes are too slow
+        raise RayNotStarted(
+            f"a local Ray did not start: {str(error).splitlines()[0]} The machine may be busy or "
+            "short of memory: try again, or compute in this process with --engine serial"
+        ) from error
 
 
 def _join(address: str, options: dict[str, Any]) -> None:

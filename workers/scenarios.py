@@ -14,7 +14,7 @@ from storage.market import Market
 
 
 def build_scenarios(market: Market, methodology: Methodology) -> xr.Dataset:
-    """Return the scenarios of a run: historical first, then the grid, then the events.
+    """Return the scenarios of a run: historical first, then episodes, grid and events.
 
     Dims are ``(scenario, underlying)``, the underlyings those of the market in its order.
     ``proxied`` is true where a historical move had to be taken from another coin.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from flows.commands.findings import print_counts, print_findings
-from flows.commands.shared import CONSOLE, MESSAGES, Json, print_json
+from flows.commands.shared import CONSOLE, MESSAGES, Json, print_json, require_folder
 from flows.settings import Settings
 from flows.tables import columns
 
@@ -70,7 +70,7 @@ def import_(
     """Import a book from CSV or Parquet files; bad rows go to quarantine by name.
 
     Args:
-        source: folder with instruments, accounts, positions and collateral
+        source: folder with instruments, accounts, positions, collateral and assets
         as_of: the instant the positions are of, such as 2024-01-08T11:19:41Z
         name: name of the book; the folder's own when left out
         one_sided: the positions of an instrument need not sum to zero
@@ -81,6 +81,7 @@ def import_(
     from storage.book import Book
     from storage.intake.book import import_book
 
+    require_folder(source)
     target = Settings().books / (name or source.name)
     with MESSAGES.status("read and check") as status:
         report = import_book(
@@ -129,7 +130,8 @@ def _print_book(book: "Book", *, json: bool) -> None:
         ("instruments", book.instruments().num_rows),
         ("members", book.members().num_rows),
         ("assets", book.assets().num_rows),
-        ("rows in quarantine", book.quarantine().num_rows),
+        ("findings kept with the book", book.quarantine().num_rows),
+        ("accounts held back", int(book.manifest["held"])),
     ):
         table.add_row(name, f"{count:,}")
     table.add_row("folder", str(book.path))

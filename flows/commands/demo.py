@@ -30,7 +30,7 @@ def demo(
 
     settings = Settings()
     name = f"demo-{accounts}-{seed}"
-    if not settings.book_path(name).is_dir():
+    if not (settings.books / name).is_dir():
         make_book(name, accounts, seed)
     manifest = run_flow({"book": name})
     if json:

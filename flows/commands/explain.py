@@ -28,10 +28,15 @@ def explain(
         whole: show every position and every scenario, however many there are
         json: print everything as JSON, every position and scenario included
     """
+    from storage.book import AccountUnknown
     from storage.runs import RunStore
     from workers.explain import explain_account
 
-    explained = explain_account(RunStore(Settings().runs).open(run), account)
+    opened = RunStore(Settings().runs).open(run)
+    try:
+        explained = explain_account(opened, account)
+    except AccountUnknown as error:
+        raise ValueError(f"{error}; run {opened.run_id} was asked, --run asks another") from None
     if json:
         print_json(explained)
         return
@@ -49,10 +54,7 @@ def print_explanation(console: Console, explained: dict[str, Any], *, whole: boo
     shown = None if whole else POSITIONS_SHOWN
     _print_positions(console, explained["positions"], shown)
     if explained["status"] != "margined":
-        console.print(
-            f"[bold yellow]held back[/]: {', '.join(explained['held_because'])}; an account with "
-            "a row in quarantine, or with an instrument that has no price, is not margined"
-        )
+        console.print(f"[bold yellow]held back[/]: {'; '.join(explained['held_because'])}")
         return
     for number, netting_set in enumerate(explained["netting_sets"][:shown], 1):
         _print_netting_set(console, number, netting_set, whole=whole)
@@ -80,10 +82,14 @@ def _print_positions(console: Console, positions: list[dict[str, Any]], shown: i
                     "forward", "volatility", "value of one", "value", left=3)  # fmt: skip
     for row in positions[:shown]:
         volatility = f"{row['volatility']:.4f}" if row["volatility"] else ""
+        known = (
+            *(f"{row['forward']:,.2f}", volatility),
+            *(f"{row['value_of_one']:,.4f}", f"{row['value']:,.2f}"),
+        )
         table.add_row(
             *(row["instrument"], row["kind"], row["settlement"], f"{row['quantity']:,g}"),
-            *(f"{row['multiplier']:g}", f"{row['forward']:,.2f}", volatility),
-            *(f"{row['value_of_one']:,.4f}", f"{row['value']:,.2f}"),
+            f"{row['multiplier']:g}",
+            *(known if row["priced"] else ("no price", "", "not known", "not known")),
         )
     console.print(table, highlight=False)
     _left_out(console, len(positions), shown, "positions")
@@ -123,12 +129,21 @@ def _print_netting_set(
 def _print_position_pnl(console: Console, netting_set: dict[str, Any], *, whole: bool) -> None:
     """Print what each position makes in the worst scenario of each measure that sets a layer."""
     worst = [one["scenarios"][0] for one in netting_set["measures"] if one["sets_a_layer"]]
-    names = list(worst[0]["pnl_by_position"])
-    shown = names[: None if whole else POSITIONS_SHOWN]
-    table = columns("P&L by position in the worst scenario of each measure that sets a layer",
-                    "instrument", *(one["scenario"] for one in worst))  # fmt: skip
+    names = sorted(
+        worst[0]["pnl_by_position"],
+        key=lambda name: max(abs(one["pnl_by_position"][name]) for one in worst),
+        reverse=True,
+    )
+    shown = names if whole else names[:POSITIONS_SHOWN]
+    table = columns(
+        "P&L by position in the worst scenario of each measure that sets a layer, largest first",
+        *("instrument", *(one["scenario"] for one in worst)),
+    )
     for name in shown:
         table.add_row(name, *(f"{one['pnl_by_position'][name]:,.2f}" for one in worst))
+    if len(names) > len(shown):
+        rest = [sum(one["pnl_by_position"][name] for name in names[len(shown) :]) for one in worst]
+        table.add_row(f"{len(names) - len(shown):,} more", *(f"{amount:,.2f}" for amount in rest))
     table.add_row("[bold]all[/]", *(f"{one['pnl']:,.2f}" for one in worst))
     console.print(table, highlight=False)
 

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from storage.intake.book import DatasetCount
 
 
+EFFECTS = {
+    "quarantine": "in quarantine; the accounts they touch are held back",
+    "warn": "a warning; nothing is held back",
+    "refuse": "the dataset is refused",
+}
+"""What a finding of each severity leads to."""
+
+
 def print_counts(datasets: Sequence["DatasetCount"]) -> None:
     """Print how many rows of each dataset came in, and what became of them."""
     table = columns("Rows", "dataset", "in", "accepted", "in quarantine")
@@ -27,8 +35,9 @@ def print_findings(counts: Mapping[str, int], findings: "pa.Table") -> None:
     """Print, for each code, how often it was found, one example and what to do."""
     for code, count in counts.items():
         rows = findings.filter(_of_code(findings, code)).slice(0, 1).to_pylist()
-        CONSOLE.print(f"\n[bold]{code}[/] {count:,} times", highlight=False)
         for row in rows:
+            effect = EFFECTS[row["severity"]]
+            CONSOLE.print(f"\n[bold]{code}[/] {count:,} times, {effect}", highlight=False)
             CONSOLE.print(_example(row), highlight=False)
 
 
@@ -41,7 +50,7 @@ def _of_code(findings: "pa.Table", code: str) -> Any:
 
 def _example(row: dict[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
-    line = f", line {row['line']:,}" if row["line"] else ""
+    line = f", data row {row['line']:,}" if row["line"] else ""
     table.add_row("  first seen", f"{row['dataset']}{line} {row['row']}")
     field = f"{row['field']} = " if row["field"] else ""
     table.add_row("  value", f"{field}{row['value']}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from flows.commands.findings import print_counts, print_findings
-from flows.commands.shared import CONSOLE, MESSAGES, Json, print_json
+from flows.commands.shared import CONSOLE, MESSAGES, Json, print_json, require_folder
 from flows.settings import Settings
 from flows.tables import columns
 
@@ -38,6 +38,7 @@ def import_(
     from storage.intake.history import MarketLimits
     from storage.intake.market import import_market
 
+    require_folder(source)
     target = Settings().markets / (name or source.name)
     with MESSAGES.status("read and check") as status:
         report = import_market(

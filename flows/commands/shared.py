@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -19,3 +20,14 @@ Json = Annotated[bool, Parameter(name="--json", negative=(), help="print results
 def print_json(value: Any) -> None:
     """Print a result as JSON on standard output, and nothing else."""
     print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def require_folder(source: Path) -> None:
+    """Refuse a source that is not a folder of files.
+
+    Raises:
+        ValueError: there is nothing, or a file.
+    """
+    if not source.is_dir():
+        what = "is a file" if source.exists() else "does not exist"
+        raise ValueError(f"{source} {what}; give the folder that holds the files of the dataset")

@@ -169,6 +169,7 @@ def worst_scenarios(view: RunView) -> Picture | Sentence:
     loss = view.per_scenario("loss")
     groups = (
         ("Historical windows", separate_worst(view, loss, RANKED)),
+        ("Extremes of episodes", _ranked(loss, view.rows("episode"))),
         ("Named events", _ranked(loss, view.rows("event"))),
         ("Price and volatility grid", _ranked(loss, view.rows("grid"))),
     )

@@ -19,12 +19,20 @@ FEWEST_COMMON_WINDOWS = 100
 
 EPISODES = (
     ("March 2020 crash", "2020-03-12T00", "2020-03-13T12"),
-    ("May 2021 deleveraging", "2021-05-19T00", "2021-05-20T00"),
+    ("January 2021 rally", "2021-01-02T00", "2021-01-05T00"),
+    ("February 2021 reversal", "2021-02-22T00", "2021-02-24T00"),
+    ("May 2021 deleveraging", "2021-05-19T00", "2021-05-24T00"),
+    ("January 2022 sell-off", "2022-01-21T00", "2022-01-25T00"),
+    ("May 2022 collapse of Terra", "2022-05-09T00", "2022-05-13T00"),
     ("June 2022 lender failures", "2022-06-12T00", "2022-06-19T00"),
     ("November 2022 exchange failure", "2022-11-08T00", "2022-11-10T00"),
+    ("August 2024 unwind", "2024-08-04T00", "2024-08-06T00"),
     ("October 2025 liquidation cascade", "2025-10-10T12", "2025-10-11T00"),
 )
-"""Known episodes, UTC, named in the label of every window that meets them."""
+"""Known episodes, UTC, named in the label of every window that meets them.
+
+Chosen by hand, from the deepest falls and steepest rises of the history that ships.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +55,12 @@ def historical_scenarios(
 
     ``timestamps[u]`` and ``closes[u]``, ``(hour,)`` each, are the history of coin u: the ends of
     hours, rising, and prices. The first window starts at the first close at or after
-    ``spec.start``; each next one ``step_hours`` later; the last one ends by ``spec.end``. With
-    ``episode_extremes`` each coin's deepest fall through each known episode is a window too, so
-    that it is not stepped over.
+    ``spec.start``; each next one ``step_hours`` later; the last one ends by ``spec.end``.
+
+    The scenarios of origin ``episode`` follow: for each known episode and coin, the windows of
+    its deepest fall and of its steepest rise, at any hour. They stand apart, because windows
+    picked for their size are no sample: no expected shortfall is taken over them and no
+    regression is fitted to them.
 
     The price shock is the move from the first close of the window to the last. The volatility
     shock is the coin's realised volatility at the end over that at the start, less one, by an
@@ -68,9 +79,10 @@ def historical_scenarios(
             they are not whole hours apart; a close is not a positive number.
     """
     starts, ends = _window_bounds(timestamps, spec)
-    if spec.episode_extremes:
-        starts = _with_episodes(starts, underlyings, timestamps, closes, spec)
-        ends = starts + np.timedelta64(spec.holding_period_hours, "h")
+    lattice = len(starts)
+    extremes = _episode_extremes(starts[0], underlyings, timestamps, closes, spec)
+    starts = np.concatenate([starts, np.setdiff1d(extremes, starts)])
+    ends = starts + np.timedelta64(spec.holding_period_hours, "h")
     coins = [
         _coin_windows(coin, times, prices, starts, ends, spec)
         for coin, times, prices in zip(underlyings, timestamps, closes, strict=True)
@@ -78,7 +90,7 @@ def historical_scenarios(
     moves = np.stack([coin.log_move for coin in coins], axis=1)
     volatility = np.stack([coin.volatility for coin in coins], axis=1)
     known = np.stack([coin.known for coin in coins], axis=1)
-    rules = _fill_proxies(underlyings, moves, volatility, known, spec)
+    rules = _fill_proxies(underlyings, moves, volatility, known, lattice, spec)
 
     stamps = np.datetime_as_string(ends, unit="m")
     hours = spec.holding_period_hours
@@ -92,6 +104,7 @@ def historical_scenarios(
         window_end=ends,
     )
     dataset["proxied"] = (("scenario", "underlying"), ~known)
+    dataset["origin"].values[lattice:] = "episode"
     return dataset.assign_attrs(
         holding_period_hours=hours,
         step_hours=spec.step_hours,
@@ -123,24 +136,26 @@ def _window_bounds(timestamps: Sequence[Hours], spec: HistoricalSpec) -> tuple[H
     return starts, starts + holding
 
 
-def _with_episodes(
-    starts: Hours,
+def _episode_extremes(
+    first: np.datetime64,
     underlyings: Sequence[str],
     timestamps: Sequence[Hours],
     closes: Sequence[Array],
     spec: HistoricalSpec,
 ) -> Hours:
-    """Return the starts with, for each known episode and coin, the window of its deepest fall."""
+    """Return the starts of each coin's deepest fall and steepest rise through each episode."""
     holding = np.timedelta64(spec.holding_period_hours, "h")
-    hour, added = np.timedelta64(1, "h"), []
+    hour = np.timedelta64(1, "h")
+    found: list[np.datetime64] = []
     for _, begin, end in EPISODES:
         every = np.arange(np.datetime64(begin, "s") - holding + hour, np.datetime64(end, "s"), hour)
-        inside = every[(every >= starts[0]) & (every + holding <= _instant(spec.end))]
+        inside = every[(every >= first) & (every + holding <= _instant(spec.end))]
         for coin, times, prices in zip(underlyings, timestamps, closes, strict=True):
             windows = _coin_windows(coin, times, prices, inside, inside + holding, spec)
             if windows.known.any():
-                added.append(inside[np.argmin(np.where(windows.known, windows.log_move, np.inf))])
-    return np.union1d(starts, np.array(added, dtype=starts.dtype))
+                move = np.where(windows.known, windows.log_move, 0.0)
+                found += [inside[np.argmin(move)], inside[np.argmax(move)]]
+    return np.array(sorted(set(found)), dtype="datetime64[s]")
 
 
 def _coin_windows(
@@ -203,9 +218,13 @@ def _fill_proxies(
     moves: Array,
     volatility: Array,
     known: NDArray[np.bool_],
+    lattice: int,
     spec: HistoricalSpec,
 ) -> list[str]:
-    """Fill the cells that are not ``known`` in place and return the rules used, one a coin."""
+    """Fill the cells that are not ``known`` in place and return the rules used, one a coin.
+
+    A rule is fitted to the first ``lattice`` windows alone.
+    """
     complete = np.flatnonzero(known.all(axis=0))
     if len(complete) == 0:
         counts = ", ".join(
@@ -218,7 +237,8 @@ def _fill_proxies(
         )
     rules = []
     for coin in np.flatnonzero(~known.all(axis=0)).tolist():
-        shared = known[:, coin]
+        missing = ~known[:, coin]
+        shared = known[:, coin] & (np.arange(len(known)) < lattice)
         if shared.sum() < FEWEST_COMMON_WINDOWS:
             raise ValueError(
                 f"SHORT_HISTORY: {underlyings[coin]} has {shared.sum()} windows, "
@@ -230,11 +250,11 @@ def _fill_proxies(
         best = int(complete[int(np.argmax(likeness))])
         reference = moves[shared, best]
         slope = float(reference @ own / (reference @ reference))
-        moves[~shared, coin] = slope * moves[~shared, best]
-        volatility[~shared, coin] = volatility[~shared, best]
+        moves[missing, coin] = slope * moves[missing, best]
+        volatility[missing, coin] = volatility[missing, best]
         rules.append(
             f"{underlyings[coin]}: {slope:.4f} times the log move of {underlyings[best]}, and its "
-            f"volatility shock, in {int((~shared).sum())} windows "
+            f"volatility shock, in {int(missing.sum())} windows "
             f"(correlation {max(likeness):.3f} over {int(shared.sum())})"
         )
     return rules

@@ -6,6 +6,7 @@ import pyarrow.compute as pc
 import pytest
 
 from risk.methodology import EventSpec, parse_methodology
+from risk.scenarios.historical import EPISODES
 from risk.scenarios.shocks import SHOCKS, shocks_of
 from storage.market import sample_market
 from workers.scenarios import build_scenarios
@@ -39,8 +40,10 @@ def test_axes_and_attributes(scenarios, methodology):
     assert dict(scenarios.sizes)["underlying"] == 3
     assert scenarios.underlying.values.tolist() == ["BTC", "ETH", "SOL"]
     origin = scenarios.origin.values.tolist()
-    historical, grid, event = (origin.count(name) for name in ("historical", "grid", "event"))
-    assert origin == ["historical"] * historical + ["grid"] * grid + ["event"] * event
+    order = ("historical", "episode", "grid", "event")
+    historical, episode, grid, event = (origin.count(name) for name in order)
+    assert origin == [name for name in order for _ in range(origin.count(name))]
+    assert 0 < episode <= 2 * 3 * len(EPISODES)
     assert historical >= 1_000
     assert grid == 35
     assert event == len(methodology.events) == 8
@@ -70,7 +73,7 @@ def test_the_worst_window_is_the_closes_of_the_sample(scenarios, coin):
     prices = sample_market().prices()
     rows = prices.filter(pc.equal(prices["underlying"], coin))
     close = dict(zip(rows["timestamp"].to_pylist(), rows["close"].to_pylist(), strict=True))
-    historical = scenarios.isel(scenario=scenarios.origin.values == "historical")
+    historical = scenarios.isel(scenario=scenarios.origin.values == "episode")
     worst = historical.isel(scenario=int(historical.price.sel(underlying=coin).values.argmin()))
     end = datetime.fromisoformat(str(worst.window_end.values)).replace(tzinfo=UTC)
     expected = close[end] / close[end - timedelta(hours=48)] - 1.0
@@ -80,7 +83,7 @@ def test_the_worst_window_is_the_closes_of_the_sample(scenarios, coin):
 
 
 def test_volatility_moves_with_the_price(scenarios):
-    historical = scenarios.isel(scenario=scenarios.origin.values == "historical")
+    historical = scenarios.isel(scenario=scenarios.window_start.notnull().values)
     crash = historical.isel(scenario=int(historical.price.sel(underlying="BTC").values.argmin()))
     assert (crash.volatility.values > 1.0).all()
     size = np.abs(historical.price.values)
@@ -102,7 +105,7 @@ def test_coins_are_proxied_before_they_were_listed_and_only_then(scenarios):
     (rule,) = scenarios.attrs["proxy"]
     assert rule.startswith("SOL: ")
     assert "log move of ETH" in rule
-    assert not proxied.values[scenarios.origin.values != "historical"].any()
+    assert not proxied.values[np.isin(scenarios.origin.values, ["grid", "event"])].any()
 
 
 def test_an_event_may_not_take_the_name_of_a_cell(methodology):
