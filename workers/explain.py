@@ -96,7 +96,8 @@ def _held_because(run: Run, book: Book, row: int) -> list[str]:
     reasons = book.held_reasons()
     codes = reasons.filter(pc.equal(reasons["account"], row))["code"].to_pylist()
     found = [
-        f"{code}, a row of the account is in quarantine: {CODES[code].action}"
+        f"{code}, a row of the account is in quarantine"
+        + (f": {CODES[code].action}" if code in CODES else "")
         for code in sorted(set(codes))
     ]
     priced = run.instruments["priced"].values.astype(np.bool_)

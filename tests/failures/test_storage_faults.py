@@ -225,8 +225,8 @@ def test_a_book_that_changed_under_the_run_is_refused(request_of, book, tmp_path
     shutil.copytree(book.path, moved)
     inputs = MarginRun._margin_inputs
 
-    def another(self, fork):
-        found = inputs(self, fork)
+    def another(self):
+        found = inputs(self)
         shutil.rmtree(moved)
         return found
 

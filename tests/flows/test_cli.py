@@ -128,8 +128,8 @@ def test_no_run_yet_is_no_mistake(margincube, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("run nothing", "/nothing; make one with `margincube book generate`"),
-        ("book show nothing", "no book at"),
+        ("run nothing", "no book 'nothing' in"),
+        ("book show nothing", "there are ['small']"),
         ("show nothing", "no run 'nothing'; published runs are"),
         ("report nothing", "no run 'nothing'"),
         ("explain nobody --run nothing", "no run 'nothing'"),
@@ -143,7 +143,7 @@ def test_no_run_yet_is_no_mistake(margincube, tmp_path, monkeypatch):
         ("run small --market nothing", "nothing"),
         ("run small --nonsense 1", "--nonsense"),
         ("shwo", "show"),
-        ("serve nothing", "no book at"),
+        ("serve nothing", "or give a folder's path"),
     ],
 )
 def test_a_mistake_is_told_in_a_sentence(margincube, command, said):
