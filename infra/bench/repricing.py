@@ -46,7 +46,7 @@ def run(quick: bool) -> dict[str, dict[str, Any]]:
             **rates,
             "ratio": rates["ours"] / rates["peer"],
             "unit": "M options/s",
-        "peer_name": "numpy and scipy ndtr, 8 options a batch",
+            "peer_name": "numpy and scipy ndtr, 8 options a batch",
             "max_error": greatest_error(ours, *book, checked),
             "cells": ours.size,
         }

@@ -458,9 +458,7 @@ def test_scenarios_of_another_run_are_refused(view: RunView) -> None:
         RunView(view.run_id, view.manifest, view.folds.isel(scenario=slice(9)), view.scenarios)
 
 
-@pytest.mark.parametrize(
-    "name", ["format", "report.picture", "report.events", "report.members"]
-)
+@pytest.mark.parametrize("name", ["format", "report.picture", "report.events", "report.members"])
 def test_examples_in_docstrings_hold(name: str) -> None:
     results = doctest.testmod(importlib.import_module(f"flows.{name}"))
     assert results.attempted
