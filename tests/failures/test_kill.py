@@ -102,7 +102,7 @@ LEFT = {
     "main moved": (False, [], True),
     "published": (False, [], True),
 }
-QUICK = ("half a shard written", "first shards committed", "results committed", "run named")
+QUICK = ("half a shard written", "first shards committed", "run named")
 
 
 @pytest.mark.parametrize(
@@ -147,6 +147,7 @@ def test_a_killed_run_is_invisible_and_the_next_start_finishes_it(
     assert repository(request).lookup_branch("main") == kept.lookup_branch("main")
 
 
+@pytest.mark.slow
 def test_a_run_may_be_finished_with_another_number_of_shards(request_of, faultless, tmp_path):
     report = tmp_path / "report.json"
     assert finish(begin(request_of(), report, "first shards committed")) == -signal.SIGKILL

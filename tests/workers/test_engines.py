@@ -72,7 +72,7 @@ def assert_same(done, reference, shards):
         (2, 1, SerialEngine(), SerialEngine()),
         (7, 2, SerialEngine(), DaskEngine(2)),
         (7, 1, DaskEngine(2), DaskEngine(2)),
-        (2, 2, DaskEngine(2), SerialEngine()),
+        pytest.param(2, 2, DaskEngine(2), SerialEngine(), marks=pytest.mark.slow),
         (7, 1, Shuffled(1), SerialEngine()),
         (7, 1, Twice(), SerialEngine()),
     ],
@@ -85,6 +85,7 @@ def test_the_same_bits_however_the_work_is_cut(
     assert_same(done, alone, shards)
 
 
+@pytest.mark.slow
 def test_settings_are_recorded_and_take_no_part_in_the_key(book, alone, margin_of):
     done = margin_of(book, shards=7, threads=2, engine=Shuffled(2))
     assert done.run.run_id == alone.run.run_id
