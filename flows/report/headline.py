@@ -98,8 +98,15 @@ def tiles(view: RunView, tail: Tail | None) -> list[Tile]:
 
 
 def _scenarios(view: RunView) -> Tile:
-    words = {"historical": "historical", "grid": "on the grid", "event": "named events"}
-    counts = [f"{len(view.rows(key)):,} {name}" for key, name in words.items()]
+    words = {
+        "historical": "historical",
+        "episode": "extremes of episodes",
+        "grid": "on the grid",
+        "event": "named events",
+    }
+    counts = [
+        f"{len(view.rows(key)):,} {name}" for key, name in words.items() if len(view.rows(key))
+    ]
     return Tile("Scenarios", exact(float(view.folds.sizes["scenario"])), ", ".join(counts))
 
 
