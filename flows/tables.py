@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from flows.format import short, size
@@ -27,7 +28,7 @@ def columns(title: str, *names: str, left: int = 1) -> Table:
         show_header=any(names),
     )
     for index, name in enumerate(names):
-        table.add_column(name, justify="left" if index < left else "right", no_wrap=True)
+        table.add_column(escape(name), justify="left" if index < left else "right", no_wrap=True)
     return table
 
 
@@ -70,7 +71,7 @@ def _print_folds(console: Console, folds: "xr.Dataset", scenarios: "xr.Dataset")
     )
     for row in _worst(folds, scenarios):
         table.add_row(
-            *(str(scenarios["scenario"].values[row]), str(scenarios["origin"].values[row])),
+            *(escape(str(scenarios["scenario"].values[row])), str(scenarios["origin"].values[row])),
             f"{float(scenarios['weight'][row]):.3g}",
             short(float(folds["loss"][row])),
             short(float(folds["uncovered"][row])),
@@ -89,7 +90,7 @@ def _print_groups(console: Console, folds: "xr.Dataset") -> None:
         for name in folds[group].values.tolist():
             cell = folds.sel({group: name})
             table.add_row(
-                str(name),
+                escape(str(name)),
                 short(float(cell[f"{group}_requirement"])),
                 short(float(cell[f"{group}_open_interest"])),
             )
@@ -105,8 +106,8 @@ def _print_shortfalls(console: Console, folds: "xr.Dataset") -> None:
     for rank in range(min(5, folds.sizes["top_shortfall"])):
         row = folds.isel(top_shortfall=rank)
         table.add_row(
-            str(row["top_shortfall_name"].item()),
-            str(row["top_shortfall_member"].item()),
+            escape(str(row["top_shortfall_name"].item())),
+            escape(str(row["top_shortfall_member"].item())),
             short(float(row["top_shortfall_amount"])),
             short(float(row["top_shortfall_requirement"])),
             short(float(row["top_shortfall_equity"])),

@@ -15,10 +15,14 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Origin = Literal["historical", "episode", "grid", "event"]
 
 
+LARGEST_SHOCK = 20.0
+"""A shock of a named event beyond this is taken for a percentage."""
+
+
 class _Frozen(BaseModel):
     """Frozen, and strict about fields: a misspelt switch is an error, never a default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class HistoricalSpec(_Frozen):
@@ -65,6 +69,13 @@ class EventSpec(_Frozen):
         unknown = sorted(set(self.shocks) - set(SHOCKS))
         if unknown:
             raise ValueError(f"event {self.name!r}: unknown shocks {unknown}; use {list(SHOCKS)}")
+        for shock, by_coin in self.shocks.items():
+            for coin, move in by_coin.items():
+                if not -1.0 < move <= LARGEST_SHOCK:
+                    raise ValueError(
+                        f"event {self.name!r}: {shock} of {coin} is {move:g}, allowed is above -1 "
+                        f"and up to {LARGEST_SHOCK:g}; shocks are fractions, 0.15 and not 15"
+                    )
         return self
 
 
@@ -169,6 +180,10 @@ def parse_methodology(text: str, events: str = "") -> Methodology:
         ValueError: the text is not TOML, or a field is missing, misspelt or out of its range.
     """
     document: dict[str, Any] = tomllib.loads(text)
-    listed = tomllib.loads(events).get("events", [])
-    document["events"] = [*document.get("events", []), *listed]
+    listed = tomllib.loads(events)
+    if set(listed) - {"events"}:
+        raise ValueError(
+            f"events hold {sorted(set(listed) - {'events'})}; allowed is [[events]] alone"
+        )
+    document["events"] = [*document.get("events", []), *listed.get("events", [])]
     return Methodology.model_validate(document)

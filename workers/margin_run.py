@@ -62,6 +62,7 @@ class MarginRun:
 
         Raises:
             AlreadyLocked: another process works on this very run.
+            BookDamaged: a file of the book is not the one that was written.
             InputsDisagree: book and market are of different instants.
             TooLargeForMemory: the plan does not fit into memory.
             ValueError: an input is not usable; the message says which and why.
@@ -72,6 +73,7 @@ class MarginRun:
             self._lock.enter_context(self._store.run_lock(self.run_id))
             if self._store.is_published(self.run_id):
                 return True
+            identity.book.verify()
             self.plan = make_plan(identity, self.request)
             self._staged = self._store.stage(self.run_id, self.plan.layout, identity.key)
             self.stages.advance(stage, 1)

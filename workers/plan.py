@@ -1,5 +1,6 @@
 """What a run is: its inputs, the key that they make, and how its work is cut."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from workers.methodologies import DEFAULT_METHODOLOGY, NamedMethodology, load_me
 from workers.scenarios import build_scenarios
 from workers.shards import Shard, cut, shard_length
 from workers.terms import CASH, instrument_terms
+
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""What the name of a book may be: it becomes the name of runs, tags and files."""
 
 INSTRUMENT_BLOCK = 128
 """Instruments in one block of the cube."""
@@ -68,6 +72,11 @@ def identify(request: RunRequest) -> Identity:
         ValueError: an input is not usable; the message says which and why.
     """
     book = Book.open(request.book)
+    if not PLAIN_NAME.fullmatch(book.name):
+        raise ValueError(
+            f"book name {book.name!r} cannot name a run; use letters, digits, '.', '_' and '-', "
+            "beginning with a letter or digit"
+        )
     market = Market.open(request.market) if request.market else sample_market()
     if book.as_of != market.as_of:
         raise InputsDisagree(

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from flows.commands.findings import print_counts, print_findings
-from flows.commands.shared import CONSOLE, MESSAGES, Json, print_json, require_folder
+from flows.commands.shared import (
+    CONSOLE,
+    MESSAGES,
+    Json,
+    print_json,
+    require_folder,
+    require_plain_name,
+)
 from flows.settings import Settings
 from flows.tables import columns
 
@@ -23,6 +30,7 @@ def make_book(name: str, accounts: int, seed: int, market: Path | None = None) -
     from storage.market import Market, sample_market
     from workers.generate import generate_book
 
+    require_plain_name(name)
     chosen = Market.open(market) if market else sample_market()
     path = Settings().books / name
     with TerminalProgress(MESSAGES) as progress:
@@ -82,6 +90,7 @@ def import_(
     from storage.intake.book import import_book
 
     require_folder(source)
+    require_plain_name(name or source.name)
     target = Settings().books / (name or source.name)
     with MESSAGES.status("read and check") as status:
         report = import_book(

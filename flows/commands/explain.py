@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
+from rich.markup import escape
 
 from flows.commands.shared import CONSOLE, Json, print_json
 from flows.settings import Settings
@@ -45,16 +46,16 @@ def explain(
 
 def print_explanation(console: Console, explained: dict[str, Any], *, whole: bool) -> None:
     """Print an explanation from what is held to what is required."""
+    account, member = escape(explained["account"]), escape(explained["member"])
     console.print(
-        f"[bold]{explained['account']}[/] of {explained['member']}, {explained['margin_mode']} "
-        f"margin, in run {explained['run_id']}; money in USD, gains positive",
+        f"[bold]{account}[/] of {member}, {explained['margin_mode']} margin, in run {explained['run_id']}; money in USD, gains positive",
         highlight=False,
     )
     _print_collateral(console, explained["collateral"])
     shown = None if whole else POSITIONS_SHOWN
     _print_positions(console, explained["positions"], shown)
     if explained["status"] != "margined":
-        console.print(f"[bold yellow]held back[/]: {'; '.join(explained['held_because'])}")
+        console.print(f"[bold yellow]held back[/]: {escape('; '.join(explained['held_because']))}")
         return
     for number, netting_set in enumerate(explained["netting_sets"][:shown], 1):
         _print_netting_set(console, number, netting_set, whole=whole)
@@ -71,7 +72,13 @@ def _print_collateral(console: Console, collateral: list[dict[str, Any]]) -> Non
     for row in collateral:
         price = "none" if row["price"] is None else f"{row['price']:,.2f}"
         table.add_row(
-            *(row["asset"], row["chain"], row["protocol"], f"{row['quantity']:,.6f}", price),
+            *(
+                escape(row["asset"]),
+                escape(row["chain"]),
+                escape(row["protocol"]),
+                f"{row['quantity']:,.6f}",
+                price,
+            ),
             *(f"{row['haircut']:.3f}", f"{row['value']:,.2f}"),
         )
     console.print(table, highlight=False)
@@ -87,7 +94,7 @@ def _print_positions(console: Console, positions: list[dict[str, Any]], shown: i
             *(f"{row['value_of_one']:,.4f}", f"{row['value']:,.2f}"),
         )
         table.add_row(
-            *(row["instrument"], row["kind"], row["settlement"], f"{row['quantity']:,g}"),
+            *(escape(row["instrument"]), row["kind"], row["settlement"], f"{row['quantity']:,g}"),
             f"{row['multiplier']:g}",
             *(known if row["priced"] else ("no price", "", "not known", "not known")),
         )
@@ -101,7 +108,7 @@ def _print_netting_set(
     held = netting_set["instruments"]
     console.print(
         f"\n[bold]Netting set {number}[/] ({netting_set['netting']}): "
-        f"{held[0] if len(held) == 1 else f'{len(held)} positions'}",
+        f"{escape(held[0]) if len(held) == 1 else f'{len(held)} positions'}",
         highlight=False,
     )
     shown = None if whole else SCENARIOS_SHOWN
@@ -120,7 +127,9 @@ def _print_netting_set(
                 f"{coin} {move:+.1%} {one['volatility'][coin]:+.0%}"
                 for coin, move in one["price"].items()
             )
-            table.add_row(one["scenario"], moves, f"{one['weight']:.6f}", f"{one['pnl']:,.2f}")
+            table.add_row(
+                escape(one["scenario"]), moves, f"{one['weight']:.6f}", f"{one['pnl']:,.2f}"
+            )
         console.print(table, highlight=False)
         _left_out(console, len(scenarios), shown, "scenarios")
     _print_position_pnl(console, netting_set, whole=whole)
@@ -140,7 +149,7 @@ def _print_position_pnl(console: Console, netting_set: dict[str, Any], *, whole:
         *("instrument", *(one["scenario"] for one in worst)),
     )
     for name in shown:
-        table.add_row(name, *(f"{one['pnl_by_position'][name]:,.2f}" for one in worst))
+        table.add_row(escape(name), *(f"{one['pnl_by_position'][name]:,.2f}" for one in worst))
     if len(names) > len(shown):
         rest = [sum(one["pnl_by_position"][name] for name in names[len(shown) :]) for one in worst]
         table.add_row(f"{len(names) - len(shown):,} more", *(f"{amount:,.2f}" for amount in rest))

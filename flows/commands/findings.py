@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from flows.commands.shared import CONSOLE
@@ -51,9 +52,9 @@ def _of_code(findings: "pa.Table", code: str) -> Any:
 def _example(row: dict[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
     line = f", data row {row['line']:,}" if row["line"] else ""
-    table.add_row("  first seen", f"{row['dataset']}{line} {row['row']}")
+    table.add_row("  first seen", escape(f"{row['dataset']}{line} {row['row']}"))
     field = f"{row['field']} = " if row["field"] else ""
-    table.add_row("  value", f"{field}{row['value']}")
+    table.add_row("  value", escape(f"{field}{row['value']}"))
     table.add_row("  allowed", row["allowed"])
     table.add_row("  to do", row["action"])
     return table

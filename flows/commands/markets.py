@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from flows.commands.findings import print_counts, print_findings
-from flows.commands.shared import CONSOLE, MESSAGES, Json, print_json, require_folder
+from flows.commands.shared import (
+    CONSOLE,
+    MESSAGES,
+    Json,
+    print_json,
+    require_folder,
+    require_plain_name,
+)
 from flows.settings import Settings
 from flows.tables import columns
 
@@ -39,6 +46,7 @@ def import_(
     from storage.intake.market import import_market
 
     require_folder(source)
+    require_plain_name(name or source.name)
     target = Settings().markets / (name or source.name)
     with MESSAGES.status("read and check") as status:
         report = import_market(

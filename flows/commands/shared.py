@@ -31,3 +31,18 @@ def require_folder(source: Path) -> None:
     if not source.is_dir():
         what = "is a file" if source.exists() else "does not exist"
         raise ValueError(f"{source} {what}; give the folder that holds the files of the dataset")
+
+
+def require_plain_name(name: str) -> None:
+    """Refuse a name that could not name a folder and its runs.
+
+    Raises:
+        ValueError: the name has other characters than letters, digits, '.', '_' and '-'.
+    """
+    from workers.plan import PLAIN_NAME
+
+    if not PLAIN_NAME.fullmatch(name):
+        raise ValueError(
+            f"name {name!r} is not plain; use letters, digits, '.', '_' and '-', beginning with a "
+            "letter or digit"
+        )
