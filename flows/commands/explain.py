@@ -48,7 +48,8 @@ def print_explanation(console: Console, explained: dict[str, Any], *, whole: boo
     """Print an explanation from what is held to what is required."""
     account, member = escape(explained["account"]), escape(explained["member"])
     console.print(
-        f"[bold]{account}[/] of {member}, {explained['margin_mode']} margin, in run {explained['run_id']}; money in USD, gains positive",
+        f"[bold]{account}[/] of {member}, {explained['margin_mode']} margin, "
+        f"in run {explained['run_id']}; money in USD, gains positive",
         highlight=False,
     )
     _print_collateral(console, explained["collateral"])
