@@ -44,7 +44,7 @@ def quote_checks(rows: Rows, as_of: datetime, limits: MarketLimits) -> list[Chec
     strike = rows.number("strike")
     volatility = rows.number("volatility")
     oldest = instant - int(limits.stale_after.total_seconds() * 1_000_000)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         most = np.where(rows.is_in("option_type", "put"), strike / forward, 1.0)
     above = (mark > most) & np.isfinite(mark) & ~rows.bad
     mostly = above.sum() * 2 > (~rows.bad).sum()
