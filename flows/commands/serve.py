@@ -60,6 +60,7 @@ def serve(
     prepare_prefect(quiet=False)
     # Each run is a process of its own, which looks for its data where this one does.
     os.environ["MARGINCUBE_HOME"] = str(settings.home.resolve())
+    from prefect.client.orchestration import get_client
     from prefect.schedules import Cron
     from prefect.settings import get_current_settings
     from prefect.types.entrypoint import EntrypointType
@@ -78,11 +79,20 @@ def serve(
         highlight=False,
         soft_wrap=True,
     )
-    margin_run.serve(
-        name=name,
-        schedule=schedule,
-        limit=1,
-        parameters={"parameters": parameters.model_dump(mode="json", exclude_unset=True)},
-        entrypoint_type=EntrypointType.MODULE_PATH,
-        print_starting_message=False,
-    )
+    try:
+        margin_run.serve(
+            name=name,
+            schedule=schedule,
+            paused=False,
+            pause_on_shutdown=False,
+            limit=1,
+            parameters={"parameters": parameters.model_dump(mode="json", exclude_unset=True)},
+            entrypoint_type=EntrypointType.MODULE_PATH,
+            print_starting_message=False,
+        )
+    finally:
+        # Prefect's own pause at the end is lost when a run is under way.
+        with get_client(sync_client=True) as client:
+            deployment = client.read_deployment_by_name(f"{margin_run.name}/{name}")
+            client.pause_deployment(deployment.id)
+        CONSOLE.print("the schedule is paused")

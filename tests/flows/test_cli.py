@@ -257,10 +257,11 @@ def shell(tmp_path_factory, home):
 
 
 @pytest.fixture
-def methodology(small_methodology, tmp_path):
+def methodology(small_methodology, tmp_path, request):
     """A methodology of the test's own, so that its run is another run."""
+    own = request.node.name.removeprefix("test_").replace("_", "-")
     path = tmp_path / "own.toml"
-    path.write_text(small_methodology.read_text().replace("rate = 0.10", "rate = 0.40"))
+    path.write_text(small_methodology.read_text().replace('name = "small"', f'name = "{own}"'))
     return path
 
 
@@ -278,7 +279,6 @@ class TestWholeRuns:
         assert RunStore(home / "runs").is_published(manifest["run_id"])
 
     def test_a_run_in_progress_elsewhere_is_left_alone(self, shell, home, methodology):
-        methodology.write_text(methodology.read_text().replace("0.04", "0.02"))
         request = RunRequest(home / "books" / "small", methodology=str(methodology))
         with RunStore(home / "runs").run_lock(identify(request).run_id):
             done = shell("run", "small", "--methodology", methodology, *SERIAL)
@@ -286,7 +286,6 @@ class TestWholeRuns:
         assert "AlreadyLocked" in done.stderr
 
     def test_a_mistake_inside_the_flow_is_a_sentence_too(self, shell, methodology):
-        methodology.write_text(methodology.read_text().replace("0.04", "0.03"))
         (port,) = free_ports(1)
         address = f"127.0.0.1:{port}"
         done = shell("run", "small", "--methodology", methodology, "--ray-address", address)

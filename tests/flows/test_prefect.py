@@ -169,6 +169,9 @@ def test_serving_runs_when_told_and_by_the_clock_and_pauses_at_its_end(server, s
         wait_until(ran_by_the_clock, process, log)
     assert published(server, "served")["inputs"]["methodology"]["name"] == "small"
     assert server.deployment("minutely")["paused"]
+    with running(*command, log=log, env=server.env, cwd=server.folder) as process:
+        wait_until(lambda: not server.deployment("minutely")["paused"], process, log)
+    assert server.deployment("minutely")["paused"]
 
 
 def test_serving_without_a_server_is_a_sentence(server):
