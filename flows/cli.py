@@ -7,7 +7,7 @@ import sys
 from cyclopts import App
 from pydantic import ValidationError
 
-from flows.commands import books, demo, explain, markets, runs, serve
+from flows.commands import books, conformance, demo, explain, markets, runs, serve
 from flows.commands.shared import CONSOLE, MESSAGES
 
 EXIT_MISTAKE = 2
@@ -22,8 +22,9 @@ app = App(
     console=CONSOLE,
     error_console=MESSAGES,
     help_epilogue=(
-        "Exit codes: 0 done, 1 a fault of the program, 2 a mistake in what was asked, "
-        "3 input refused, 4 another process is at it, 5 a run that is not whole, 130 interrupted."
+        "Exit codes: 0 done, 1 a fault of the program or a number that is not found again, "
+        "2 a mistake in what was asked, 3 input refused, 4 another process is at it, "
+        "5 a run that is not whole, 130 interrupted."
     ),
 )
 app.command(demo.demo)
@@ -35,6 +36,7 @@ app.command(runs.show)
 app.command(explain.explain)
 app.command(runs.report)
 app.command(runs.export)
+app.command(conformance.conformance)
 app.command(serve.serve)
 
 

@@ -6,8 +6,9 @@ from typing import Any
 Inputs = Mapping[str, Any]
 """The inputs of one vector, as they stand in the file."""
 
-Tables = Mapping[str, Mapping[str, Any]]
-"""The inputs of the file's tables, by id; a vector names one under a key ending in ``_ref``."""
+Tables = Mapping[str, Any]
+"""The inputs of the file's tables, by id, objects or lists; a vector names one under a key
+ending in ``_ref``."""
 
 Numbers = Mapping[str, Any]
 """Computed numbers under the keys of the vector's ``expected``; more keys are allowed."""
@@ -16,7 +17,7 @@ Method = Callable[[Inputs, Tables], Numbers]
 """A method: raises ``ValueError`` where the inputs cannot be meant."""
 
 
-def table(inputs: Inputs, tables: Tables, key: str) -> Mapping[str, Any]:
+def table(inputs: Inputs, tables: Tables, key: str) -> Any:
     """Return the table that the inputs name under ``key``.
 
     Raises:
