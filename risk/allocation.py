@@ -119,7 +119,7 @@ def stand_alone(requirement: Requirement, quantity: Floats) -> Floats:
     Does not sum to the whole: the difference is what netting is worth.
     """
     alone = requirement(np.vstack([np.diag(quantity), np.zeros(len(quantity))]))
-    return alone[:-1] - alone[-1]
+    return np.asarray(alone[:-1] - alone[-1])
 
 
 def with_without(requirement: Requirement, quantity: Floats) -> Floats:
@@ -129,7 +129,7 @@ def with_without(requirement: Requirement, quantity: Floats) -> Floats:
     """
     left = np.vstack([quantity - np.diag(quantity), quantity])
     required = requirement(left)
-    return required[-1] - required[:-1]
+    return np.asarray(required[-1] - required[:-1])
 
 
 def aumann_shapley(requirement: Requirement, quantity: Floats, nodes: int = 1) -> Allocation:
