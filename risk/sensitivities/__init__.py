@@ -1,0 +1,1 @@
+"""Margin from sensitivities: delta, vega and curvature by bucket."""

@@ -1,0 +1,1 @@
+"""Margin in the shape of ISDA SIMM, from rows of sensitivities and a file of parameters."""
