@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from risk.allocation import (
@@ -18,6 +17,9 @@ from risk.allocation import (
     with_without,
 )
 from risk.measures import Measure, expected_shortfall, value_at_risk
+
+# The first call compiles, and machines are shared.
+SETTINGS = settings(deadline=None, max_examples=60)
 
 SCENARIOS = 12
 WORST = Measure("worst", "worst_loss", 0, SCENARIOS)
@@ -66,6 +68,7 @@ def close(amount, whole):
     return amount.sum() == pytest.approx(whole, rel=1e-9, abs=1e-9)
 
 
+@SETTINGS
 @given(pnl_of_one, quantities, weights, st.sampled_from(MEASURES))
 def test_euler_sums_to_the_measure(pnl, quantity, weight, measure):
     legs = pnl * quantity[: len(pnl), None]
@@ -77,6 +80,7 @@ def test_euler_sums_to_the_measure(pnl, quantity, weight, measure):
     assert -(share @ whole) == pytest.approx(measured(whole, weight, measure), abs=1e-12)
 
 
+@SETTINGS
 @given(pnl_of_one, quantities, st.sampled_from(MEASURES), st.randoms())
 def test_euler_knows_no_order(pnl, quantity, measure, random):
     """Neither that of the legs nor that of the scenarios, however they tie."""
@@ -104,6 +108,7 @@ def test_a_hedge_is_given_less_than_nothing():
     assert euler_allocation(legs, np.ones(2), worst).tolist() == [10.0, -6.0]
 
 
+@SETTINGS
 @given(pnl_of_one, quantities, weights)
 def test_the_numerical_ray_sums_to_the_whole_of_a_layered_requirement(pnl, quantity, weight):
     legs = len(pnl)
@@ -115,6 +120,7 @@ def test_the_numerical_ray_sums_to_the_whole_of_a_layered_requirement(pnl, quant
     assert abs(found.residual) <= 1e-9 * max(1.0, whole)
 
 
+@SETTINGS
 @given(pnl_of_one, quantities)
 def test_the_numerical_ray_is_eulers_where_the_slope_is_one(pnl, quantity):
     """Without ties at the worst, every allocation by slope is the same."""
@@ -131,6 +137,7 @@ def test_the_numerical_ray_is_eulers_where_the_slope_is_one(pnl, quantity):
     )
 
 
+@SETTINGS
 @given(pnl_of_one, quantities, weights, st.randoms())
 def test_incremental_sums_to_the_whole_in_any_order(pnl, quantity, weight, random):
     legs = len(pnl)
@@ -146,7 +153,7 @@ def test_incremental_sums_to_the_whole_in_any_order(pnl, quantity, weight, rando
     assert amount[last] == pytest.approx(with_without(requirement, held)[last], abs=1e-9)
 
 
-@settings(max_examples=30)
+@SETTINGS
 @given(pnl_of_one, quantities)
 def test_netting_never_costs(pnl, quantity):
     """Of a subadditive measure: with-without is at most stand-alone."""

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, settings
 from pydantic import ValidationError
 
 from risk.health import (
@@ -17,6 +16,9 @@ from risk.health import (
     due_hours,
     margin_ratio,
 )
+
+# The first call compiles, and machines are shared.
+SETTINGS = settings(deadline=None, max_examples=60)
 
 SPEC = HealthSpec(warning_ratio=1.25, target_ratio=1.1)
 
@@ -46,12 +48,14 @@ def slow_health(equity, initial, maintenance, spec):
     return AccountHealth.HEALTHY
 
 
+@SETTINGS
 @given(accounts())
 def test_health_is_that_of_the_slow_twin(sample):
     health = account_health(*sample, SPEC)
     assert health.tolist() == [slow_health(*row, SPEC) for row in zip(*sample, strict=True)]
 
 
+@SETTINGS
 @given(accounts(), st.floats(0.0, 1e9))
 def test_more_equity_is_never_worse(sample, deposit):
     equity, initial, maintenance = sample
@@ -62,6 +66,7 @@ def test_more_equity_is_never_worse(sample, deposit):
     assert (call_amount(equity + deposit, initial, after, SPEC) <= called).all()
 
 
+@SETTINGS
 @given(accounts(), st.integers(-20, 20))
 def test_the_currency_does_not_matter(sample, power):
     scale = 2.0**power
@@ -72,6 +77,7 @@ def test_the_currency_does_not_matter(sample, power):
     assert call_amount(scaled[0], scaled[1], health, SPEC).tolist() == (amount * scale).tolist()
 
 
+@SETTINGS
 @given(accounts())
 def test_a_call_that_is_met_reaches_the_target(sample):
     equity, initial, maintenance = sample
@@ -84,6 +90,7 @@ def test_a_call_that_is_met_reaches_the_target(sample):
     assert equity[called] + amount[called] == pytest.approx(target[called], rel=1e-12, abs=1e-6)
 
 
+@SETTINGS
 @given(accounts(), accounts(most=1))
 def test_a_cause_is_named_exactly_where_health_changed(sample, other):
     after = tuple(np.resize(values, len(sample[0])) for values in other)

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
 from risk.allocation import pointwise
 from risk.reduction import Portfolio, way_back
+
+# The first call compiles, and machines are shared.
+SETTINGS = settings(deadline=None, max_examples=60)
 
 SCENARIOS = 6
 pnl_of_one = st.integers(1, 4).flatmap(
@@ -49,6 +51,7 @@ def after(requirement, held, trades):
     return held.equity - requirement(quantity[None])[0]
 
 
+@SETTINGS
 @given(pnl_of_one, lots_of, st.floats(0.0, 100.0), st.sampled_from([[1, 2, 3, 4], [4, 3, 2, 1]]))
 def test_the_single_reduction_is_the_cheapest_there_is(pnl, lots, equity, notional):
     """Up to 32 lots the grid is every lot, so nothing can be missed."""
@@ -70,6 +73,7 @@ def test_the_single_reduction_is_the_cheapest_there_is(pnl, lots, equity, notion
     assert way.sequence == ()
 
 
+@SETTINGS
 @given(pnl_of_one, lots_of, st.floats(0.0, 5.0))
 def test_a_sequence_suffices_and_so_does_the_proportion(pnl, lots, equity):
     requirement = worst_loss(pnl)
