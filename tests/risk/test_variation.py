@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from risk.instruments import Instruments, Kind, MarketState, Settlement
 from risk.revaluation import VolatilityTenor, contract_value, revalue
