@@ -1,16 +1,20 @@
 """Margin of accounts: netting sets through the kernel, layers stacked, equity set against them."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from risk.charges import Charge, charge_accounts, needs_nesting
 from risk.kernels import BlockMargin, Positions, margin_block
+from risk.kernels.scan import ScanTables, scan_block
 from risk.measures import Measure
 from risk.methodology import Methodology
+from risk.nesting import Nested, RiskOrder, nest
 from risk.netting import NETTING_KEYS, netting_sets
+from risk.scan.specification import ScanSpec
 from risk.summation import block_bounds, sum_by_group
 
 MARGINED, HELD = 0, 1
@@ -43,19 +47,20 @@ class Holdings:
 class Revaluation:
     """The cube and what else margin needs to know of each instrument.
 
-    ``cube`` is ``(instrument, scenario)``, P&L of one contract, gain positive. ``value`` and
-    ``short_charge`` are ``(instrument,)``, per contract: what it is worth, and the notional on
-    which the short option minimum is charged (zero unless an option). ``settlement`` codes the
-    settlement currency in canonical order. ``priced`` is false where an input was missing.
-    ``weight`` is ``(scenario,)``.
+    ``cube`` is ``(instrument, scenario)``, P&L of one contract, gain positive. ``value`` is
+    ``(instrument,)``, what one contract is worth. ``settlement`` codes the settlement currency in
+    canonical order. ``priced`` is false where an input was missing. ``weight`` is ``(scenario,)``.
+    ``order`` and ``charges`` serve the charges of the methodology, ``scan`` its scan.
     """
 
     cube: NDArray[np.float64]
     weight: NDArray[np.float64]
     value: NDArray[np.float64]
-    short_charge: NDArray[np.float64]
     settlement: NDArray[np.int32]
     priced: NDArray[np.bool_]
+    order: RiskOrder
+    charges: tuple[Charge, ...] = ()
+    scan: ScanTables | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +68,9 @@ class AccountMargin:
     """Margin of a run of accounts, in reporting currency; a held account holds NaN and status 1.
 
     ``margin`` is ``(account, layer)``, ``risk_measure`` ``(account, measure)``, each non-negative;
-    ``requirement`` is the sum of the layers and ``excess`` equity less requirement. The last
-    four are ``(block, ...)`` sums over the accounts that are not held.
+    ``requirement``, the sum of the layers, is what it takes to open positions and ``maintenance``
+    what it takes to keep them; ``excess`` is equity less requirement. The last four are
+    ``(block, ...)`` sums over the accounts that are not held.
     """
 
     margin: NDArray[np.float64]
@@ -73,6 +79,7 @@ class AccountMargin:
     position_value: NDArray[np.float64]
     equity: NDArray[np.float64]
     requirement: NDArray[np.float64]
+    maintenance: NDArray[np.float64]
     excess: NDArray[np.float64]
     binding_scenario: NDArray[np.int32]
     netting_sets: NDArray[np.int32]
@@ -158,47 +165,34 @@ def margin_accounts(
     equity = collateral + position_value
     keys = [methodology.netting.isolated, methodology.netting.cross, methodology.netting.portfolio]
     key_of_mode = np.array([NETTING_KEYS.index(key) for key in keys], dtype=np.int8)
-    account_sets, set_offsets = netting_sets(
-        offsets, instrument, key_of_mode[holdings.margin_mode], revaluation.settlement
-    )
-
-    def one_block(bounds: tuple[int, int]) -> BlockMargin:
-        start, stop = bounds
-        sets = slice(account_sets[start], account_sets[stop])
-        rows = slice(offsets[start], offsets[stop])
-        positions = Positions(
-            account_sets=account_sets[start : stop + 1] - account_sets[start],
-            set_offsets=set_offsets[sets.start : sets.stop + 1] - offsets[start],
-            instrument=instrument[rows],
-            quantity=quantity[rows],
+    held_by = Portfolio(offsets, instrument, quantity, key_of_mode[holdings.margin_mode], equity)
+    nested = None
+    if methodology.scan is not None or needs_nesting(methodology.charges):
+        nested = nest(
+            offsets,
+            instrument,
+            held_by.key,
+            revaluation.order,
+            methodology.scan is not None and methodology.scan.unit == "underlying_settlement",
         )
-        return margin_block(
-            positions, equity[start:stop], revaluation.cube, revaluation.weight, measures
-        )
-
-    blocks = list(map_blocks(one_block, block_bounds(0, size)))
-    value = np.concatenate([block.value for block in blocks])
-    binding = np.concatenate([block.binding_scenario for block in blocks])
-
-    account_of_set = np.repeat(np.arange(size), np.diff(account_sets))
-    layers = stack_layers(value, measures)
-    charge = np.maximum(-quantity, 0.0) * revaluation.short_charge[instrument]
-    minimum = methodology.short_option.rate * sum_by_group(charge, account, size)
-    scenario_margin = sum_by_group(layers, account_of_set, size)
-    short_option = np.maximum(minimum - scenario_margin.sum(axis=1), 0.0)
-    margin = np.column_stack([scenario_margin, short_option])
+    if methodology.scan is not None and nested is not None:
+        base = _scanned(held_by, nested, revaluation, methodology.scan, map_blocks)
+    else:
+        base = _measured(held_by, revaluation, methodology, measures, map_blocks)
+    margin, maintenance = _charged(held_by, nested, revaluation, methodology, base)
     requirement = margin.sum(axis=1)
-    measured = sum_by_group(np.maximum(value, 0.0), account_of_set, size)
+    blocks = base.blocks
     result = AccountMargin(
         margin=margin,
-        risk_measure=measured,
+        risk_measure=base.measured,
         collateral_value=collateral,
         position_value=position_value,
         equity=equity,
         requirement=requirement,
+        maintenance=maintenance,
         excess=equity - requirement,
-        binding_scenario=_binding_scenario(value, binding, measures, account_sets),
-        netting_sets=np.diff(account_sets).astype(np.int32),
+        binding_scenario=base.binding,
+        netting_sets=base.sets,
         positions=np.diff(holdings.offsets).astype(np.int32),
         status=np.where(held, HELD, MARGINED).astype(np.int8),
         contribution=np.stack([block.contribution for block in blocks]),
@@ -208,10 +202,139 @@ def margin_accounts(
     )
     for numbers in (
         *(result.margin, result.risk_measure, result.collateral_value, result.position_value),
-        *(result.equity, result.requirement, result.excess),
+        *(result.equity, result.requirement, result.maintenance, result.excess),
     ):
         numbers[held] = np.nan
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class Portfolio:
+    """The accounts that are margined: their positions, netting keys and equity."""
+
+    offsets: NDArray[np.int64]
+    instrument: NDArray[np.int32]
+    quantity: NDArray[np.float64]
+    key: NDArray[np.int8]
+    equity: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.equity)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseMargin:
+    """What scenarios ask of each account, before charges; all ``(account, ...)`` but ``blocks``."""
+
+    layers: NDArray[np.float64]
+    maintenance: NDArray[np.float64]
+    measured: NDArray[np.float64]
+    binding: NDArray[np.int32]
+    sets: NDArray[np.int32]
+    blocks: list[BlockMargin]
+
+
+def _measured(
+    portfolio: Portfolio,
+    revaluation: Revaluation,
+    methodology: Methodology,
+    measures: Sequence[Measure],
+    map_blocks: BlockMap,
+) -> BaseMargin:
+    """Return the layers that measures of the netting sets set."""
+    offsets, size = portfolio.offsets, len(portfolio)
+    account_sets, set_offsets = netting_sets(
+        offsets, portfolio.instrument, portfolio.key, revaluation.settlement
+    )
+
+    def one_block(bounds: tuple[int, int]) -> BlockMargin:
+        start, stop = bounds
+        sets = slice(account_sets[start], account_sets[stop])
+        rows = slice(offsets[start], offsets[stop])
+        positions = Positions(
+            account_sets=account_sets[start : stop + 1] - account_sets[start],
+            set_offsets=set_offsets[sets.start : sets.stop + 1] - offsets[start],
+            instrument=portfolio.instrument[rows],
+            quantity=portfolio.quantity[rows],
+        )
+        equity = portfolio.equity[start:stop]
+        return margin_block(positions, equity, revaluation.cube, revaluation.weight, measures)
+
+    blocks = list(map_blocks(one_block, block_bounds(0, size)))
+    value = np.concatenate([block.value for block in blocks])
+    binding = np.concatenate([block.binding_scenario for block in blocks])
+    account_of_set = np.repeat(np.arange(size), np.diff(account_sets))
+    layers = sum_by_group(stack_layers(value, measures), account_of_set, size)
+    return BaseMargin(
+        layers=layers,
+        maintenance=(methodology.maintenance_factor or 0.0) * layers.sum(axis=1),
+        measured=sum_by_group(np.maximum(value, 0.0), account_of_set, size),
+        binding=_binding_scenario(value, binding, measures, account_sets),
+        sets=np.diff(account_sets).astype(np.int32),
+        blocks=blocks,
+    )
+
+
+def _scanned(
+    portfolio: Portfolio,
+    nested: Nested,
+    revaluation: Revaluation,
+    spec: ScanSpec,
+    map_blocks: BlockMap,
+) -> BaseMargin:
+    """Return the layer that the scan of each account's units sets."""
+    if revaluation.scan is None:
+        raise ValueError("the methodology scans scenarios, the revaluation was made without")
+    tables = revaluation.scan
+    instrument, quantity = portfolio.instrument[nested.order], portfolio.quantity[nested.order]
+
+    def one_block(bounds: tuple[int, int]) -> BlockMargin:
+        part, rows = nested.accounts(*bounds)
+        equity = portfolio.equity[bounds[0] : bounds[1]]
+        block = scan_block(part, quantity[rows], instrument[rows], equity, revaluation.cube, tables)
+        return replace(block, contribution=block.contribution * spec.initial_factor)
+
+    blocks = list(map_blocks(one_block, block_bounds(0, len(portfolio))))
+    value = np.concatenate([block.value for block in blocks])
+    binding = np.concatenate([block.binding_scenario for block in blocks])
+    worst = sum_by_group(np.maximum(value[:, 0], 0.0), nested.unit_account, len(portfolio))
+    one = (Measure(spec.layer, "worst_loss", 0, len(tables.role), binds=True),)
+    return BaseMargin(
+        layers=(spec.initial_factor * worst)[:, np.newaxis],
+        maintenance=spec.maintenance_factor * worst,
+        measured=worst[:, np.newaxis],
+        binding=_binding_scenario(value, binding, one, nested.account_units),
+        sets=np.diff(nested.account_units).astype(np.int32),
+        blocks=blocks,
+    )
+
+
+def _charged(
+    portfolio: Portfolio,
+    nested: Nested | None,
+    revaluation: Revaluation,
+    methodology: Methodology,
+    base: BaseMargin,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return base layers with those of the charges, and the maintenance requirement."""
+    order = slice(None) if nested is None else nested.order
+    instrument, quantity = portfolio.instrument[order], portfolio.quantity[order]
+    account = np.repeat(np.arange(len(portfolio)), np.diff(portfolio.offsets))
+    initial, maintenance = base.layers.sum(axis=1), base.maintenance
+    layers = [base.layers]
+    for layer in methodology.charge_layers:
+        asked, kept = np.zeros(len(portfolio)), np.zeros(len(portfolio))
+        charges = [charge for charge in revaluation.charges if charge.spec.layer == layer]
+        for charge in charges:
+            amount = charge_accounts(charge, account, instrument, quantity, len(portfolio), nested)
+            asked += charge.spec.initial * amount
+            kept += charge.spec.maintenance * amount
+        if charges[0].spec.role == "floor":
+            asked = np.maximum(asked - initial, 0.0)
+            kept = np.maximum(kept - maintenance, 0.0)
+        initial, maintenance = initial + asked, maintenance + kept
+        layers.append(asked[:, np.newaxis])
+    return np.concatenate(layers, axis=1), maintenance
 
 
 def _holds_unpriced(holdings: Holdings, priced: NDArray[np.bool_]) -> NDArray[np.bool_]:

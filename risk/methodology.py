@@ -4,14 +4,15 @@ import tomllib
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from risk.charges import ChargeSpec
 from risk.measures import CONVENTIONS
 from risk.revaluation import VolatilityTenor
+from risk.scan.specification import ScanSpec
 from risk.scenarios.shocks import SHOCKS
+from risk.specification import Fraction, Positive, Specification
 
-Positive = Annotated[float, Field(gt=0.0)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Origin = Literal["historical", "episode", "grid", "event"]
 
 
@@ -19,13 +20,7 @@ LARGEST_SHOCK = 20.0
 """A shock of a named event beyond this is taken for a percentage."""
 
 
-class _Frozen(BaseModel):
-    """Frozen, and strict about fields: a misspelt switch is an error, never a default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class HistoricalSpec(_Frozen):
+class HistoricalSpec(Specification):
     """Overlapping windows over the hourly history of all underlyings."""
 
     holding_period_hours: Annotated[int, Field(gt=0)]
@@ -44,7 +39,7 @@ class HistoricalSpec(_Frozen):
         return self
 
 
-class GridSpec(_Frozen):
+class GridSpec(Specification):
     """A lattice of price and volatility moves, with extreme price moves that count in part.
 
     An extreme move m is weighted ``price_range / abs(m)``.
@@ -57,7 +52,7 @@ class GridSpec(_Frozen):
     extreme_moves: tuple[Annotated[float, Field(gt=-1.0)], ...] = ()
 
 
-class EventSpec(_Frozen):
+class EventSpec(Specification):
     """A named hypothetical event: for each shock its size by underlying, with a ``default``."""
 
     name: str
@@ -79,7 +74,7 @@ class EventSpec(_Frozen):
         return self
 
 
-class MeasureSpec(_Frozen):
+class MeasureSpec(Specification):
     """One measure over the scenarios of some origins.
 
     A measure with a ``layer`` sets that layer: the layer is the amount by which the measure
@@ -106,18 +101,7 @@ class MeasureSpec(_Frozen):
         return self
 
 
-class ShortOptionMinimum(_Frozen):
-    """A floor for accounts that are short options: a rate on the notional of every short option.
-
-    The layer is the amount by which the floor exceeds the layers before it (the short option
-    minimum of the SPAN family, per account).
-    """
-
-    layer: str = "short_option"
-    rate: Fraction
-
-
-class Netting(_Frozen):
+class Netting(Specification):
     """For each margin mode, the positions of an account whose gains and losses offset."""
 
     isolated: Literal["position", "settlement_currency", "account"] = "position"
@@ -125,7 +109,7 @@ class Netting(_Frozen):
     portfolio: Literal["position", "settlement_currency", "account"] = "account"
 
 
-class VolatilityTenorSpec(_Frozen):
+class VolatilityTenorSpec(Specification):
     """How a volatility shock at the reference tenor carries to other tenors."""
 
     reference_days: Positive
@@ -139,38 +123,97 @@ class VolatilityTenorSpec(_Frozen):
         return VolatilityTenor(**self.model_dump())
 
 
-class Methodology(_Frozen):
-    """A dated margin methodology; the whole of what makes one run's rules differ from another's."""
+class Methodology(Specification):
+    """A dated margin methodology; the whole of what makes one run's rules differ from another's.
+
+    Base risk comes from ``measures`` of named scenario sets or from a ``scan`` of weighted
+    scenarios, never from both; ``charges`` are stacked on it. ``maintenance_factor`` is the part
+    of the measures' layers that an account must hold to keep its positions. ``venue`` names
+    whose number this is, and only where every parameter is known: ``not_verified`` says which
+    are not, and then there is no venue.
+    """
 
     name: str
     version: str
     effective: date
     title: str
     sources: tuple[str, ...]
+    venue: str | None = None
+    not_verified: tuple[str, ...] = ()
     netting: Netting
     volatility_tenor: VolatilityTenorSpec
-    historical: HistoricalSpec
-    grid: GridSpec
-    measures: Annotated[tuple[MeasureSpec, ...], Field(min_length=1)]
-    short_option: ShortOptionMinimum
+    historical: HistoricalSpec | None = None
+    grid: GridSpec | None = None
+    measures: tuple[MeasureSpec, ...] = ()
+    maintenance_factor: Fraction | None = None
+    scan: ScanSpec | None = None
+    charges: tuple[ChargeSpec, ...] = ()
     events: tuple[EventSpec, ...] = ()
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Methodology":
+    def _one_base(self) -> "Methodology":
+        if self.scan is not None and (self.measures or self.maintenance_factor is not None):
+            raise ValueError(
+                "a methodology has measures with a maintenance_factor, or a scan; this has both"
+            )
+        if self.scan is None and (not self.measures or self.maintenance_factor is None):
+            raise ValueError(
+                "a methodology needs [[measures]] and a maintenance_factor, or a [scan]"
+            )
+        if self.measures and self.measures[0].layer is None:
+            first = self.measures[0].name
+            raise ValueError(f"the first measure, {first!r}, sets the base and needs a layer")
+        for measure in self.measures:
+            for origin in measure.origins:
+                given = {"historical": self.historical, "episode": self.historical}
+                if (given | {"grid": self.grid}).get(origin, True) is None:
+                    table = "historical" if origin == "episode" else origin
+                    raise ValueError(
+                        f"measure {measure.name!r} reads {origin} scenarios; give [{table}]"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "Methodology":
         names = [measure.name for measure in self.measures]
         if len(set(names)) < len(names):
             raise ValueError(f"measure names {names} must differ")
-        if len(set(self.layers)) < len(self.layers):
-            raise ValueError(f"layer names {list(self.layers)} must differ")
-        if self.measures[0].layer is None:
-            raise ValueError(f"the first measure, {names[0]!r}, sets the base and needs a layer")
+        layers = [*self.base_layers, *self.charge_layers]
+        if len(set(layers)) < len(layers):
+            raise ValueError(f"layer names {layers} must differ")
+        for layer in self.charge_layers:
+            if len({charge.role for charge in self.charges if charge.layer == layer}) > 1:
+                raise ValueError(f"layer {layer!r} has charges of both roles; use one role a layer")
+        if self.venue is not None and self.not_verified:
+            raise ValueError(
+                f"venue {self.venue!r} is claimed while {len(self.not_verified)} parameters are "
+                "not verified; leave venue out, or verify them"
+            )
         return self
 
     @property
+    def base_layers(self) -> tuple[str, ...]:
+        """Names of the layers that scenarios set, in the order in which they are stacked."""
+        if self.scan is not None:
+            return (self.scan.layer,)
+        return tuple(measure.layer for measure in self.measures if measure.layer is not None)
+
+    @property
+    def charge_layers(self) -> tuple[str, ...]:
+        """Names of the layers that charges set, in the order in which they are stacked."""
+        return tuple(dict.fromkeys(charge.layer for charge in self.charges))
+
+    @property
     def layers(self) -> tuple[str, ...]:
-        """Names of the layers, in the order in which they are stacked."""
-        stacked = tuple(measure.layer for measure in self.measures if measure.layer is not None)
-        return (*stacked, self.short_option.layer)
+        """Names of all layers, in the order in which they are stacked."""
+        return (*self.base_layers, *self.charge_layers)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Names of the risk measures that a run reports."""
+        if self.scan is not None:
+            return (self.scan.layer,)
+        return tuple(measure.name for measure in self.measures)
 
 
 def parse_methodology(text: str, events: str = "") -> Methodology:

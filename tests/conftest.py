@@ -30,6 +30,8 @@ effective = 2026-01-01
 title = "Every measure and layer over few scenarios"
 sources = ["made up for tests"]
 
+maintenance_factor = 0.8
+
 [netting]
 isolated = "position"
 cross = "settlement_currency"
@@ -76,8 +78,13 @@ kind = "value_at_risk"
 origins = ["historical"]
 level = 0.95
 
-[short_option]
-rate = 0.10
+[[charges]]
+layer = "short_option"
+role = "floor"
+kinds = ["option"]
+side = "short"
+initial = 0.10
+maintenance = 0.08
 """
 
 

@@ -10,17 +10,22 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from risk.charges import charge_groups
 from risk.explanation import binding_scenarios
 from risk.kernels import Positions, account_pnl
-from risk.margin import Revaluation, margin_accounts, measures_of, stack_layers
+from risk.kernels.scan import ROTATED, ScanTables
+from risk.margin import Holdings, Revaluation, margin_accounts, measures_of, stack_layers
 from risk.measures import Measure
 from risk.methodology import Methodology, parse_methodology
+from risk.nesting import Nested, nest
 from risk.netting import NETTING_KEYS, netting_sets
+from risk.scan.explanation import ScannedSet, scan_units
 from storage.book import Book
 from storage.codes import CODES
 from storage.runs import Run
 from storage.tables import MARGIN_MODES
 from workers.inputs import book_of
+from workers.revaluation import revaluation_of_run
 from workers.shards import Shard
 from workers.tasks import read_holdings
 from workers.terms import CASH
@@ -60,31 +65,41 @@ def explain_account(run: Run, account: str) -> dict[str, Any]:
     explained["positions"] = _positions(run, book, holdings.instrument, holdings.quantity)
     if status:
         return explained
-    revaluation = _revaluation(run)
+    revaluation = revaluation_of_run(run, book, methodology)
     measures = measures_of(methodology, run.scenarios["origin"].values.tolist())
     margin = margin_accounts(holdings, revaluation, methodology, measures)
     stored = run.accounts.isel(account=row).load()
-    for name in ("margin", "risk_measure", "equity", "requirement", "excess"):
+    for name in ("margin", "risk_measure", "equity", "requirement", "maintenance", "excess"):
         if not np.array_equal(getattr(margin, name)[0], stored[name].values):
             raise CannotExplain(
                 f"account {account}: {name} is {getattr(margin, name)[0]} when computed again and "
                 f"{stored[name].values} as stored in {run.run_id}; verify the run's inputs"
             )
-    explained["netting_sets"] = _netting_sets(
-        run, book, methodology, measures, revaluation, holdings.instrument, holdings.quantity, mode
+    key = getattr(methodology.netting, MARGIN_MODES[mode])
+    nested = nest(
+        holdings.offsets,
+        holdings.instrument,
+        np.array([NETTING_KEYS.index(key)], dtype=np.int8),
+        revaluation.order,
+        methodology.scan is not None and methodology.scan.unit == "underlying_settlement",
     )
+    if methodology.scan is None:
+        explained["netting_sets"] = _netting_sets(
+            *(run, book, key, measures, revaluation, holdings.instrument, holdings.quantity)
+        )
+    else:
+        explained["units"] = _units(run, book, key, revaluation, holdings, nested)
     explained["layers"] = [
         {"layer": layer, "amount": float(amount)}
         for layer, amount in zip(methodology.layers, margin.margin[0], strict=True)
     ]
     explained |= {
-        "short_option_minimum": _short_option_minimum(
-            methodology, revaluation, holdings.instrument, holdings.quantity
-        ),
+        "charges": _charges(methodology, revaluation, holdings, nested),
         "collateral_value": float(margin.collateral_value[0]),
         "position_value": float(margin.position_value[0]),
         "equity": float(margin.equity[0]),
         "requirement": float(margin.requirement[0]),
+        "maintenance": float(margin.maintenance[0]),
         "excess": float(margin.excess[0]),
         "shortfall": max(0.0, -float(margin.excess[0])),
     }
@@ -158,30 +173,16 @@ def _positions(
     ]
 
 
-def _revaluation(run: Run) -> Revaluation:
-    stored = run.instruments
-    return Revaluation(
-        cube=run.cube["pnl"].values,
-        weight=run.scenarios["weight"].values,
-        value=stored["value"].values,
-        short_charge=stored["short_charge"].values,
-        settlement=stored["settlement"].values,
-        priced=stored["priced"].values.astype(np.bool_),
-    )
-
-
 def _netting_sets(
     run: Run,
     book: Book,
-    methodology: Methodology,
+    key: str,
     measures: tuple[Measure, ...],
     revaluation: Revaluation,
     instrument: NDArray[np.int32],
     quantity: NDArray[np.float64],
-    mode: int,
 ) -> list[dict[str, Any]]:
     names = book.instruments()["instrument"]
-    key = getattr(methodology.netting, MARGIN_MODES[mode])
     _, offsets = netting_sets(
         np.array([0, len(instrument)]),
         instrument,
@@ -234,6 +235,76 @@ def _netting_sets(
     return explained
 
 
+def _units(
+    run: Run,
+    book: Book,
+    key: str,
+    revaluation: Revaluation,
+    holdings: Holdings,
+    nested: Nested,
+) -> list[dict[str, Any]]:
+    """Return each unit of a scan: its worst scenario, and what each set makes of it."""
+    if revaluation.scan is None:
+        raise CannotExplain("the run holds no scan")
+    table, tables = book.instruments(), revaluation.scan
+    names = table["instrument"]
+    scenarios = run.scenarios["scenario"].values
+    explained = []
+    for unit in scan_units(
+        nested, holdings.instrument, holdings.quantity, revaluation.cube, tables
+    ):
+        first = int(holdings.instrument[unit.sets[0].positions[0]])
+        worst = unit.worst
+        explained.append(
+            {
+                "underlying": table["underlying"][first].as_py(),
+                "netting": key,
+                "loss": unit.loss,
+                "binds": "basis contingency" if worst < 0 else "scenario",
+                "scenario": None if worst < 0 else _scenario(run, worst),
+                "weight": 1.0 if worst < 0 else float(tables.weight[worst]),
+                "dampened_by": 0.0 if worst < 0 else float(tables.dampener[first, worst]),
+                "basis_contingency": unit.basis_loss,
+                "pnl_by_scenario": {
+                    str(name): float(pnl)
+                    for name, pnl, role in zip(scenarios, unit.pnl, tables.role, strict=True)
+                    if role <= ROTATED
+                },
+                "sets": [
+                    _set(one, worst, names, holdings, revaluation, tables) for one in unit.sets
+                ],
+            }
+        )
+    return explained
+
+
+def _set(
+    one: ScannedSet,
+    worst: int,
+    names: Any,
+    holdings: Holdings,
+    revaluation: Revaluation,
+    tables: ScanTables,
+) -> dict[str, Any]:
+    rows = holdings.instrument[one.positions]
+    first = int(rows[0])
+    return {
+        "instruments": [names[int(row)].as_py() for row in rows],
+        "value": one.value,
+        "discount_of_gain": float(tables.positive[first]),
+        "discount_of_loss": float(tables.negative[first]),
+        "basis_contingency": one.basis_loss,
+        "pnl": None if worst < 0 else float(one.pnl[worst]),
+        "counted": None if worst < 0 else float(one.counted[worst]),
+        "pnl_by_position": {}
+        if worst < 0
+        else {
+            names[int(row)].as_py(): float(quantity * revaluation.cube[row, worst])
+            for row, quantity in zip(rows, holdings.quantity[one.positions], strict=True)
+        },
+    }
+
+
 def _scenario(run: Run, row: int) -> dict[str, Any]:
     chosen = run.scenarios.isel(scenario=row)
     return {
@@ -252,12 +323,31 @@ def _scenario(run: Run, row: int) -> dict[str, Any]:
     }
 
 
-def _short_option_minimum(
+def _charges(
     methodology: Methodology,
     revaluation: Revaluation,
-    instrument: NDArray[np.int32],
-    quantity: NDArray[np.float64],
-) -> dict[str, float]:
-    notional = float((np.maximum(-quantity, 0.0) * revaluation.short_charge[instrument]).sum())
-    rate = methodology.short_option.rate
-    return {"short_notional": notional, "rate": rate, "amount": rate * notional}
+    holdings: Holdings,
+    nested: Nested,
+) -> list[dict[str, Any]]:
+    """Return what each charge is made of; a layer is the sum of its charges, or a floor of it."""
+    order = nested.order
+    instrument, quantity = holdings.instrument[order], holdings.quantity[order]
+    explained = []
+    for charge in revaluation.charges:
+        spec = charge.spec
+        taken, _ = charge_groups(charge, nested.account, instrument, quantity, nested)
+        amount = float(taken.sum())
+        explained.append(
+            {
+                "layer": spec.layer,
+                "role": spec.role,
+                "of": f"{spec.side} {spec.amount} of {' and '.join(spec.kinds)} by {spec.group}",
+                "charged_on": amount,
+                "groups": int(np.count_nonzero(taken)),
+                "initial_rate": spec.initial,
+                "maintenance_rate": spec.maintenance,
+                "initial": spec.initial * amount,
+                "maintenance": spec.maintenance * amount,
+            }
+        )
+    return explained

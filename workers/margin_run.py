@@ -21,7 +21,8 @@ from storage.runs import RunStore
 from workers.engine import Engine, FoldEngine
 from workers.fold import FoldInputs, IncompleteRun, fold_dataset, fold_run, require_whole
 from workers.manifest import run_manifest
-from workers.plan import RunRequest, asset_values, identify, make_plan, revaluation_of
+from workers.plan import RunRequest, asset_values, identify, make_plan
+from workers.revaluation import axis_of, revaluation_of
 from workers.shards import Shard
 from workers.stages import StageTable
 from workers.tasks import CubeInputs, MarginInputs, TaskResult, margin_shard, price_block
@@ -98,7 +99,8 @@ class MarginRun:
                 instruments=plan.instruments,
                 market=plan.built.state,
                 shocks=shocks_of(plan.scenarios),
-                tenor=plan.methodology.volatility_tenor.tenor(),
+                methodology=plan.methodology,
+                axis=axis_of(plan.methodology, plan.scenarios),
                 fork=self._staged.fork(),
             )
             forks = []
@@ -157,11 +159,13 @@ class MarginRun:
     def _revaluation(self) -> Revaluation:
         plan = self.plan
         return revaluation_of(
-            plan.book,
+            plan.book.instruments(),
             plan.instruments,
-            plan.built,
-            cube=self._staged.read("cube")["pnl"].values,
-            weight=plan.scenarios["weight"].values,
+            plan.built.state,
+            plan.built.underlyings,
+            plan.methodology,
+            plan.scenarios,
+            self._staged.read("cube")["pnl"].values,
         )
 
     def fold(self) -> None:
@@ -233,7 +237,6 @@ class MarginRun:
             "forward": plan.built.state.forward,
             "volatility": plan.built.state.volatility,
             "value": revaluation.value,
-            "short_charge": revaluation.short_charge,
             "settlement": revaluation.settlement,
             "lot_size": plan.lot_size,
             "priced": revaluation.priced,

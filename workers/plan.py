@@ -8,10 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from risk.instruments import Instruments, Kind, unit_notional
-from risk.margin import Revaluation
+from risk.instruments import Instruments
 from risk.methodology import Methodology
-from risk.revaluation import contract_value
 from risk.summation import BLOCK_ACCOUNTS
 from storage.book import Book
 from storage.digest import text_digest
@@ -132,7 +130,7 @@ def make_plan(identity: Identity, request: RunRequest) -> Plan:
             "instrument": len(instruments),
             "scenario": scenarios.sizes["scenario"],
             "layer": len(methodology.layers),
-            "measure": len(methodology.measures),
+            "measure": len(methodology.measured),
         },
         chunks={
             "account": length,
@@ -143,7 +141,7 @@ def make_plan(identity: Identity, request: RunRequest) -> Plan:
             "instrument": table["instrument"].to_pylist(),
             "scenario": scenarios["scenario"].values.tolist(),
             "layer": methodology.layers,
-            "measure": [measure.name for measure in methodology.measures],
+            "measure": methodology.measured,
         },
     )
     need = projected_bytes(
@@ -173,24 +171,3 @@ def asset_values(book: Book, built: BuiltMarket) -> tuple[NDArray[np.float64], N
     priced = np.array([name in price for name in underlying], dtype=np.bool_)
     unit = np.array([price.get(name, 0.0) for name in underlying])
     return unit * (1.0 - assets["haircut"].to_numpy()), priced
-
-
-def revaluation_of(
-    book: Book,
-    instruments: Instruments,
-    built: BuiltMarket,
-    *,
-    cube: NDArray[np.float64],
-    weight: NDArray[np.float64],
-) -> Revaluation:
-    """Return the cube with what margin needs to know of each instrument."""
-    currency = book.instruments()["settlement_currency"].to_numpy(zero_copy_only=False)
-    notional = unit_notional(instruments, built.state.index)
-    return Revaluation(
-        cube=cube,
-        weight=weight,
-        value=contract_value(instruments, built.state),
-        short_charge=np.where(instruments.kind == Kind.OPTION, notional, 0.0),
-        settlement=np.unique(currency, return_inverse=True)[1].astype(np.int32),
-        priced=built.state.priced,
-    )

@@ -7,6 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from risk.methodology import Methodology
+from risk.scan.scenarios import scan_scenarios
 from risk.scenarios.events import event_scenarios
 from risk.scenarios.grid import grid_scenarios
 from risk.scenarios.historical import historical_scenarios
@@ -14,7 +15,7 @@ from storage.market import Market
 
 
 def build_scenarios(market: Market, methodology: Methodology) -> xr.Dataset:
-    """Return the scenarios of a run: historical first, then episodes, grid and events.
+    """Return the scenarios of a run: history, episodes, grid, scan, events, as far as it has them.
 
     Dims are ``(scenario, underlying)``, the underlyings those of the market in its order.
     ``proxied`` is true where a historical move had to be taken from another coin.
@@ -23,22 +24,25 @@ def build_scenarios(market: Market, methodology: Methodology) -> xr.Dataset:
         ValueError: what its parts raise; or two scenarios have the same name.
     """
     underlyings = market.underlyings
-    timestamps, closes = _history(market.prices(), underlyings)
-    historical = historical_scenarios(underlyings, timestamps, closes, methodology.historical)
-    parts = [
-        historical,
-        grid_scenarios(underlyings, methodology.grid),
-        event_scenarios(underlyings, methodology.events),
-    ]
-    for part in parts[1:]:
-        part["proxied"] = (part["price"].dims, np.zeros(part["price"].shape, dtype=np.bool_))
+    parts = []
+    if methodology.historical is not None:
+        timestamps, closes = _history(market.prices(), underlyings)
+        parts.append(historical_scenarios(underlyings, timestamps, closes, methodology.historical))
+    if methodology.grid is not None:
+        parts.append(grid_scenarios(underlyings, methodology.grid))
+    if methodology.scan is not None:
+        parts += scan_scenarios(underlyings, methodology.scan)
+    parts.append(event_scenarios(underlyings, methodology.events))
+    for part in parts:
+        if "proxied" not in part:
+            part["proxied"] = (part["price"].dims, np.zeros(part["price"].shape, dtype=np.bool_))
     joined = xr.concat(parts, dim="scenario", join="exact", combine_attrs="drop_conflicts")
     names, counts = np.unique(joined["scenario"].values.astype(str), return_counts=True)
     if (counts > 1).any():
         raise ValueError(
             f"DUPLICATE_SCENARIO: {names[counts > 1][:5].tolist()}; rename the events of that name"
         )
-    return joined.assign_attrs(historical.attrs, market=market.digest)
+    return joined.assign_attrs(parts[0].attrs, market=market.digest)
 
 
 def _history(

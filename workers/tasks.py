@@ -15,12 +15,13 @@ from risk.instruments import Instruments, MarketState
 from risk.margin import HELD, AccountMargin, Holdings, Revaluation, margin_accounts
 from risk.measures import Measure
 from risk.methodology import Methodology
-from risk.revaluation import VolatilityTenor, revalue
+from risk.scan.scenarios import ScanAxis
 from risk.scenarios.shocks import Shocks
 from risk.summation import BLOCK_ACCOUNTS, sum_by_group
 from storage.arrays import ACCOUNTS, BLOCKS
 from storage.book import Book
 from storage.staging import Fork
+from workers.revaluation import price_cube
 from workers.shards import Shard
 
 
@@ -42,7 +43,8 @@ class CubeInputs:
     instruments: Instruments
     market: MarketState
     shocks: Shocks
-    tenor: VolatilityTenor
+    methodology: Methodology
+    axis: ScanAxis | None
     fork: Fork
 
 
@@ -54,7 +56,9 @@ def price_block(inputs: CubeInputs, block: Shard) -> TaskResult:
     market = MarketState(
         state.index, state.forward[rows], state.volatility[rows], state.priced[rows]
     )
-    pnl = revalue(inputs.instruments.take(rows), market, inputs.shocks, inputs.tenor)
+    pnl = price_cube(
+        inputs.instruments.take(rows), market, inputs.shocks, inputs.methodology, inputs.axis
+    )
     inputs.fork.write("cube", {"pnl": pnl}, block.start)
     return TaskResult(inputs.fork, block, pnl.size, 0, time.perf_counter() - started)
 

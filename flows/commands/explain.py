@@ -58,9 +58,12 @@ def print_explanation(console: Console, explained: dict[str, Any], *, whole: boo
     if explained["status"] != "margined":
         console.print(f"[bold yellow]held back[/]: {escape('; '.join(explained['held_because']))}")
         return
-    for number, netting_set in enumerate(explained["netting_sets"][:shown], 1):
+    for number, unit in enumerate(explained.get("units", ()), 1):
+        _print_unit(console, number, unit, whole=whole)
+    netting_sets = explained.get("netting_sets", [])
+    for number, netting_set in enumerate(netting_sets[:shown], 1):
         _print_netting_set(console, number, netting_set, whole=whole)
-    _left_out(console, len(explained["netting_sets"]), shown, "netting sets")
+    _left_out(console, len(netting_sets), shown, "netting sets")
     _print_requirement(console, explained)
 
 
@@ -101,6 +104,41 @@ def _print_positions(console: Console, positions: list[dict[str, Any]], shown: i
         )
     console.print(table, highlight=False)
     _left_out(console, len(positions), shown, "positions")
+
+
+def _print_unit(console: Console, number: int, unit: dict[str, Any], *, whole: bool) -> None:
+    """Print a unit of a scan: the scenario that binds, and what each set makes of it."""
+    held = sum(len(one["instruments"]) for one in unit["sets"])
+    binding = unit["scenario"]
+    what = unit["binds"] if binding is None else f"{binding['scenario']}: {binding['label']}"
+    console.print(
+        f"\n[bold]Unit {number}[/] ({escape(unit['underlying'])}, {held} positions): "
+        f"{unit['loss']:,.2f} = the worst loss of {len(unit['pnl_by_scenario'])} scenarios, "
+        f"{escape(what)}",
+        highlight=False,
+    )
+    table = columns(
+        "Sets: counted = ((value + P&L) x discount - value) x weight"
+        if binding is not None
+        else "Sets: each at its own worse basis move",
+        *("set", "positions", "value", "discount of gain", "of loss", "P&L", "counted"),
+    )
+    shown = None if whole else POSITIONS_SHOWN
+    for one in unit["sets"][:shown]:
+        known = binding is not None
+        table.add_row(
+            escape(one["instruments"][0]),
+            f"{len(one['instruments'])}",
+            f"{one['value']:,.2f}",
+            f"{one['discount_of_gain']:.4f}",
+            f"{one['discount_of_loss']:.4f}",
+            f"{one['pnl']:,.2f}" if known else "",
+            f"{one['counted'] if known else -one['basis_contingency']:,.2f}",
+        )
+    console.print(table, highlight=False)
+    _left_out(console, len(unit["sets"]), shown, "sets")
+    if unit["dampened_by"]:
+        console.print(f"the sum is pulled to zero by {unit['dampened_by']:,.2f}", highlight=False)
 
 
 def _print_netting_set(
@@ -159,7 +197,6 @@ def _print_position_pnl(console: Console, netting_set: dict[str, Any], *, whole:
 
 
 def _print_requirement(console: Console, explained: dict[str, Any]) -> None:
-    minimum = explained["short_option_minimum"]
     table = columns("Requirement", "", "", left=1)
     for layer in explained["layers"]:
         table.add_row(f"layer {layer['layer']}", f"{layer['amount']:,.2f}")
@@ -170,10 +207,27 @@ def _print_requirement(console: Console, explained: dict[str, Any]) -> None:
     table.add_row("[bold]excess = equity - requirement[/]", f"{explained['excess']:,.2f}")
     console.print(table, highlight=False)
     console.print(
-        f"short option minimum: {minimum['rate']:.2%} of {minimum['short_notional']:,.2f} short "
-        f"notional = {minimum['amount']:,.2f}; its layer is what this exceeds the layers above by",
+        f"to keep positions it takes {explained['maintenance']:,.2f} (maintenance)",
         highlight=False,
     )
+    _print_charges(console, explained["charges"])
+
+
+def _print_charges(console: Console, charges: list[dict[str, Any]]) -> None:
+    if not charges:
+        return
+    table = columns(
+        "Charges: rate x what is charged on; a floor asks what it exceeds the layers above by",
+        *("layer", "role", "charged on", "amount", "initial rate", "initial", "maintenance"),
+        left=3,
+    )
+    for one in charges:
+        table.add_row(
+            *(escape(one["layer"]), one["role"], escape(one["of"])),
+            *(f"{one['charged_on']:,.2f}", f"{one['initial_rate']:.4%}"),
+            *(f"{one['initial']:,.2f}", f"{one['maintenance']:,.2f}"),
+        )
+    console.print(table, highlight=False)
 
 
 def _left_out(console: Console, total: int, shown: int | None, what: str) -> None:

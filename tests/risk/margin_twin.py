@@ -7,6 +7,7 @@ In short:
 - ``base`` is the expected shortfall of the set over the historical scenarios, ``stress`` what the
   worst weighted loss over grid and events asks beyond it, each never below zero, summed over sets;
 - ``short_option`` is what ``rate`` times the notional of all short options asks beyond both;
+- maintenance is a part of base and stress, or a lower rate on the same notional if that is more;
 - equity is collateral after haircuts plus what options and spot are worth;
 - an account that lacks an input has no margin, which is not a margin of zero.
 """
@@ -27,6 +28,8 @@ class Rules:
     level: float
     quantile: float
     rate: float
+    maintenance_rate: float
+    maintenance_factor: float
     origin: Sequence[str]
 
 
@@ -88,13 +91,16 @@ def margin_of_account(
         if max(tail, loss) > costliest:
             costliest = max(tail, loss)
             binding = at if loss > tail else min(historical, key=lambda s: pnl[s])
-    minimum = rules.rate * math.fsum(
+    short_notional = math.fsum(
         -quantity * short_charge[row] for row, quantity in positions if quantity < 0
     )
+    minimum = rules.rate * short_notional
     short_option = max(0.0, minimum - base - stress)
     position_value = math.fsum(quantity * value[row] for row, quantity in positions)
     equity = collateral + position_value
     requirement = base + stress + short_option
+    kept = rules.maintenance_factor * (base + stress)
+    floor = rules.maintenance_rate * short_notional
     return {
         "margin": [base, stress, short_option],
         "risk_measure": [shortfall, worst, quantile],
@@ -102,6 +108,7 @@ def margin_of_account(
         "position_value": position_value,
         "equity": equity,
         "requirement": requirement,
+        "maintenance": max(kept, floor),
         "excess": equity - requirement,
         "netting_sets": len(sets),
         "positions": len(positions),

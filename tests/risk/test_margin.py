@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from risk.instruments import Instruments, Kind, MarketState, Settlement, unit_notional
+from risk.charges import Charge, charges_on
+from risk.instruments import Instruments, Kind, MarketState, Settlement
 from risk.margin import (
     HELD,
     MARGINED,
@@ -19,6 +20,7 @@ from risk.margin import (
 )
 from risk.measures import Measure
 from risk.methodology import Methodology
+from risk.nesting import risk_order
 from risk.revaluation import VolatilityTenor, contract_value, revalue
 from risk.scenarios.shocks import Shocks
 from tests.risk.margin_twin import Rules, margin_of_account
@@ -68,8 +70,32 @@ DOCUMENT = {
             "level": 0.96,
         },
     ],
-    "short_option": {"rate": 0.05},
+    "maintenance_factor": 0.75,
+    "charges": [
+        {
+            "layer": "short_option",
+            "role": "floor",
+            "kinds": ["option"],
+            "side": "short",
+            "initial": 0.05,
+            "maintenance": 0.04,
+        }
+    ],
 }
+
+
+(CHARGE,) = DOCUMENT["charges"]
+
+OPTIONS = Instruments(
+    kind=np.full(64, Kind.OPTION, np.int8),
+    settlement=np.zeros(64, np.int8),
+    underlying=np.zeros(64, np.int16),
+    settlement_underlying=np.full(64, -1, np.int16),
+    multiplier=np.ones(64),
+    strike=np.zeros(64),
+    is_call=np.zeros(64, np.bool_),
+    time_to_expiry=np.zeros(64),
+)
 
 
 def methodology(**changes):
@@ -81,7 +107,9 @@ def rules(chosen, origin=ORIGIN):
         netting=(chosen.netting.isolated, chosen.netting.cross, chosen.netting.portfolio),
         level=chosen.measures[0].level,
         quantile=chosen.measures[2].level,
-        rate=chosen.short_option.rate,
+        rate=chosen.charges[0].initial,
+        maintenance_rate=chosen.charges[0].maintenance,
+        maintenance_factor=chosen.maintenance_factor,
         origin=origin,
     )
 
@@ -112,9 +140,16 @@ def random_book(seed, accounts=14, instruments=9):
             ),
             weight=np.where(np.arange(len(ORIGIN)) % 7 == 6, 0.25, 1.0),
             value=np.where(np.arange(instruments) % 3 == 0, rng.exponential(4.0, instruments), 0.0),
-            short_charge=np.where(np.arange(instruments) % 3 == 0, 100.0, 0.0),
             settlement=np.sort(rng.integers(0, 3, instruments)).astype(np.int32),
             priced=np.arange(instruments) != rng.integers(0, 4 * instruments),
+            order=risk_order(OPTIONS.take(slice(instruments)), np.zeros(instruments, np.int32)),
+            charges=(
+                Charge(
+                    methodology().charges[0],
+                    np.where(np.arange(instruments) % 3 == 0, 100.0, 0.0),
+                    np.ones(instruments),
+                ),
+            ),
         ),
     )
 
@@ -136,7 +171,7 @@ def twins(holdings, revaluation, chosen):
             revaluation.cube,
             revaluation.weight,
             revaluation.value,
-            revaluation.short_charge,
+            revaluation.charges[0].amount,
             revaluation.settlement,
             revaluation.priced,
             rules(chosen),
@@ -401,7 +436,7 @@ BY_HAND = [
 ]
 
 
-def golden_market():
+def golden_market(chosen):
     week = 7 / 365
     instruments = Instruments(
         kind=np.array(
@@ -427,22 +462,25 @@ def golden_market():
     moves = np.concatenate([HISTORY, STRESSED])
     zero = np.zeros_like(moves)
     shocks = Shocks(price=moves, volatility=zero, perpetual_basis=zero, forward_basis=zero)
-    notional = unit_notional(instruments, index)
+    settlement = np.array([0, 1, 1, 1, 2], dtype=np.int32)
     return Revaluation(
         cube=revalue(instruments, market, shocks, VolatilityTenor()),
         weight=np.array([1.0] * 12 + [0.25]),
         value=contract_value(instruments, market),
-        short_charge=np.where(instruments.kind == Kind.OPTION, notional, 0.0),
         # The BTC row pays in BTC and comes first; the quanto is alone in every portfolio here.
-        settlement=np.array([0, 1, 1, 1, 2], dtype=np.int32),
+        settlement=settlement,
         priced=market.priced,
+        order=risk_order(instruments, settlement),
+        charges=charges_on(chosen.charges, instruments, market, ["BTC", "ETH"]),
     )
 
 
 def test_a_portfolio_by_hand():
     measures = [dict(one) for one in DOCUMENT["measures"]]
     measures[0]["level"], measures[2]["level"] = 0.75, 0.85
-    chosen = methodology(measures=measures, short_option={"rate": 0.01})
+    chosen = methodology(
+        measures=measures, charges=[CHARGE | {"initial": 0.01, "maintenance": 0.01}]
+    )
     origin = ["historical"] * 10 + ["grid"] * 3
     count = [len(held) for _, _, held, *_ in BY_HAND]
     holdings = Holdings(
@@ -453,7 +491,7 @@ def test_a_portfolio_by_hand():
         collateral=np.full(len(BY_HAND), 1_000.0),
         held=np.zeros(len(BY_HAND), np.bool_),
     )
-    result = margin_accounts(holdings, golden_market(), chosen, measures_of(chosen, origin))
+    result = margin_accounts(holdings, golden_market(chosen), chosen, measures_of(chosen, origin))
     for account, (name, _, _, layers, measured, value, binding) in enumerate(BY_HAND):
         about = {"rtol": 1e-12, "atol": 1e-9, "err_msg": name}
         np.testing.assert_allclose(result.margin[account], layers, **about)

@@ -22,7 +22,8 @@ def test_the_shipped_one_says_what_the_method_page_says():
     base = found.measures[0]
     assert (base.kind, base.level, base.layer) == ("expected_shortfall", 0.975, "base")
     assert found.layers == ("base", "stress", "short_option")
-    assert found.short_option.rate == 0.01
+    (short_option,) = found.charges
+    assert (short_option.role, short_option.initial) == ("floor", 0.01)
     assert found.volatility_tenor.tenor().short_power == 0.30
     assert found.historical.holding_period_hours == 48
 
@@ -45,8 +46,11 @@ def test_the_shipped_one_says_what_the_method_page_says():
         ('layer = "stress"', 'layer = "base"', "layer names"),
         ('layer = "base"\n', "", "'expected_shortfall', sets the base"),
         ('name = "value_at_risk"', 'name = "worst_loss"', "must differ"),
-        ("rate = 0.01", "rate = 1.5", "rate"),
-        ("rate = 0.01", "rate = 0.01\nfloor = 3", "floor"),
+        ("initial = 0.01", "initial = 1.5", "initial 1.5 is more than the whole notional"),
+        ("initial = 0.01", "initial = 0.001", "maintenance 0.008 is above initial"),
+        ("maintenance_factor = 0.8\n", "", "maintenance_factor"),
+        ("[grid]", "[lattice]", "lattice"),
+        ("initial = 0.01", "initial = 0.01\nfloor = 3", "floor"),
         ("half_life_hours = 96.0", "half_life_hours = 0.0", "half_life"),
         ("buckets = 4", "buckets = 4.5", "buckets"),
         ("[grid]", "[grid", "Expected|expected"),
@@ -79,7 +83,7 @@ def test_the_digest_is_of_every_word(tmp_path):
     shipped = load_methodology(name)
     same, other = tmp_path / "same.toml", tmp_path / "other.toml"
     same.write_text(SHIPPED)
-    other.write_text(SHIPPED.replace("rate = 0.01", "rate = 0.011"))
+    other.write_text(SHIPPED.replace("initial = 0.01", "initial = 0.011"))
     assert load_methodology(str(same)).digest == shipped.digest
     assert load_methodology(str(other)).digest != shipped.digest
     events = tmp_path / "events.toml"

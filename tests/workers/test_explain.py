@@ -40,8 +40,8 @@ def by_hand(explained):
         tail = max(0.0, found["expected_shortfall"])
         base += tail
         stress += max(0.0, found["worst_loss"] - tail)
-    minimum = explained["short_option_minimum"]
-    short = minimum["rate"] * minimum["short_notional"]
+    (floor,) = explained["charges"]
+    short = floor["initial_rate"] * floor["charged_on"]
     return base, stress, max(0.0, short - base - stress)
 
 
@@ -64,7 +64,14 @@ def test_an_account_can_be_recomputed_from_its_explanation(mixed_book, done):
             assert np.isnan(accounts["requirement"][row])
             continue
         stored = accounts.isel(account=row)
-        for key in ("equity", "requirement", "excess", "collateral_value", "position_value"):
+        for key in (
+            "equity",
+            "requirement",
+            "maintenance",
+            "excess",
+            "collateral_value",
+            "position_value",
+        ):
             assert explained[key] == float(stored[key]), key
         assert [one["amount"] for one in explained["layers"]] == stored["margin"].values.tolist()
         assert [one["layer"] for one in explained["layers"]] == ["base", "stress", "short_option"]

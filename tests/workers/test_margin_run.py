@@ -12,13 +12,24 @@ from tests.risk.margin_twin import Rules, margin_of_account
 from workers.margin_run import MarginRun
 from workers.plan import InputsDisagree, RunRequest
 
-RULES = {"level": 0.9, "quantile": 0.95, "rate": 0.10}
+RULES = {"level": 0.9, "quantile": 0.95, "rate": 0.10, "maintenance_rate": 0.08,
+         "maintenance_factor": 0.8}  # fmt: skip
 NETTING = ("position", "settlement_currency", "account")
 
 
 @pytest.fixture(scope="module")
 def done(mixed_book, margin_of):
     return margin_of(mixed_book)
+
+
+def short_notionals(book, run):
+    """The notional of one option, zero for what is not an option, by row of the book."""
+    return [
+        row["multiplier"] * run.manifest["index"].get(row["underlying"], 0.0)
+        if row["kind"] == "option"
+        else 0.0
+        for row in book.instruments().to_pylist()
+    ]
 
 
 def twins(book, run):
@@ -34,6 +45,7 @@ def twins(book, run):
     stored = run.instruments.load()
     rules = Rules(netting=NETTING, origin=run.scenarios["origin"].values.tolist(), **RULES)
     cube, weight = run.cube["pnl"].values, run.scenarios["weight"].values
+    short = short_notionals(book, run)
     for account, row in enumerate(table):
         value, priced = 0.0, True
         for at in range(collateral.offsets[account], collateral.offsets[account + 1]):
@@ -58,7 +70,7 @@ def twins(book, run):
             cube,
             weight,
             stored["value"].values,
-            stored["short_charge"].values,
+            short,
             currency,
             stored["priced"].values,
             rules,
@@ -74,13 +86,20 @@ def test_every_account_is_the_twins(mixed_book, done):
         stored = accounts.isel(account=account)
         if twin is None:
             assert int(stored["status"]) == 1
-            for name in ("margin", "risk_measure", "equity", "requirement", "excess"):
+            for name in (
+                "margin",
+                "risk_measure",
+                "equity",
+                "requirement",
+                "maintenance",
+                "excess",
+            ):
                 assert np.isnan(stored[name].values).all()
             continue
         assert int(stored["status"]) == 0
         scale = max(1.0, twin["requirement"], abs(twin["equity"]))
         for name in ("margin", "risk_measure", "collateral_value", "position_value", "equity",
-                     "requirement", "excess"):  # fmt: skip
+                     "requirement", "maintenance", "excess"):  # fmt: skip
             np.testing.assert_allclose(
                 stored[name].values, twin[name], rtol=1e-11, atol=1e-11 * scale, err_msg=name
             )
@@ -207,7 +226,9 @@ def test_the_key_is_of_what_decides_the_numbers(
 ):
     methodology = tmp_path / "other.toml"
     text = small_methodology.read_text()
-    methodology.write_text(text.replace("rate = 0.10", "rate = 0.20") if change == "rate" else text)
+    methodology.write_text(
+        text.replace("initial = 0.10", "initial = 0.20") if change == "rate" else text
+    )
     book = synthetic_book(9_000) if change == "book" else mixed_book
     request = RunRequest(
         book=book.path, methodology=str(methodology), runs=done.request.runs, shards=1, threads=2
