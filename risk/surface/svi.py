@@ -62,3 +62,44 @@ def wing_slopes(parameters: Array) -> tuple[Array, Array]:
     """
     b, rho = parameters[..., 1], parameters[..., 2]
     return b * (1.0 - rho), b * (1.0 + rho)
+
+
+WIDEST = 4.0
+"""How many roots of the total variance near the forward a clipped curve is asked about."""
+
+MOST_VARIANCE = 144.0
+"""The total variance at which a capped curve ends."""
+
+
+def clipped_volatility(
+    strike: Array, forward: Array, years: Array, parameters: Array
+) -> tuple[Array, Array]:
+    """Return the volatility of a strike and the log-moneyness at which it was read.
+
+    k = ln(strike/forward) is clipped at plus and minus 4 sqrt(a + b sigma), and w(k) held between
+    0 and 144: nothing that a curve says of far strikes is believed. Prices broadcast to the shape
+    of ``parameters`` less its last axis; ``years`` of 0 give a volatility of 0.
+
+    Source: derivexyz/lyra-utils, src/math/SVI.sol.
+
+    Raises:
+        ValueError: a price is not positive, or a + b sigma is negative.
+
+    >>> flat = np.array([0.04, 0.0, 0.0, 0.0, 0.1])
+    >>> volatility, k = clipped_volatility(np.array(1.0), np.array(100.0), np.array(0.25), flat)
+    >>> round(float(volatility), 12), round(float(k), 12)
+    (0.4, -0.8)
+    """
+    strike, forward, years = (np.asarray(one, np.float64) for one in (strike, forward, years))
+    level = parameters[..., 0] + parameters[..., 1] * parameters[..., 4]
+    if not ((strike > 0.0).all() and (forward > 0.0).all() and (level >= 0.0).all()):
+        raise ValueError(
+            f"strike {strike}, forward {forward} and a + b sigma {level} must be positive"
+        )
+    width = WIDEST * np.sqrt(level)
+    log_moneyness = np.clip(np.log(strike / forward), -width, width)
+    variance = total_variance(np.asarray(log_moneyness)[..., None], parameters)[..., 0]
+    variance = np.clip(variance, 0.0, MOST_VARIANCE)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        volatility = np.where(years > 0.0, np.sqrt(variance / years), 0.0)
+    return np.asarray(volatility), np.asarray(log_moneyness)

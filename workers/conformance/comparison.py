@@ -1,4 +1,8 @@
-"""A computed number against an expected one."""
+"""A computed number against an expected one.
+
+Numbers come from floating point on both sides, so a difference within 16 roundings of the largest
+number that a vector expects is none: a residue of 1e-12 beside margins of 10,000 says nothing.
+"""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -6,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+ROUNDINGS = 16 * 2.0**-52
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,35 @@ class Comparison:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far off numbers may be: the absolute or the relative part, whichever admits more.
+
+    ``rounding`` is admitted on top, and ``rays`` between whole numbers written as texts.
+    """
+
+    absolute: float = 0.0
+    relative: float = 0.0
+    rays: int | None = None
+    rounding: float = 0.0
+
+    @classmethod
+    def of(cls, tolerance: Mapping[str, float], expected: Mapping[str, Any]) -> "Tolerance":
+        """Return the tolerance of a vector from the file's field and the size of its numbers."""
+        largest = max((abs(one) for one in _numbers(expected)), default=0.0)
+        rays = tolerance.get("abs_ray")
+        return cls(
+            tolerance.get("abs", 0.0),
+            tolerance.get("rel", 0.0),
+            None if rays is None else int(rays),
+            ROUNDINGS * largest,
+        )
+
+    def admits(self, error: float, expected: float) -> bool:
+        """Whether a number may be this far from the expected one."""
+        return error <= max(self.absolute, self.relative * abs(expected)) + self.rounding
+
+
 def compare(
     expected: Mapping[str, Any], got: Mapping[str, Any], tolerance: Mapping[str, float]
 ) -> list[Comparison]:
@@ -39,30 +74,30 @@ def compare(
     >>> compare({"a": 100.0}, {"a": 101}, {"rel": 0.02})[0].relative_error
     0.01
     """
-    return list(_compare_mapping("", expected, got, tolerance))
+    return list(_compare_mapping("", expected, got, Tolerance.of(tolerance, expected)))
 
 
-def _compare(path: str, expected: Any, got: Any, tolerance: Mapping[str, float]) -> Any:
+def _compare(path: str, expected: Any, got: Any, tolerance: Tolerance) -> Iterator[Comparison]:
     if isinstance(got, np.ndarray | np.generic):
         got = got.tolist()
     if isinstance(expected, Mapping):
         yield from _compare_mapping(path, expected, got, tolerance)
     elif isinstance(expected, list):
         yield from _compare_list(path, expected, got, tolerance)
-    elif _is_ray(expected, tolerance):
-        yield _compare_numbers(path, expected, got, {"abs": tolerance["abs_ray"]})
+    elif tolerance.rays is not None and isinstance(expected, str):
+        yield _compare_rays(path, expected, got, tolerance.rays)
     elif _is_number(expected):
         yield _compare_numbers(path, expected, got, tolerance)
     else:
         same = type(expected) is type(got) and expected == got
-        yield Comparison(path, expected, got, same, reason="" if same else "not equal")
+        yield Comparison(path, expected, got, same, reason="" if same else f"{got!r}, not equal")
 
 
 def _compare_mapping(
-    path: str, expected: Mapping[str, Any], got: Any, tolerance: Mapping[str, float]
+    path: str, expected: Mapping[str, Any], got: Any, tolerance: Tolerance
 ) -> Iterator[Comparison]:
     if not isinstance(got, Mapping):
-        yield Comparison(path, dict(expected), got, False, reason="not an object")
+        yield Comparison(path, dict(expected), str(got), False, reason="not an object")
         return
     for key, value in expected.items():
         inner = f"{path}.{key}" if path else str(key)
@@ -73,45 +108,58 @@ def _compare_mapping(
 
 
 def _compare_list(
-    path: str, expected: list[Any], got: Any, tolerance: Mapping[str, float]
+    path: str, expected: list[Any], got: Any, tolerance: Tolerance
 ) -> Iterator[Comparison]:
     if not isinstance(got, list | tuple):
-        yield Comparison(path, expected, got, False, reason="not a list")
+        yield Comparison(path, expected, str(got), False, reason="not a list")
         return
     for row, (one, other) in enumerate(zip(expected, got, strict=False)):
         yield from _compare(f"{path}[{row}]", one, other, tolerance)
     if len(got) != len(expected):
-        reason = "of another length"
+        reason = f"{len(got)} values"
         yield Comparison(f"{path}.length", len(expected), len(got), False, reason=reason)
 
 
-def _compare_numbers(
-    path: str, expected: Any, got: Any, tolerance: Mapping[str, float]
-) -> Comparison:
-    wanted, found = _number(expected), _number(got)
-    if wanted is None or found is None:
-        return Comparison(path, expected, got, False, reason="not a number")
-    if not math.isfinite(found):
-        return Comparison(path, expected, str(got), False, reason="not finite")
-    # Two integers are subtracted as integers: rays have more digits than a float.
-    error = abs(found - wanted)
-    allowed = max(tolerance.get("abs", 0.0), tolerance.get("rel", 0.0) * abs(wanted))
-    relative = float(error / abs(wanted)) if wanted else None
-    return Comparison(path, expected, got, bool(error <= allowed), float(error), relative)
+def _compare_numbers(path: str, expected: float, got: Any, tolerance: Tolerance) -> Comparison:
+    if not _is_number(got):
+        return Comparison(path, expected, str(got), False, reason=f"{got!r}, not a number")
+    if not math.isfinite(got):
+        return Comparison(path, expected, str(got), False, reason=f"{got}, not finite")
+    error = abs(got - expected)
+    relative = None
+    if error <= tolerance.rounding:
+        relative = 0.0
+    elif expected:
+        relative = float(error / abs(expected))
+    return Comparison(
+        path, expected, got, bool(tolerance.admits(error, expected)), float(error), relative
+    )
+
+
+def _compare_rays(path: str, expected: str, got: Any, allowed: int) -> Comparison:
+    """Compare whole numbers with more digits than a float has, written as texts."""
+    if not (_is_whole(expected) and isinstance(got, int | str) and _is_whole(str(got))):
+        return Comparison(path, expected, str(got), False, reason=f"{got!r}, not a whole number")
+    error = abs(int(got) - int(expected))
+    relative = error / abs(int(expected)) if int(expected) else None
+    return Comparison(path, expected, str(got), error <= allowed, float(error), relative)
+
+
+def _is_whole(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_ray(value: Any, tolerance: Mapping[str, float]) -> bool:
-    return "abs_ray" in tolerance and (_is_number(value) or isinstance(value, str))
-
-
-def _number(value: Any) -> int | float | None:
-    """Return a number as it is, a text of digits as an integer, and nothing of anything else."""
-    if _is_number(value):
-        return value  # type: ignore[no-any-return]
-    if isinstance(value, str) and value.removeprefix("-").isdecimal():
-        return int(value)
-    return None
+def _numbers(value: Any) -> Iterator[float]:
+    """Yield every number of nested values."""
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _numbers(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _numbers(inner)
+    elif _is_number(value):
+        yield float(value)

@@ -1,0 +1,1 @@
+"""Health of accounts under the rules of on-chain lending and perpetual protocols."""

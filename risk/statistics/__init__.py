@@ -1,0 +1,1 @@
+"""Margin from distributions in closed form: lognormal returns, quadratic portfolios."""
