@@ -1,5 +1,6 @@
 """Margin of whole books from the sensitivities of their instruments."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -95,3 +96,25 @@ def _check(
             f"sensitivities are to underlyings {known.min()} to {known.max()}; factors are known "
             f"of rows 0 to {len(factors.bucket) - 1}"
         )
+
+
+def requirement_of_legs(
+    instrument: NDArray[np.int32], sensitivities: Sensitivities, factors: RiskFactors
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return what portfolios of the same legs require, ``(portfolio, leg) -> (portfolio,)``.
+
+    The sum of the layers, in the form that ``risk.allocation`` asks for: Euler and incremental
+    shares of a leg come from there.
+
+    Raises:
+        ValueError: when called, as ``greeks_margin``.
+    """
+
+    def requirement(quantity: NDArray[np.float64]) -> NDArray[np.float64]:
+        portfolios, legs = quantity.shape
+        offsets = np.arange(portfolios + 1) * legs
+        held = np.tile(instrument, portfolios)
+        margin = greeks_margin(offsets, held, quantity.ravel(), sensitivities, factors)
+        return np.asarray(margin.sum(axis=1))
+
+    return requirement

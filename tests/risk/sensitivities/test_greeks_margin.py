@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from risk.allocation import aumann_shapley, incremental_allocation
 from risk.sensitivities.calibration import calibrate
 from risk.sensitivities.greeks import Sensitivities
-from risk.sensitivities.margin import LAYERS, greeks_margin
+from risk.sensitivities.margin import LAYERS, greeks_margin, requirement_of_legs
 from risk.sensitivities.specification import parse_greeks, risk_factors
 from storage.market import sample_market
 
@@ -232,6 +233,17 @@ def test_arrays_of_other_types_and_layouts_give_the_same_bits():
     quantity.flags.writeable = False
     found = greeks_margin(offsets.astype(np.int32), instrument, quantity, apart, FACTORS)
     assert found.tobytes() == expected.tobytes()
+
+
+def test_the_shares_of_legs_sum_to_the_requirement():
+    instrument = np.array([3, 8, 20], dtype=np.int32)
+    quantity = np.array([2.0, -1.0, 40.0])
+    unit = sensitivities(6)
+    requirement = requirement_of_legs(instrument, unit, FACTORS)
+    whole = greeks_margin(np.array([0, 3]), instrument, quantity, unit, FACTORS).sum()
+    assert requirement(quantity[None, :]).tolist() == [whole]
+    assert aumann_shapley(requirement, quantity).amount.sum() == pytest.approx(whole)
+    assert incremental_allocation(requirement, quantity).sum() == pytest.approx(whole)
 
 
 def test_no_position_asks_nothing():
