@@ -32,6 +32,15 @@ from tests.risk.standard.books import (
 
 SPECS = {name: shipped(name) for name in shipped_names()}
 DERIVE = SPECS["derive-standard-2025-01"]
+_DERIBIT = SPECS["deribit-standard-2022-01"]
+SPECS["growth-at-mark"] = _DERIBIT.model_copy(
+    update={
+        "rules": tuple(
+            rule.model_copy(update={"price": "mark"}) if rule.form == "fraction" else rule
+            for rule in _DERIBIT.rules
+        )
+    }
+)
 QUANTITIES = st.floats(-50.0, 50.0).filter(lambda q: q == 0.0 or abs(q) > 1e-6)
 OPTION_ROWS = np.flatnonzero(UNIVERSE.kind == Kind.OPTION).tolist()
 LINEAR_EXPIRY = [
@@ -161,6 +170,44 @@ def test_a_position_of_nothing_changes_nothing(account, row):
     one, other = margin([without], DERIVE), margin([sorted([*without, (row, 0.0)])], DERIVE)
     assert one.initial.tolist() == other.initial.tolist()
     assert one.maintenance.tolist() == other.maintenance.tolist()
+
+
+def _calls(*legs, paying=(-1, -1, -1, -1)):
+    """Margin calls ``(strike, quantity)`` of one expiry, marked at their intrinsic value."""
+    rows = [
+        {
+            "underlying": 1,
+            "is_call": True,
+            "time_to_expiry": 0.1,
+            "strike": strike,
+            "settlement_underlying": coin,
+        }
+        for (strike, _), coin in zip(legs, paying, strict=False)
+    ]
+    instruments = instruments_of(rows)
+    market = replace(market_of(instruments), forward=np.full(len(legs), 2_010.0))
+    value = np.array([max(2_010.0 - strike, 0.0) for strike, _ in legs])
+    account = [(row, quantity) for row, (_, quantity) in enumerate(legs)]
+    return margin([account], DERIVE, None, instruments, market, value)
+
+
+def test_unpaired_calls_are_charged_by_their_own_scale():
+    """Together at 2,500: 1 x 1,500 - 1 x 1,300 = 200; 0.1 calls are unpaired."""
+    naked = 0.1 * 2_010.0
+    legs = ((1_000.0, -1.0), (1_200.0, 1.0), (2_500.0, -0.1))
+    result = _calls(*legs)
+    assert result.layers[0, :3] == pytest.approx([200.0, 0.0, 1.2 * naked])
+    assert result.maintenance[0] == pytest.approx(200.0 + 1.1 * naked)
+    # A strike of which nothing is held is no settlement price to look at.
+    more = _calls(*legs, (5_000.0, 0.0))
+    assert more.initial[0] == result.initial[0]
+    assert more.maintenance[0] == result.maintenance[0]
+
+
+def test_options_that_pay_different_currencies_are_not_margined_together():
+    legs = ((1_000.0, -1.0), (1_200.0, 1.0))
+    assert _calls(*legs).initial[0] == pytest.approx(200.0)
+    assert _calls(*legs, paying=(-1, 2)).initial[0] > 1_000.0
 
 
 def test_options_of_one_expiry_are_grouped_wherever_they_stand():
