@@ -7,7 +7,13 @@ from workers.conformance.method import Method
 
 MODULES = (
     # One line for each module that holds a mapping METHODS.
+    "workers.conformance.charges",
+    "workers.conformance.derive",
     "workers.conformance.pricing",
+    "workers.conformance.protocols",
+    "workers.conformance.simm",
+    "workers.conformance.standard",
+    "workers.conformance.statistics",
 )
 
 
