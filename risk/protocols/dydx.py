@@ -80,23 +80,23 @@ def requirement(
     base = _round_up(Fraction(notional * tier.initial_margin_ppm, MILLION))
     maintenance = _round_up(Fraction(base * tier.maintenance_fraction_ppm, MILLION))
     interest = quote_quantums(open_interest, resolution, price, exponent)
-    fraction = initial_fraction(interest, tier)
-    return Requirement(notional, min(notional, _round_up(notional * fraction)), maintenance)
+    parts = initial_margin_ppm(interest, tier)
+    return Requirement(notional, _round_up(Fraction(notional * parts, MILLION)), maintenance)
 
 
-def initial_fraction(open_interest_value: int, tier: LiquidityTier) -> Fraction:
-    """Return the initial margin fraction at an open interest in quote quantums.
+def initial_margin_ppm(open_interest_value: int, tier: LiquidityTier) -> int:
+    """Return the initial margin fraction at an open interest in quote quantums, truncated.
 
-    >>> float(initial_fraction(15, LiquidityTier(200_000, 500_000, 10, 20)))
-    0.6
+    >>> initial_margin_ppm(15, LiquidityTier(200_000, 500_000, 10, 20))
+    600000
     """
-    base = Fraction(tier.initial_margin_ppm, MILLION)
+    base = tier.initial_margin_ppm
     lower, upper = tier.open_interest_lower_cap, tier.open_interest_upper_cap
     if upper == 0 or open_interest_value < min(upper, lower + 1):
         return base
     if open_interest_value >= upper:
-        return Fraction(1)
-    return base + Fraction(open_interest_value - lower, upper - lower) * (1 - base)
+        return MILLION
+    return base + (open_interest_value - lower) * (MILLION - base) // (upper - lower)
 
 
 def liquidation_price(
