@@ -11,6 +11,7 @@ from risk.sensitivities.aggregation import across_buckets, concentration, curvat
 from risk.sensitivities.simm.crif import sensitivities
 from risk.sensitivities.simm.margin import simm_margin
 from risk.sensitivities.simm.parameters import parse_simm
+from tests.risk.sensitivities.simm_lib_cases import CASES, EACH_RATE, FX, RATES
 
 FOLDER = resources.files("risk.sensitivities.parameters")
 VERSIONS = ("2.2", "2.4", "2.5", "2.5A", "2.6")
@@ -48,54 +49,6 @@ ORE = [
     ("2.6", 1, 230705.488412977, 42037.549544598, 5447.639286841),
 ]
 
-# AcadiaSoft/simm-lib, SimmTenDayTest (SIMM 2.5), rounded to whole dollars there.
-FX = ("", "", "")
-SIMM_LIB = {
-    "C1": ([["Risk_IRCurve", "USD", "1", "2w", "OIS", 4e6]], 460000000),
-    "C47": (
-        [
-            ["Risk_IRCurve", "EUR", "1", "5y", "Libor12m", 10e6],
-            ["Risk_IRCurve", "EUR", "1", "5y", "Libor12m", 25e6],
-        ],
-        1820000000,
-    ),
-    "C56": (
-        [
-            ["Risk_IRCurve", "USD", "1", "1y", "Municipal", 2e6],
-            ["Risk_IRCurve", "USD", "1", "1y", "Prime", 3e6],
-        ],
-        329207047,
-    ),
-    "C58": (
-        [
-            ["Risk_IRCurve", "USD", "1", "3m", "Municipal", -3e6],
-            ["Risk_IRCurve", "USD", "1", "1y", "Prime", -1e6],
-        ],
-        335434066,
-    ),
-    "C64": (
-        [
-            ["Risk_IRCurve", "USD", "1", "2w", "OIS", 4e6],
-            ["Risk_IRCurve", "JPY", "2", "2w", "Libor1m", -1e6],
-            ["Risk_IRCurve", "CNY", "3", "2w", "OIS", 1e6],
-        ],
-        498088747,
-    ),
-    "C68": ([["Risk_FX", "EUR", *FX, 50e6], ["Risk_FX", "EUR", *FX, -50e6]], 0),
-    "C70": ([["Risk_FX", "GBP", *FX, 910e6], ["Risk_FX", "EUR", *FX, -900e6]], 6697306623),
-    "C72": ([["Risk_FX", "TRY", *FX, 80e6], ["Risk_FX", "BRL", *FX, -300e6]], 3755176481),
-    "C75": ([["Risk_FX", "KRW", *FX, 210e6]] * 10, 20557487687),
-    "C78": (
-        [
-            ["Risk_FX", "GBP", *FX, 910e6],
-            ["Risk_FX", "EUR", *FX, -900e6],
-            ["Risk_FX", "CNY", *FX, -200e6],
-            ["Risk_FX", "KRW", *FX, 210e6],
-        ],
-        6867662484,
-    ),
-}
-
 
 def parameters(version):
     return parse_simm(text_of(version))
@@ -117,10 +70,20 @@ def test_a_swaption_meets_the_published_result(version, days, delta, vega, curva
     assert result.total == pytest.approx(delta + vega + curvature, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", SIMM_LIB)
+def by_number(rates, fx):
+    rows = [RATES[n - 1] for n in rates] + [FX[n - 1] for n in fx]
+    return simm_margin(sensitivities(rows), parameters("2.5")).total
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_unit_tests_of_another_library_are_met_to_the_dollar(name):
-    rows, expected = SIMM_LIB[name]
-    assert abs(margin(rows, "2.5").total - expected) <= 0.5
+    rates, fx, expected = CASES[name]
+    assert abs(by_number(rates, fx) - expected) <= 0.5
+
+
+@pytest.mark.parametrize("number", EACH_RATE)
+def test_single_weights_of_another_library_are_met(number):
+    assert by_number([number], []) == pytest.approx(EACH_RATE[number], rel=1e-12)
 
 
 def test_the_tenor_of_an_equity_is_not_part_of_its_name():
