@@ -152,8 +152,8 @@ def _amount(of: str, instruments: Instruments, market: MarketState) -> Floats:
 def cash_delta(instruments: Instruments, market: MarketState) -> Floats:
     """Return what one contract gains per unit relative move of its underlying, to first order.
 
-    ``(instrument,)``, reporting currency. Inverse futures gain as linear ones do at the start of
-    a move; an inverse option's delta is that of its value in cash.
+    ``(instrument,)``, reporting currency. What is paid in coin is worth its cash at the index, and
+    an inverse option's delta is that of its value in cash.
     """
     notional = unit_notional(instruments, market.index)
     per_unit = np.ones(len(instruments))
@@ -163,12 +163,10 @@ def cash_delta(instruments: Instruments, market: MarketState) -> Floats:
     per_unit[option] = delta(
         forward, terms.strike, market.volatility[option], terms.time_to_expiry, terms.is_call
     )
-    dated = np.isin(instruments.kind, (Kind.FUTURE, Kind.PERPETUAL)) & (
-        instruments.settlement != Settlement.INVERSE
-    )
-    index = market.index[np.maximum(instruments.underlying, 0)]
-    priced = dated & market.priced
-    per_unit[priced] = market.forward[priced] / index[priced]
+    dated = market.priced & np.isin(instruments.kind, (Kind.FUTURE, Kind.PERPETUAL))
+    ratio = market.forward[dated] / market.index[instruments.underlying[dated]]
+    inverse = instruments.settlement[dated] == Settlement.INVERSE
+    per_unit[dated] = np.where(inverse, 1.0 / ratio, ratio)
     return np.asarray(notional * per_unit)
 
 

@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from risk.charges import Charge, charge_accounts, needs_nesting
 from risk.kernels import BlockMargin, Positions, margin_block
-from risk.kernels.scan import ScanTables, scan_block
+from risk.kernels.scan import scan_block
 from risk.measures import Measure
 from risk.methodology import Methodology
 from risk.nesting import Nested, RiskOrder, nest
 from risk.netting import NETTING_KEYS, netting_sets
+from risk.scan.credits import spread_credit
+from risk.scan.prepared import PreparedScan
 from risk.scan.specification import ScanSpec
 from risk.summation import block_bounds, sum_by_group
 
@@ -60,7 +62,7 @@ class Revaluation:
     priced: NDArray[np.bool_]
     order: RiskOrder
     charges: tuple[Charge, ...] = ()
-    scan: ScanTables | None = None
+    scan: PreparedScan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +287,8 @@ def _scanned(
     """Return the layer that the scan of each account's units sets."""
     if revaluation.scan is None:
         raise ValueError("the methodology scans scenarios, the revaluation was made without")
-    tables = revaluation.scan
+    scan = revaluation.scan
+    tables = scan.tables
     instrument, quantity = portfolio.instrument[nested.order], portfolio.quantity[nested.order]
 
     def one_block(bounds: tuple[int, int]) -> BlockMargin:
@@ -297,7 +300,13 @@ def _scanned(
     blocks = list(map_blocks(one_block, block_bounds(0, len(portfolio))))
     value = np.concatenate([block.value for block in blocks])
     binding = np.concatenate([block.binding_scenario for block in blocks])
-    worst = sum_by_group(np.maximum(value[:, 0], 0.0), nested.unit_account, len(portfolio))
+    loss = np.maximum(value[:, 0], 0.0)
+    worst = sum_by_group(loss, nested.unit_account, len(portfolio))
+    if spec.credits:
+        unit = nested.labels("unit")
+        delta = sum_by_group(quantity * scan.delta[instrument], unit, len(loss))
+        underlying = scan.underlying[instrument[nested.unit_first]]
+        worst = worst - spread_credit(nested, underlying, loss, delta, scan.credits, len(portfolio))
     one = (Measure(spec.layer, "worst_loss", 0, len(tables.role), binds=True),)
     return BaseMargin(
         layers=(spec.initial_factor * worst)[:, np.newaxis],

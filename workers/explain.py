@@ -246,7 +246,7 @@ def _units(
     """Return each unit of a scan: its worst scenario, and what each set makes of it."""
     if revaluation.scan is None:
         raise CannotExplain("the run holds no scan")
-    table, tables = book.instruments(), revaluation.scan
+    table, tables = book.instruments(), revaluation.scan.tables
     names = table["instrument"]
     scenarios = run.scenarios["scenario"].values
     explained = []

@@ -13,7 +13,8 @@ from risk.margin import Revaluation
 from risk.methodology import Methodology
 from risk.nesting import risk_order
 from risk.revaluation import contract_value, revalue
-from risk.scan.scenarios import ScanAxis, revalue_scan, scan_axis, scan_tables
+from risk.scan.prepared import prepare_scan
+from risk.scan.scenarios import ScanAxis, revalue_scan, scan_axis
 from risk.scenarios.shocks import Shocks, shocks_of
 from storage.book import Book
 from storage.runs import Run
@@ -62,7 +63,7 @@ def revaluation_of(
     axis, weight = axis_of(methodology, scenarios), scenarios["weight"].values
     scan = None
     if axis is not None:
-        scan = scan_tables(axis, instruments, value, weight, shocks_of(scenarios))
+        scan = prepare_scan(axis, instruments, market, value, weight, shocks_of(scenarios))
     return Revaluation(
         cube=cube,
         weight=weight,

@@ -24,7 +24,7 @@ SCANNED, ROTATED, BASIS_UP, BASIS_DOWN, REPORTED = range(5)
 
 
 class ScanTables(NamedTuple):
-    """What a scan knows of scenarios and instruments.
+    """What the kernel of a scan knows of scenarios and instruments.
 
     ``role`` and ``weight`` ``(scenario,)``. ``value`` ``(instrument,)`` is that of one contract,
     ``positive`` and ``negative`` the discounts of its set by the sign of the set's value, and

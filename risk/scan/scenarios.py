@@ -7,8 +7,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from risk.instruments import Instruments, Kind, MarketState
-from risk.kernels.scan import BASIS_DOWN, BASIS_UP, REPORTED, ROTATED, SCANNED, ScanTables
+from risk.instruments import Instruments, Kind, MarketState, Settlement
+from risk.kernels.scan import BASIS_DOWN, BASIS_UP, REPORTED, ROTATED, SCANNED
 from risk.pricing.black76 import log_ratio
 from risk.revaluation import VolatilityTenor, contract_value, revalue
 from risk.scan.specification import Cell, ScanSpec, SkewShape, UnderlyingScan
@@ -32,7 +32,7 @@ def scan_scenarios(underlyings: Sequence[str], spec: ScanSpec) -> list[xr.Datase
     >>> cells.scenario.values.tolist()
     ['price +18% vol up', 'price 0% vol none', 'price -66% vol up x 0.2']
     """
-    own = [_own(spec, name) for name in underlyings]
+    own = [own_rules(spec, name) for name in underlyings]
     prices = np.array(
         [
             [cell.price if one.prices is None else one.prices[k] for one in own]
@@ -114,7 +114,7 @@ class ScanAxis:
         extended = self.spec.extended
         if extended is None:
             return np.full(len(self.underlyings), np.inf)
-        own = [_own(self.spec, name).price_range for name in self.underlyings]
+        own = [own_rules(self.spec, name).price_range for name in self.underlyings]
         return np.array([one or extended.price_range for one in own])
 
     @property
@@ -186,6 +186,11 @@ def revalue_scan(
         edge = axis.price_range
         held = _with(shocks, price=np.clip(shocks.price, -edge, edge))
         cube[rows] = revalue(instruments.take(rows), _take(market, rows), held, tenor)
+    if spec.in_settlement_currency:
+        rows = np.flatnonzero(instruments.settlement == Settlement.INVERSE)
+        grown = 1.0 + shocks.price.T[instruments.underlying[rows]]
+        value = contract_value(instruments, market)[rows, np.newaxis]
+        cube[rows] = (cube[rows] + value) / grown - value
     for at in np.flatnonzero(axis.role == ROTATED):
         options = np.flatnonzero(instruments.kind == Kind.OPTION)
         cell = spec.cells[axis.cell[at]]
@@ -224,71 +229,8 @@ def skew_scale(
     return np.asarray(np.maximum(0.0, 1.0 + np.clip(distance * cap / reach, -cap, cap)))
 
 
-def scan_tables(
-    axis: ScanAxis,
-    instruments: Instruments,
-    value: Floats,
-    weight: Floats,
-    shocks: Shocks,
-    rate: Floats | None = None,
-    discount_factor: Floats | None = None,
-) -> ScanTables:
-    """Return what the kernel of a scan reads beside the cube.
-
-    ``value`` ``(instrument,)`` is that of one contract; ``weight`` ``(scenario,)``; ``rate`` and
-    ``discount_factor`` ``(instrument,)`` are those of its expiry, 0 and 1 when left out.
-    """
-    spec, number = axis.spec, len(instruments)
-    option = instruments.kind == Kind.OPTION
-    years = instruments.time_to_expiry
-    rates = np.zeros(number) if rate is None else np.maximum(rate, 0.0)
-    factor = np.ones(number) if discount_factor is None else discount_factor
-    positive, negative = np.ones(number), np.ones(number)
-    if spec.discount is not None:
-        rule = spec.discount
-        positive = rule.positive * np.exp(-years * (rates * rule.long_rate + rule.long_add))
-        if rule.negative is not None:
-            grown = rule.negative * np.exp(years * (rates * rule.short_rate + rule.short_add))
-            negative = np.minimum(1.0 / factor, grown)
-    basis = np.zeros(number)
-    if spec.basis is not None:
-        basis = np.where(option, spec.basis.add + spec.basis.per_year * years, 0.0)
-    counted = weight.copy()
-    if spec.extended is not None:
-        beyond = (_beyond(axis, shocks) > 0.0).any(axis=1)
-        counted[beyond] *= spec.extended.factor
-    return ScanTables(
-        role=axis.role,
-        weight=counted,
-        value=np.ascontiguousarray(value, dtype=np.float64),
-        positive=np.where(option, positive, 1.0),
-        negative=np.where(option, negative, 1.0),
-        basis=basis,
-        dampener=_dampener(axis, instruments, shocks),
-        offset=spec.positive_offset,
-    )
-
-
-def _dampener(axis: ScanAxis, instruments: Instruments, shocks: Shocks) -> Floats:
-    """Return the pull to zero of each scenario, (instrument, scenario), by its underlying."""
-    extended = axis.spec.extended
-    if extended is None:
-        return np.zeros((len(instruments), len(axis.role)))
-    own = [_own(axis.spec, name).dampener for name in axis.underlyings]
-    amount = np.array([extended.dampener if one is None else one for one in own])
-    pull = _beyond(axis, shocks) * amount
-    return np.ascontiguousarray(pull.T[instruments.underlying])
-
-
-def _beyond(axis: ScanAxis, shocks: Shocks) -> Floats:
-    """Return by how many ranges a cell's move is beyond the range, (scenario, underlying)."""
-    ranges = np.abs(shocks.price) / axis.price_range
-    # A move at the edge of the range is not beyond it, whatever its last bit.
-    extreme = (axis.role == SCANNED)[:, np.newaxis] & (ranges > 1.0 + 1e-12)
-    return np.where(extreme, ranges - 1.0, 0.0)
-
-
-def _own(spec: ScanSpec, underlying: str) -> UnderlyingScan:
+def own_rules(spec: ScanSpec, underlying: str) -> UnderlyingScan:
+    """Return what an underlying does otherwise than the rest."""
     return spec.underlying.get(underlying, UnderlyingScan())
 
 

@@ -107,12 +107,26 @@ class ExtendedTable(Specification):
     delta_one_within_range: bool = True
 
 
+class SpreadCredit(Specification):
+    """What a gain in one underlying offsets of the loss in another, after each was scanned alone.
+
+    Spreads are formed between opposite deltas, one reporting currency unit of each; a spread is
+    credited ``rate`` times the scanned loss per unit of delta of both its legs.
+
+    Source: inter-commodity spread credit of SPAN, with ratios of one to one in money.
+    """
+
+    underlyings: tuple[str, str]
+    rate: Fraction
+
+
 class ScanSpec(Specification):
     """A scan of scenarios by unit of risk: the worst is the requirement of the unit.
 
     ``unit`` is what nets: the positions of an account in one underlying, or in one underlying
     and settlement currency. Within it an expiry's options make one set, to which discounts,
-    rotations and the basis contingency apply.
+    rotations and the basis contingency apply. ``in_settlement_currency`` counts what is paid in
+    coin in coin, at the index of before the move. ``credits`` are taken in their order.
     """
 
     layer: str = "scan"
@@ -128,6 +142,8 @@ class ScanSpec(Specification):
     skew: SkewShape | None = None
     basis: BasisContingency | None = None
     extended: ExtendedTable | None = None
+    in_settlement_currency: bool = False
+    credits: tuple[SpreadCredit, ...] = ()
     underlying: Annotated[dict[str, UnderlyingScan], Field(default_factory=dict)]
 
     @model_validator(mode="after")

@@ -192,7 +192,7 @@ def test_two_starts_of_one_run_compute_it_once(request_of, faultless, tmp_path):
 @pytest.mark.slow
 def test_two_different_runs_share_a_store(request_of, faultless, small_methodology, tmp_path):
     other = tmp_path / "other.toml"
-    other.write_text(small_methodology.read_text().replace("rate = 0.10", "rate = 0.20"))
+    other.write_text(small_methodology.read_text().replace("initial = 0.10", "initial = 0.20"))
     requests = [request_of(), request_of(methodology=str(other))]
     begun = [
         begin(request, tmp_path / f"{n}.json", seconds=0.2) for n, request in enumerate(requests)

@@ -1,24 +1,16 @@
 """Derive's portfolio margin, both versions: one account through the engine that margins books."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
-from risk.charges import charges_on
 from risk.instruments import Instruments, Kind, MarketState
-from risk.margin import Holdings, Revaluation, margin_accounts
 from risk.methodology import Methodology
-from risk.nesting import nest, risk_order
-from risk.netting import NETTING_KEYS
-from risk.revaluation import contract_value
-from risk.scan.explanation import scan_units
-from risk.scan.scenarios import ScanAxis, revalue_scan, scan_axis, scan_scenarios, scan_tables
-from risk.scan.specification import ScanSpec
-from risk.scenarios.shocks import shocks_of
+from risk.scan.scenarios import ScanAxis
+from workers.conformance.one_account import OneAccount, margin_one
 
 Numbers = Mapping[str, Any]
 
@@ -29,24 +21,10 @@ AVERAGING_SECONDS = 1_800
 LARGEST_REGULAR_MOVE = 0.25
 """Price moves beyond this are the tail scenarios of the second version."""
 
-PORTFOLIO = 2
-"""The margin mode of an account in which everything nets."""
-
 UNDERLYING = "ETH"
 
-
-@dataclass(frozen=True, slots=True)
-class OneAccount:
-    """One account of one underlying; all ``(instrument,)`` but ``spot``, ``cash`` and ``label``."""
-
-    instruments: Instruments
-    market: MarketState
-    quantity: NDArray[np.float64]
-    rate: NDArray[np.float64]
-    discount_factor: NDArray[np.float64]
-    spot_share: NDArray[np.float64]
-    confidence: NDArray[np.float64]
-    cash: float
+LEAST_SECONDS = 1e-6
+"""What is left of an expired option: enough to be priced, and worth its payoff."""
 
 
 def pmrm2(inputs: Numbers, tables: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +72,8 @@ def _account(inputs: Numbers, spots: list[Numbers]) -> OneAccount:
     feeds = {feed["sec_to_expiry"]: feed for feed in inputs["feeds"]}
     own = [feeds[option["sec_to_expiry"]] for option in options]
     spot, others = inputs["spot"], 1 + len(spots)
-    years = np.array([one["sec_to_expiry"] / YEAR_SECONDS for one in options] + [0.0] * others)
+    seconds = [max(one["sec_to_expiry"], LEAST_SECONDS) for one in options]
+    years = np.array([left / YEAR_SECONDS for left in seconds] + [0.0] * others)
     rate = np.array([max(feed["rate"], 0.0) for feed in own] + [0.0] * others)
     forward = [_forward(feed) for feed in own]
     units = [one["price"] / inputs["stable_price"] / spot for one in spots]
@@ -134,6 +113,8 @@ def _account(inputs: Numbers, spots: list[Numbers]) -> OneAccount:
         rate=rate,
         discount_factor=np.exp(-rate * years),
         spot_share=np.array([share for _, share in forward] + [1.0] * others),
+        currency=np.zeros(number, np.int32),
+        underlyings=(UNDERLYING,),
         confidence=np.array(
             sure + [min(inputs["spot_conf"], inputs["perp_conf"])] + [1.0] * len(spots)
         ),
@@ -177,70 +158,28 @@ def _collateral(inputs: Numbers, other: Numbers) -> dict[str, float]:
 
 def _margined(account: OneAccount, rules: Methodology, held: Numbers) -> dict[str, Any]:
     """Margin one account by the engine, and return net margin: equity less requirement."""
-    assert rules.scan is not None
-    parts = scan_scenarios([UNDERLYING], rules.scan)
-    scenarios = xr.concat(parts, dim="scenario", join="exact", combine_attrs="drop")
-    axis = scan_axis(
-        rules.scan,
-        [UNDERLYING],
-        scenarios["origin"].values.tolist(),
-        scenarios["scenario"].values.tolist(),
-    )
-    shocks, weight = shocks_of(scenarios), scenarios["weight"].values
-    terms, market = account.instruments, account.market
-    tenor, factor = rules.volatility_tenor.tenor(), account.discount_factor
-    cube = revalue_scan(terms, market, shocks, tenor, axis, account.spot_share)
-    cube *= factor[:, np.newaxis]
-    value = contract_value(terms, market) * factor
-    settlement = np.zeros(len(terms), np.int32)
-    scanned = scan_tables(axis, terms, value, weight, shocks, account.rate, factor)
-    revaluation = Revaluation(
-        cube=cube,
-        weight=weight,
-        value=value,
-        settlement=settlement,
-        priced=market.priced,
-        order=risk_order(terms, settlement),
-        charges=charges_on(rules.charges, terms, market, [UNDERLYING], account.confidence),
-        scan=scanned,
-    )
-    number = np.arange(len(terms), dtype=np.int32)
-    holdings = Holdings(
-        offsets=np.array([0, len(terms)]),
-        instrument=number,
-        quantity=account.quantity,
-        margin_mode=np.array([PORTFOLIO], np.int8),
-        collateral=np.array([account.cash + held["still"]]),
-        held=np.zeros(1, np.bool_),
-    )
-    margin = margin_accounts(holdings, revaluation, rules, ())
-    nested = nest(
-        holdings.offsets,
-        number,
-        np.array([NETTING_KEYS.index("account")], np.int8),
-        revaluation.order,
-        False,
-    )
-    (unit,) = scan_units(nested, number, account.quantity, cube, scanned)
-    option = terms.kind == Kind.OPTION
+    account = replace(account, cash=account.cash + held["still"])
+    found = margin_one(account, rules)
+    (unit,) = found.units
+    option = account.instruments.kind == Kind.OPTION
     return {
-        "im": float(margin.excess[0]) - held["initial"],
-        "mm": float(margin.equity[0] - margin.maintenance[0]) - held["maintenance"],
-        "option_mtm": float(account.quantity[option] @ value[option]),
+        "im": float(found.margin.excess[0]) - held["initial"],
+        "mm": float(found.margin.equity[0] - found.margin.maintenance[0]) - held["maintenance"],
+        "option_mtm": float(account.quantity[option] @ found.value[option]),
         "basis_contingency": -unit.basis_loss,
         "min_span": -unit.loss,
         **{
             f"worst_{name}_loss": float(min(unit.pnl[cells].tolist(), default=0.0))
-            for name, cells in _groups(rules.scan, axis).items()
+            for name, cells in _groups(found.axis).items()
         },
     }
 
 
-def _groups(spec: ScanSpec, axis: ScanAxis) -> dict[str, NDArray[np.int64]]:
+def _groups(axis: ScanAxis) -> dict[str, NDArray[np.int64]]:
     """Return the rows of the regular, tail and rotation scenarios."""
     rows: dict[str, list[int]] = {"regular": [], "tail": [], "skew": []}
     for row in np.flatnonzero(axis.cell >= 0).tolist():
-        cell = spec.cells[axis.cell[row]]
+        cell = axis.spec.cells[axis.cell[row]]
         if not cell.volatility.endswith("skew"):
             rows["tail" if abs(cell.price) > LARGEST_REGULAR_MOVE else "regular"].append(row)
         else:

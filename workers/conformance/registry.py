@@ -10,6 +10,8 @@ MODULES = (
     "workers.conformance.charges",
     "workers.conformance.derive",
     "workers.conformance.pricing",
+    "workers.conformance.span",
+    "workers.conformance.deribit",
     "workers.conformance.protocols",
     "workers.conformance.simm",
     "workers.conformance.standard",
