@@ -68,15 +68,18 @@ def _agreement(one: float, other: float) -> float:
 
 @compiled
 def _across(square: Floats, total: Floats, factors: Any) -> float:
-    """Return sqrt(sum K^2 + sum gamma S S) plus the residual K, and clear the buckets."""
+    """Return sqrt(sum K^2 + sum gamma S S) plus what is residual, and clear the buckets.
+
+    ``total`` holds the sum of weighted sensitivities, of their sizes in a residual bucket.
+    """
     buckets = square.size
     residual, inside = 0.0, 0.0
     for b in range(buckets):
-        margin = np.sqrt(square[b]) if square[b] > 0.0 else 0.0
         if factors.residual[b]:
-            residual += margin
+            residual += total[b]
             total[b] = 0.0
         else:
+            margin = np.sqrt(square[b]) if square[b] > 0.0 else 0.0
             inside += margin * margin
             total[b] = min(max(total[b], -margin), margin)
             for c in range(b):
@@ -93,6 +96,9 @@ def _delta_margin(work: Any, count: int, factors: Any) -> float:
         work.factor[u] = _concentration(work.delta[u], factors.delta_threshold[u])
         work.delta[u] *= factors.delta_weight[u] * work.factor[u]
         b = factors.bucket[u]
+        if factors.residual[b]:
+            work.total[b] += abs(work.delta[u])
+            continue
         work.total[b] += work.delta[u]
         work.square[b] += work.delta[u] * work.delta[u]
         for m in range(k):
@@ -127,6 +133,10 @@ def _vega_margin(work: Any, count: int, factors: Any) -> float:
         u = work.touched[k]
         _weigh_vega(work, u, factors)
         b = factors.bucket[u]
+        if factors.residual[b]:
+            for t in range(vertices):
+                work.total[b] += abs(work.vega[u, t])
+            continue
         for t in range(vertices):
             work.total[b] += work.vega[u, t]
             work.square[b] += work.vega[u, t] * work.spread[u, t]
@@ -145,10 +155,16 @@ def _vega_margin(work: Any, count: int, factors: Any) -> float:
 def _one_side(
     work: Any, loss: Floats, count: int, factors: Any, square: Floats, total: Floats
 ) -> None:
-    """Sum CVR and its squares by bucket for a move one way; two gains never offset each other."""
+    """Sum CVR and its squares by bucket for a move one way; two gains never offset each other.
+
+    In a residual bucket only losses are added up.
+    """
     for k in range(count):
         u = work.touched[k]
         b = factors.bucket[u]
+        if factors.residual[b]:
+            total[b] += max(loss[u], 0.0)
+            continue
         total[b] += loss[u]
         if loss[u] > 0.0:
             square[b] += loss[u] * loss[u]
@@ -165,13 +181,13 @@ def _curvature_margin(work: Any, count: int, factors: Any) -> float:
     _one_side(work, work.down, count, factors, work.other_square, work.other_total)
     residual, inside = 0.0, 0.0
     for b in range(work.square.size):
-        up, down = max(work.square[b], 0.0), max(work.other_square[b], 0.0)
-        if down > up or (down == up and work.other_total[b] >= work.total[b]):
-            up, work.total[b] = down, work.other_total[b]
         if factors.residual[b]:
-            residual += np.sqrt(up)
+            residual += max(work.total[b], work.other_total[b])
             work.total[b] = 0.0
         else:
+            up, down = max(work.square[b], 0.0), max(work.other_square[b], 0.0)
+            if down > up or (down == up and work.other_total[b] >= work.total[b]):
+                up, work.total[b] = down, work.other_total[b]
             inside += up
             for c in range(b):
                 if work.total[b] > 0.0 or work.total[c] > 0.0:

@@ -31,12 +31,14 @@ def greeks_margin(
 
     - delta: WS = weight net CR per underlying, CR = max(1, sqrt(|net| / threshold));
       K_b^2 = sum rho f WS WS with f = min(CR, CR') / max(CR, CR');
-      sqrt(sum K_b^2 + sum gamma S_b S_c), S_b the sum of WS clipped to ±K_b; residual K on top;
+      sqrt(sum K_b^2 + sum gamma S_b S_c), S_b the sum of WS clipped to ±K_b; of a residual
+      bucket the sum of |WS| on top;
     - vega: the same over underlyings and vertices, rho times the correlation of vertices, CR on
       the net over vertices;
     - curvature: CVR up and down; K_b the larger of the two
       sqrt(max(0, sum max(CVR, 0)^2 + sum rho^2 CVR CVR psi)), psi zero where both are negative;
-      sqrt(max(0, sum K_b^2 + sum gamma^2 S_b S_c psi)), S_b the sum of CVR of that side.
+      sqrt(max(0, sum K_b^2 + sum gamma^2 S_b S_c psi)), S_b the sum of CVR of that side; of a
+      residual bucket the larger sum of max(CVR, 0) on top.
 
     The bits of an account depend on its own positions and their order alone.
 

@@ -38,8 +38,8 @@ class Bucket(Specification):
 
     ``delta_weight`` is the price move that is margined, a fraction; curvature reprices at plus and
     minus the same. Thresholds are in the reporting currency of the same sensitivity (per 100 %).
-    ``correlation`` holds between different coins of the bucket. A ``residual`` bucket offsets no
-    other.
+    ``correlation`` holds between different coins of the bucket. In a ``residual`` bucket nothing
+    offsets or diversifies, within it or against others, and it has no correlation.
     """
 
     name: str
@@ -48,7 +48,20 @@ class Bucket(Specification):
     delta_weight: Move
     delta_threshold: Positive
     vega_threshold: Positive
-    correlation: Annotated[float, Field(ge=0.0, le=1.0)]
+    correlation: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Bucket":
+        if self.residual and self.correlation is not None:
+            raise ValueError(
+                f"bucket {self.name!r} is residual and has a correlation of {self.correlation:g}; "
+                "sizes are added up in it, leave the correlation out"
+            )
+        if not self.residual and self.correlation is None:
+            raise ValueError(
+                f"bucket {self.name!r} lacks a correlation, from 0 to 1, between its coins"
+            )
+        return self
 
 
 class BucketCorrelation(Specification):
@@ -137,8 +150,9 @@ class RiskFactors(NamedTuple):
 
     ``(underlying,)``: ``bucket``, ``delta_weight`` (fraction), ``delta_threshold`` and
     ``vega_threshold`` (reporting currency per 100 %). ``(bucket,)``: ``within``, the correlation
-    of two coins of it, and ``residual``. ``between`` ``(bucket, bucket)``. ``(vertex,)``:
-    ``years`` and ``vega_weight`` (relative move). ``tenor_correlation`` ``(vertex, vertex)``.
+    of two coins of it (0 where residual), and ``residual``. ``between`` ``(bucket, bucket)``.
+    ``(vertex,)``: ``years`` and ``vega_weight`` (relative move). ``tenor_correlation``
+    ``(vertex, vertex)``.
     """
 
     bucket: NDArray[np.int64]
@@ -174,7 +188,7 @@ def risk_factors(spec: GreeksSpec, underlyings: Sequence[str]) -> RiskFactors:
         delta_weight=np.array([b.delta_weight for b in spec.buckets])[bucket],
         delta_threshold=np.array([b.delta_threshold for b in spec.buckets])[bucket],
         vega_threshold=np.array([b.vega_threshold for b in spec.buckets])[bucket],
-        within=np.array([b.correlation for b in spec.buckets]),
+        within=np.array([b.correlation or 0.0 for b in spec.buckets]),
         residual=np.array([b.residual for b in spec.buckets], dtype=np.bool_),
         between=spec.bucket_correlation(),
         years=days / 365.0,

@@ -68,6 +68,10 @@ def clipped(weighted, factor, tenor, factors):
     margin, total = [], []
     for b in range(len(factors.within)):
         rows = np.flatnonzero(factors.bucket == b)
+        if factors.residual[b]:
+            margin.append(abs(weighted[rows]).sum())
+            total.append(0.0)
+            continue
         f = np.minimum.outer(factor[rows], factor[rows]) / np.maximum.outer(
             factor[rows], factor[rows]
         )
@@ -86,6 +90,10 @@ def curvature(up, down, factors):
     margin, total = [], []
     for b in range(len(factors.within)):
         rows = np.flatnonzero(factors.bucket == b)
+        if factors.residual[b]:
+            margin.append(max(np.maximum(loss[rows], 0).sum() for loss in (up, down)))
+            total.append(0.0)
+            continue
         sides = []
         for loss in (up[rows], down[rows]):
             both = np.logical_or.outer(loss > 0, loss > 0)
@@ -200,7 +208,8 @@ def test_by_hand():
     assert delta_of((0, 1.0), (1, -1.0)) == pytest.approx(hedged)
     # Two coins of one bucket at 0.55.
     assert delta_of((2, 1.0), (3, 1.0)) == pytest.approx(0.3e6 * np.sqrt(2 + 2 * 0.55))
-    # A residual coin offsets nothing.
+    # A residual coin offsets nothing, another of them neither.
+    assert delta_of((4, 1.0), (5, -1.0)) == pytest.approx(0.5e6 + 0.5e6)
     assert delta_of((0, 1.0), (4, -1.0)) == pytest.approx(0.14e6 + 0.5e6)
 
 
@@ -313,6 +322,8 @@ WRONG = [
     ("30.0, 90.0", "90.0, 30.0", "must rise"),
     ("0.77, 0.50", "0.50", "4 weights for 5"),
     ("tenor_decay = 0.01\n", "", "tenor_decay"),
+    ("residual = true\n", "residual = true\ncorrelation = 0.5\n", "residual"),
+    ("correlation = 0.55\n", "", "lacks a correlation"),
     ('delta_threshold = "choice', 'threshold = "choice', "provenance"),
     ("effective = 2026-01-01", 'effective = "soon"', "effective"),
 ]
