@@ -7,7 +7,7 @@ import sys
 from cyclopts import App
 from pydantic import ValidationError
 
-from flows.commands import books, conformance, demo, explain, markets, runs, serve
+from flows.commands import books, calls, conformance, demo, explain, markets, runs, serve, what_if
 from flows.commands.shared import CONSOLE, MESSAGES
 
 EXIT_MISTAKE = 2
@@ -34,6 +34,8 @@ app.command(runs.run)
 app.command(runs.runs)
 app.command(runs.show)
 app.command(explain.explain)
+app.command(what_if.what_if)
+app.command(calls.calls)
 app.command(runs.report)
 app.command(runs.export)
 app.command(conformance.conformance)

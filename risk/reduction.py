@@ -23,6 +23,10 @@ again. A way out that is narrower than one part of the grid can be missed.
 """
 
 
+MOST_TRADES = 8
+"""Trades in a sequence before it is given up: whoever needs more reduces in proportion."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trade:
     """A reduction of one leg: of its quantity a fraction, toward zero, in whole lots.
@@ -112,7 +116,7 @@ class _Search:
         """
         trades: list[Trade] = []
         left = lots.copy()
-        for _ in range(2 * len(lots)):
+        for _ in range(MOST_TRADES):
             trade = self.cheapest(left)
             if trade is not None:
                 return (*trades, trade)
