@@ -89,17 +89,27 @@ def _print_failures(verdicts: "Sequence[Verdict]") -> None:
         return
     table = columns("Failures", "vector", "key", "expected", "got", "relative error", left=2)
     for verdict in failed:
-        name = escape(verdict.vector.id)
-        if verdict.message:
-            table.add_row(name, NOTHING, NOTHING, escape(verdict.message), NOTHING)
         for one in verdict.comparisons:
             if not one.within:
                 error = NOTHING if one.relative_error is None else f"{one.relative_error:.3e}"
-                got = one.reason if one.reason else repr(one.got)
-                table.add_row(
-                    name, escape(one.path), escape(repr(one.expected)), escape(got), error
+                cells = (
+                    verdict.vector.id,
+                    one.path,
+                    repr(one.expected),
+                    one.reason or repr(one.got),
                 )
-    CONSOLE.print(table, highlight=False)
+                table.add_row(*(escape(cell) for cell in cells), error)
+    if table.row_count:
+        CONSOLE.print(table, highlight=False)
+    # What a method says may be long, and a table would cut it.
+    for verdict in failed:
+        if verdict.message:
+            CONSOLE.print(
+                f"\n{verdict.vector.id} could not be computed: {verdict.message}",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 def _print_not_supported(verdicts: "Sequence[Verdict]") -> None:

@@ -33,7 +33,7 @@ def coverage(weighted_collateral: ArrayLike, debt: ArrayLike) -> Array:
     [0.8, inf]
     """
     collateral, owed = non_negative("collateral", weighted_collateral), non_negative("debt", debt)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return np.asarray(np.where(owed > 0.0, collateral / owed, np.inf))
 
 
