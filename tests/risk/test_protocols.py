@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from risk.protocols import aave, compound, drift, dydx, maker, mango, morpho
 
 SETTINGS = settings(deadline=None, max_examples=60)
-AMOUNT = st.floats(0.0, 1e4)
+AMOUNT = st.just(0.0) | st.floats(1e-6, 1e4)
 PRICE = st.floats(0.01, 1e4)
 SCALE = st.floats(0.1, 100.0)
 THREE = st.lists(AMOUNT, min_size=3, max_size=3)
