@@ -11,7 +11,11 @@ from risk.measures import CONVENTIONS
 from risk.revaluation import VolatilityTenor
 from risk.scan.specification import ScanSpec
 from risk.scenarios.shocks import SHOCKS
+from risk.sensitivities.margin import LAYERS as GREEKS_LAYERS
+from risk.sensitivities.specification import GreeksSpec
 from risk.specification import Fraction, Positive, Specification
+from risk.standard.margin import LAYERS as STANDARD_LAYERS
+from risk.standard.spec import StandardSpec
 
 Origin = Literal["historical", "episode", "grid", "event"]
 
@@ -126,9 +130,10 @@ class VolatilityTenorSpec(Specification):
 class Methodology(Specification):
     """A dated margin methodology; the whole of what makes one run's rules differ from another's.
 
-    Base risk comes from ``measures`` of named scenario sets or from a ``scan`` of weighted
-    scenarios, never from both; ``charges`` are stacked on it. ``maintenance_factor`` is the part
-    of the measures' layers that an account must hold to keep its positions. ``venue`` names
+    Base risk comes from one of four ways: ``measures`` of named scenario sets, a ``scan`` of
+    weighted scenarios, ``standard`` rules by leg, or ``sensitivities``; ``charges`` are stacked
+    on it. ``maintenance_factor`` is the part of the layers of measures or sensitivities that an
+    account must hold to keep its positions. ``venue`` names
     whose number this is, and only where every parameter is known: ``not_verified`` says which
     are not, and then there is no venue.
     """
@@ -147,26 +152,38 @@ class Methodology(Specification):
     measures: tuple[MeasureSpec, ...] = ()
     maintenance_factor: Fraction | None = None
     scan: ScanSpec | None = None
+    standard: StandardSpec | None = None
+    sensitivities: GreeksSpec | None = None
     charges: tuple[ChargeSpec, ...] = ()
     events: tuple[EventSpec, ...] = ()
 
     @model_validator(mode="after")
     def _one_base(self) -> "Methodology":
-        if self.scan is not None and (self.measures or self.maintenance_factor is not None):
+        binding = any(measure.layer is not None for measure in self.measures)
+        ways = {
+            "[[measures]] with a layer": binding,
+            "[scan]": self.scan is not None,
+            "[standard]": self.standard is not None,
+            "[sensitivities]": self.sensitivities is not None,
+        }
+        given = [name for name, there in ways.items() if there]
+        if len(given) != 1:
             raise ValueError(
-                "a methodology has measures with a maintenance_factor, or a scan; this has both"
+                f"base risk comes from one of {list(ways)}; this has {given or 'none of them'}"
             )
-        if self.scan is None and (not self.measures or self.maintenance_factor is None):
+        factored = binding or self.sensitivities is not None
+        if factored != (self.maintenance_factor is not None):
             raise ValueError(
-                "a methodology needs [[measures]] and a maintenance_factor, or a [scan]"
+                "maintenance_factor goes with measures or sensitivities, and they need it; "
+                f"this has {given[0]} and {self.maintenance_factor}"
             )
-        if self.measures and self.measures[0].layer is None:
+        if binding and self.measures[0].layer is None:
             first = self.measures[0].name
             raise ValueError(f"the first measure, {first!r}, sets the base and needs a layer")
         for measure in self.measures:
             for origin in measure.origins:
-                given = {"historical": self.historical, "episode": self.historical}
-                if (given | {"grid": self.grid}).get(origin, True) is None:
+                missing = self.grid if origin == "grid" else self.historical
+                if origin != "event" and missing is None:
                     table = "historical" if origin == "episode" else origin
                     raise ValueError(
                         f"measure {measure.name!r} reads {origin} scenarios; give [{table}]"
@@ -196,6 +213,10 @@ class Methodology(Specification):
         """Names of the layers that scenarios set, in the order in which they are stacked."""
         if self.scan is not None:
             return (self.scan.layer,)
+        if self.standard is not None:
+            return STANDARD_LAYERS
+        if self.sensitivities is not None:
+            return GREEKS_LAYERS
         return tuple(measure.layer for measure in self.measures if measure.layer is not None)
 
     @property
@@ -229,4 +250,40 @@ def parse_methodology(text: str, events: str = "") -> Methodology:
             f"events hold {sorted(set(listed) - {'events'})}; allowed is [[events]] alone"
         )
     document["events"] = [*document.get("events", []), *listed.get("events", [])]
-    return Methodology.model_validate(document)
+    return Methodology.model_validate(_as_methodology(document))
+
+
+REPORTING_TENOR = {
+    "reference_days": 30.0,
+    "short_power": 0.30,
+    "long_power": 0.13,
+    "floor_days": 1.0,
+    "minimum_volatility": 0.05,
+}
+"""How events move volatilities where they are only reported: as in the house methodology."""
+
+KEPT_OF_SENSITIVITIES = 0.8
+"""Maintenance as a part of a margin from sensitivities; choice."""
+
+
+def _as_methodology(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a rule book that is one table of rules, or of Greeks, as a methodology.
+
+    Such a file has a form of its own; named events are reported beside its requirement.
+    """
+    own = {"rules": "standard", "buckets": "sensitivities"}
+    table = next((name for key, name in own.items() if key in document), None)
+    if table is None:
+        return document
+    events = document.pop("events")
+    shared = ("name", "version", "effective", "title", "sources", "not_verified")
+    wrapped = {name: document.get(name) for name in shared} | {
+        table: document,
+        "netting": {},
+        "volatility_tenor": REPORTING_TENOR,
+        "measures": [{"name": "event_loss", "kind": "worst_loss", "origins": ["event"]}],
+        "events": events,
+    }
+    if table == "sensitivities":
+        wrapped["maintenance_factor"] = KEPT_OF_SENSITIVITIES
+    return wrapped

@@ -1,12 +1,17 @@
 """Sums that have the same bits however the work is cut."""
 
 import itertools
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 BLOCK_ACCOUNTS = 4096
 """Accounts in a block, the unit of summation."""
+
+BlockMap = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""How blocks are mapped: the built-in ``map``, or that of a thread pool."""
 
 
 def fold_blocks(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -44,7 +49,8 @@ def sum_by_group(
     """
     if values.ndim == 1:
         return np.bincount(group, weights=values, minlength=groups).astype(np.float64)
-    return np.stack([sum_by_group(column, group, groups) for column in values.T], axis=-1)
+    summed = [sum_by_group(column, group, groups) for column in values.T]
+    return np.stack(summed, axis=-1) if summed else np.zeros((groups, 0))
 
 
 def block_bounds(start: int, stop: int) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from risk.methodology import Methodology, parse_methodology
@@ -35,9 +36,19 @@ def shipped_methodologies() -> list[str]:
     >>> "margincube-portfolio-2026-01" in shipped_methodologies()
     True
     """
+    return sorted(_shipped())
+
+
+def _shipped() -> dict[str, Traversable]:
+    """Return the files that ship, by name: rule books, those by leg, and those from Greeks."""
     folder = resources.files("risk.methodologies")
-    names = (entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
-    return sorted(name[:-5] for name in names if not name.startswith("events-"))
+    folders = (folder, folder / "standard", folder / "sensitivities")
+    return {
+        entry.name[:-5]: entry
+        for one in folders
+        for entry in one.iterdir()
+        if entry.name.endswith(".toml") and not entry.name.startswith("events-")
+    }
 
 
 def load_methodology(name: str, events: str | None = None) -> NamedMethodology:
@@ -49,15 +60,19 @@ def load_methodology(name: str, events: str | None = None) -> NamedMethodology:
         UnknownMethodology: neither a shipped name nor a file.
         ValueError: the text is not a valid methodology.
     """
-    folder = resources.files("risk.methodologies")
-    if name in shipped_methodologies():
-        text = (folder / f"{name}.toml").read_text()
+    shipped = _shipped()
+    if name in shipped:
+        text = shipped[name].read_text()
     elif Path(name).is_file():
         text = Path(name).read_text()
     else:
         raise UnknownMethodology(
-            f"no methodology {name!r}; shipped are {shipped_methodologies()}, "
+            f"no methodology {name!r}; shipped are {sorted(shipped)}, "
             "or give the path of a TOML file"
         )
-    event_text = Path(events).read_text() if events else (folder / EVENTS).read_text()
+    event_text = (
+        Path(events).read_text()
+        if events
+        else (resources.files("risk.methodologies") / EVENTS).read_text()
+    )
     return NamedMethodology(parse_methodology(text, event_text), text, event_text)

@@ -1,6 +1,7 @@
 """What margin needs to know of each instrument: the cube, values, charges and the scan's tables."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,10 @@ from risk.revaluation import contract_value, revalue
 from risk.scan.prepared import prepare_scan
 from risk.scan.scenarios import ScanAxis, revalue_scan, scan_axis
 from risk.scenarios.shocks import Shocks, shocks_of
+from risk.sensitivities.greeks import unit_sensitivities
+from risk.sensitivities.specification import risk_factors
+from risk.standard.kernel import Form
+from risk.standard.terms import standard_terms
 from storage.book import Book
 from storage.runs import Run
 from workers.terms import instrument_terms
@@ -64,16 +69,44 @@ def revaluation_of(
     scan = None
     if axis is not None:
         scan = prepare_scan(axis, instruments, market, value, weight, shocks_of(scenarios))
+    legs = _by_leg(instruments, market, value, underlyings, methodology)
+    priced = market.priced
+    if "standard" in legs:
+        # An instrument that no rule margins holds its accounts back, as one without a price.
+        priced = priced & (legs["standard"].form != Form.NONE)
     return Revaluation(
         cube=cube,
         weight=weight,
         value=value,
         settlement=settlement,
-        priced=market.priced,
+        priced=priced,
         order=risk_order(instruments, settlement),
         charges=charges_on(methodology.charges, instruments, market, underlyings),
         scan=scan,
+        **legs,
     )
+
+
+def _by_leg(
+    instruments: Instruments,
+    market: MarketState,
+    value: NDArray[np.float64],
+    underlyings: Sequence[str],
+    methodology: Methodology,
+) -> dict[str, Any]:
+    """Return what rules by leg, or Greeks, need to know of each instrument."""
+    if methodology.standard is not None:
+        rules = methodology.standard
+        return {
+            "standard": standard_terms(instruments, market, value, rules, underlyings=underlyings)
+        }
+    if methodology.sensitivities is not None:
+        factors = risk_factors(methodology.sensitivities, underlyings)
+        return {
+            "sensitivities": unit_sensitivities(instruments, market, factors),
+            "factors": factors,
+        }
+    return {}
 
 
 def terms_and_market_of(run: Run, book: Book) -> tuple[Instruments, MarketState]:

@@ -29,7 +29,7 @@ class ScanTables(NamedTuple):
     ``role`` and ``weight`` ``(scenario,)``. ``value`` ``(instrument,)`` is that of one contract,
     ``positive`` and ``negative`` the discounts of its set by the sign of the set's value, and
     ``basis`` what its set's basis loss is multiplied by. ``dampener`` ``(instrument, scenario)``
-    is what pulls the P&L of its unit to zero, and ``offset`` the share of a gain that counts.
+    is what pulls the P&L of its unit to zero.
     """
 
     role: NDArray[np.int8]
@@ -39,7 +39,6 @@ class ScanTables(NamedTuple):
     negative: Floats
     basis: Floats
     dampener: Floats
-    offset: float
 
 
 class _Sums(NamedTuple):
@@ -78,7 +77,6 @@ def _worst(tables: Any, first: int, unit: Floats, scenarios: int) -> int:
     worst, lowest = -1, np.inf
     for s in range(scenarios):
         pnl = unit[s]
-        pnl = pnl * tables.offset if pnl > 0.0 else pnl
         pull = dampener[s]
         if pull > 0.0:
             pnl = pnl - pull if pnl > pull else (pnl + pull if pnl < -pull else 0.0)

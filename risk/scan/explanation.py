@@ -26,7 +26,7 @@ class ScannedSet:
 class ScannedUnit:
     """One unit: what its sets count for together, and the worst of it.
 
-    ``pnl`` ``(scenario,)`` is after offset and dampener. ``worst`` is the row of the binding
+    ``pnl`` ``(scenario,)`` is after the dampener. ``worst`` is the row of the binding
     scenario, or -1 where the basis contingency binds; ``loss`` is negative where all gain.
     """
 
@@ -83,8 +83,7 @@ def _scan_set(
 
 def _unit(sets: list[ScannedSet], tables: ScanTables, dampener: Floats) -> ScannedUnit:
     total = np.sum([one.counted for one in sets], axis=0)
-    kept = np.where(total > 0.0, total * tables.offset, total)
-    pnl = np.sign(kept) * np.maximum(np.abs(kept) - dampener, 0.0)
+    pnl = np.sign(total) * np.maximum(np.abs(total) - dampener, 0.0)
     scanned = np.flatnonzero(tables.role <= ROTATED)
     worst = int(scanned[np.argmin(pnl[scanned])])
     basis_loss = sum(one.basis_loss for one in sets)

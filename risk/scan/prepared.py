@@ -100,7 +100,6 @@ def scan_tables(
         negative=np.where(option, negative, 1.0),
         basis=basis,
         dampener=_dampener(axis, instruments, shocks),
-        offset=spec.positive_offset,
     )
 
 

@@ -137,7 +137,6 @@ class ScanSpec(Specification):
     minimum_volatility_up: NonNegative = 0.0
     initial_factor: Positive = 1.0
     maintenance_factor: Positive
-    positive_offset: Fraction = 1.0
     discount: StaticDiscount | None = None
     skew: SkewShape | None = None
     basis: BasisContingency | None = None

@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 
 from risk.instruments import Instruments, MarketState
 from risk.kernels.positions import read_only
-from risk.margin import BlockMap
 from risk.standard.kernel import margin_run
 from risk.standard.spec import StandardSpec
 from risk.standard.terms import Feeds, StandardTerms, standard_terms
-from risk.summation import block_bounds
+from risk.summation import BlockMap, block_bounds
 
 Floats = NDArray[np.float64]
 

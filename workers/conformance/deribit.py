@@ -140,7 +140,6 @@ def _rules(inputs: Numbers) -> Methodology:
                 "volatility_down": inputs["vol_range_down"],
                 "minimum_volatility_up": inputs["min_vol_for_shock_up"],
                 "maintenance_factor": inputs["mm_factor"],
-                "positive_offset": inputs["pnl_offset"],
                 "extended": {"price_range": edge, "dampener": inputs["extended_dampener"]},
             },
             "charges": [roll],

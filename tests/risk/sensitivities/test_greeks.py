@@ -15,7 +15,7 @@ from risk.sensitivities.specification import parse_greeks, risk_factors
 from tests.risk.exact import truth
 
 TEXT = (
-    resources.files("risk.sensitivities.parameters") / "margincube-greeks-2026-01.toml"
+    resources.files("risk.methodologies") / "sensitivities" / "margincube-greeks-2026-01.toml"
 ).read_text()
 COINS = ("BTC", "ETH", "SOL")
 FACTORS = risk_factors(parse_greeks(TEXT), COINS)

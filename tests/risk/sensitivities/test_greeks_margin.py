@@ -17,7 +17,7 @@ from risk.sensitivities.specification import parse_greeks, risk_factors
 from storage.market import sample_market
 
 TEXT = (
-    resources.files("risk.sensitivities.parameters") / "margincube-greeks-2026-01.toml"
+    resources.files("risk.methodologies") / "sensitivities" / "margincube-greeks-2026-01.toml"
 ).read_text()
 SPEC = parse_greeks(TEXT)
 COINS = ("BTC", "ETH", "SOL", "ADA", "XRP", "DOT")

@@ -1,0 +1,71 @@
+"""What margin is computed from: what accounts hold, and what each instrument does."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from risk.charges import Charge
+from risk.nesting import RiskOrder
+from risk.scan.prepared import PreparedScan
+from risk.sensitivities.greeks import Sensitivities
+from risk.sensitivities.specification import RiskFactors
+from risk.standard.terms import StandardTerms
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What a run of accounts holds; positions sorted by account, then by instrument row.
+
+    Shapes ``(account+1,)`` for ``offsets``, ``(position,)`` for ``instrument`` and ``quantity``
+    (contracts, long positive), ``(account,)`` for the rest. ``collateral`` is the value after
+    haircuts in reporting currency.
+    """
+
+    offsets: NDArray[np.int64]
+    instrument: NDArray[np.int32]
+    quantity: NDArray[np.float64]
+    margin_mode: NDArray[np.int8]
+    collateral: NDArray[np.float64]
+    held: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+
+@dataclass(frozen=True, slots=True)
+class Revaluation:
+    """The cube and what else margin needs to know of each instrument.
+
+    ``cube`` is ``(instrument, scenario)``, P&L of one contract, gain positive. ``value`` is
+    ``(instrument,)``, what one contract is worth. ``settlement`` codes the settlement currency in
+    canonical order. ``priced`` is false where an input was missing. ``weight`` is ``(scenario,)``.
+    ``order`` and ``charges`` serve the charges of the methodology, ``scan`` its scan, ``standard``
+    its rules by leg, ``sensitivities`` and ``factors`` its margin from Greeks.
+    """
+
+    cube: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    value: NDArray[np.float64]
+    settlement: NDArray[np.int32]
+    priced: NDArray[np.bool_]
+    order: RiskOrder
+    charges: tuple[Charge, ...] = ()
+    scan: PreparedScan | None = None
+    standard: StandardTerms | None = None
+    sensitivities: Sensitivities | None = None
+    factors: RiskFactors | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Portfolio:
+    """The accounts that are margined: their positions, netting keys and equity."""
+
+    offsets: NDArray[np.int64]
+    instrument: NDArray[np.int32]
+    quantity: NDArray[np.float64]
+    key: NDArray[np.int8]
+    equity: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.equity)

@@ -1,0 +1,57 @@
+"""Base risk from a scan: the worst scenario of every unit of risk, less credits between units."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from risk.kernels import BlockMargin
+from risk.kernels.scan import scan_block
+from risk.margin.inputs import Portfolio, Revaluation
+from risk.margin.measured import binding_scenario
+from risk.margin.results import BaseMargin
+from risk.measures import Measure
+from risk.nesting import Nested
+from risk.scan.credits import spread_credit
+from risk.scan.specification import ScanSpec
+from risk.summation import BlockMap, block_bounds, sum_by_group
+
+
+def scanned_base(
+    portfolio: Portfolio,
+    nested: Nested,
+    revaluation: Revaluation,
+    spec: ScanSpec,
+    map_blocks: BlockMap,
+) -> BaseMargin:
+    """Return the layer that the scan of each account's units sets."""
+    if revaluation.scan is None:
+        raise ValueError("the methodology scans scenarios, the revaluation was made without")
+    scan = revaluation.scan
+    tables = scan.tables
+    instrument, quantity = portfolio.instrument[nested.order], portfolio.quantity[nested.order]
+
+    def one_block(bounds: tuple[int, int]) -> BlockMargin:
+        part, rows = nested.accounts(*bounds)
+        equity = portfolio.equity[bounds[0] : bounds[1]]
+        block = scan_block(part, quantity[rows], instrument[rows], equity, revaluation.cube, tables)
+        return replace(block, contribution=block.contribution * spec.initial_factor)
+
+    blocks = list(map_blocks(one_block, block_bounds(0, len(portfolio))))
+    value = np.concatenate([block.value for block in blocks])
+    binding = np.concatenate([block.binding_scenario for block in blocks])
+    loss = np.maximum(value[:, 0], 0.0)
+    worst = sum_by_group(loss, nested.unit_account, len(portfolio))
+    if spec.credits:
+        unit = nested.labels("unit")
+        delta = sum_by_group(quantity * scan.delta[instrument], unit, len(loss))
+        underlying = scan.underlying[instrument[nested.unit_first]]
+        worst = worst - spread_credit(nested, underlying, loss, delta, scan.credits, len(portfolio))
+    one = (Measure(spec.layer, "worst_loss", 0, len(tables.role), binds=True),)
+    return BaseMargin(
+        layers=(spec.initial_factor * worst)[:, np.newaxis],
+        maintenance=spec.maintenance_factor * worst,
+        measured=worst[:, np.newaxis],
+        binding=binding_scenario(value, binding, one, nested.account_units),
+        sets=np.diff(nested.account_units).astype(np.int32),
+        blocks=blocks,
+    )
