@@ -21,6 +21,7 @@ from risk.margin import AccountMargin
 from risk.price_path import HIGHEST, LOWEST, nearest_crossings
 from storage.runs import Run
 from workers.account_case import AccountCase, Rules, account_case, rules_of
+from workers.calls import health_rules
 
 Floats = NDArray[np.float64]
 
@@ -112,7 +113,7 @@ def what_if(
         TradeRefused: a trade cannot be meant.
     """
     rules = rules_of(run)
-    chosen = spec or health_spec(rules)
+    chosen = spec or health_rules(run)
     trades = [parse_trade(text, rules) for text in adds]
     case = account_case(rules, account, [trade.instrument for trade in trades])
     traded = _traded(case, trades)
@@ -144,12 +145,6 @@ def what_if(
         "shares": _shares(case, after),
         "liquidation": _liquidation(case, after, paid),
     }
-
-
-def health_spec(rules: Rules) -> HealthSpec:
-    """Return the thresholds of health of a methodology, or the usual ones."""
-    spec = getattr(rules.methodology, "health", None)
-    return spec if isinstance(spec, HealthSpec) else HealthSpec()
 
 
 def _traded(case: AccountCase, trades: Sequence[Trade]) -> Floats:

@@ -14,6 +14,12 @@ from flows.settings import Settings
 from flows.tables import columns
 
 MEMBERS_SHOWN = 10
+CAUSES = {
+    "equity": "equity alone",
+    "requirement": "the requirement alone",
+    "either": "either: each alone does it",
+    "both": "both together",
+}
 
 
 def calls(
@@ -177,25 +183,27 @@ def _print_ways(console: Console, found: list[dict[str, Any]]) -> None:
 
 def _print_since(console: Console, since: dict[str, Any]) -> None:
     table = columns(
-        f"Since {since['previous_run_id']}, as of {since['previous_as_of']}", "", "", "", left=1
+        f"Since {since['previous_run_id']}, as of {since['previous_as_of']}", "", "", left=1
     )
     for name in ("margined_in_both", "new", "gone"):
-        table.add_row(name.replace("_", " "), f"{since[name]:,}", "")
-    for name in ("equity_change", "requirement_change"):
-        table.add_row(name.replace("_", " "), f"{since[name]:,.2f}", "")
-    for name, meaning in since["meaning"].items():
-        table.add_row(name.replace("_", " "), f"{since[name]:,.2f}", meaning)
-    if since["accounts_without_parts"]:
-        table.add_row(
-            "without parts", f"{since['accounts_without_parts']:,}", "accounts that held what has "
-            "no price in one of the runs"
-        )  # fmt: skip
-    moves = since["health"]
-    because = ", ".join(f"{name} {count:,}" for name, count in since["changed_because"].items())
-    table.add_row("health worse", f"{moves['worse']:,}", f"changed because of: {because}")
-    table.add_row("health better", f"{moves['better']:,}", "")
-    table.columns[2].justify = "left"
+        table.add_row(f"accounts {name.replace('_', ' ')}", f"{since[name]:,}")
+    for name in ("requirement_change", "equity_change", *since["meaning"]):
+        indent = "  " if name in since["meaning"] else ""
+        table.add_row(indent + name.replace("_", " "), f"{since[name]:,.2f}")
+    for name, count in since["health"].items():
+        table.add_row(f"accounts whose health is {name}", f"{count:,}")
+    for name, count in since["changed_because"].items():
+        table.add_row(f"  because of {CAUSES[name]}", f"{count:,}")
     console.print(table, highlight=False)
+    for name, meaning in since["meaning"].items():
+        console.print(f"{name.replace('_', ' ')}: {meaning}", highlight=False, soft_wrap=True)
+    if since["accounts_without_parts"]:
+        console.print(
+            f"{since['accounts_without_parts']:,} accounts held what has no price in one of the "
+            "runs: their change of equity is in its sum and in none of its parts",
+            highlight=False,
+            soft_wrap=True,
+        )
     _print_changed(console, since["accounts"])
 
 
