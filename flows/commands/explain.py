@@ -18,6 +18,7 @@ def explain(
     account: str,
     *,
     run: str = "latest",
+    methodology: str | None = None,
     whole: Annotated[bool, Parameter(negative=())] = False,
     json: Json = False,
 ) -> None:
@@ -26,6 +27,7 @@ def explain(
     Args:
         account: name of the account
         run: name of the run, or an unambiguous start of it
+        methodology: other rules than those of the run: a shipped name, or a TOML file
         whole: show every position and every scenario, however many there are
         json: print everything as JSON, every position and scenario included
     """
@@ -35,7 +37,7 @@ def explain(
 
     opened = RunStore(Settings().runs).open(run)
     try:
-        explained = explain_account(opened, account)
+        explained = explain_account(opened, account, methodology)
     except AccountUnknown as error:
         raise ValueError(f"{error}; run {opened.run_id} was asked, --run asks another") from None
     if json:
@@ -49,9 +51,16 @@ def print_explanation(console: Console, explained: dict[str, Any], *, whole: boo
     account, member = escape(explained["account"]), escape(explained["member"])
     console.print(
         f"[bold]{account}[/] of {member}, {explained['margin_mode']} margin, "
-        f"in run {explained['run_id']}; money in USD, gains positive",
+        f"{escape(explained['methodology'])}, in run {explained['run_id']}; "
+        "money in USD, gains positive",
         highlight=False,
     )
+    if explained["not_verified"] and explained["venue"] is None:
+        console.print(
+            f"not a venue's number: {len(explained['not_verified'])} of its parameters are not "
+            "verified (--json lists them)",
+            highlight=False,
+        )
     _print_collateral(console, explained["collateral"])
     shown = None if whole else POSITIONS_SHOWN
     _print_positions(console, explained["positions"], shown)
@@ -64,7 +73,29 @@ def print_explanation(console: Console, explained: dict[str, Any], *, whole: boo
     for number, netting_set in enumerate(netting_sets[:shown], 1):
         _print_netting_set(console, number, netting_set, whole=whole)
     _left_out(console, len(netting_sets), shown, "netting sets")
+    _print_legs(console, explained["legs"], explained["requirement"], shown)
     _print_requirement(console, explained)
+
+
+def _print_legs(
+    console: Console, legs: list[dict[str, Any]], requirement: float, shown: int | None
+) -> None:
+    """Print what each position would need alone, and what the account's offsets are worth."""
+    if not legs:
+        return
+    table = columns(
+        "Each position alone, largest first", "instrument", "requirement", "maintenance"
+    )
+    largest = sorted(legs, key=lambda leg: -leg["requirement"])
+    for leg in largest[:shown]:
+        table.add_row(
+            escape(leg["instrument"]), f"{leg['requirement']:,.2f}", f"{leg['maintenance']:,.2f}"
+        )
+    total = sum(leg["requirement"] for leg in legs)
+    table.add_row("[bold]all, added up[/]", f"{total:,.2f}", "")
+    table.add_row("worth of offsets", f"{total - requirement:,.2f}", "")
+    console.print(table, highlight=False)
+    _left_out(console, len(legs), shown, "positions")
 
 
 def _print_collateral(console: Console, collateral: list[dict[str, Any]]) -> None:

@@ -1,0 +1,107 @@
+"""Explain one account of a run: every number that its requirement is made of.
+
+The account is computed again from the stored cube and the book, and must agree with what the run
+stored, so an explanation is also a check. Under another methodology there is nothing to agree
+with: the same book and prices are margined by its rules.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from risk.margin import AccountMargin, margin_accounts, measures_of
+from risk.nesting import nest
+from risk.netting import NETTING_KEYS
+from storage.runs import Run
+from storage.tables import MARGIN_MODES
+from workers.explain.held import collateral_of, held_because, positions_of
+from workers.explain.risk import charges_of, legs_of, netting_sets_of, units_of
+from workers.explain.source import source_of, source_under
+from workers.shards import Shard
+from workers.tasks import read_holdings
+
+CHECKED = ("margin", "risk_measure", "equity", "requirement", "maintenance", "excess")
+
+
+class CannotExplain(ValueError):
+    """A number is not the one that was stored."""
+
+
+def explain_account(run: Run, account: str, methodology: str | None = None) -> dict[str, Any]:
+    """Return positions, collateral, scenarios, legs and layers of one account.
+
+    ``methodology`` names other rules than those of the run.
+
+    Raises:
+        BookChanged: the book is not the one that the run used.
+        CannotExplain: a number is not the one that was stored.
+        AccountUnknown: the book has no account of that name.
+        UnknownMethodology: neither a shipped name nor a file.
+    """
+    source = source_of(run) if methodology is None else source_under(run, methodology)
+    book, rules = source.book, source.methodology
+    row = book.account_row(account)
+    table = book.account_table(row, row + 1)
+    mode = int(table["margin_mode"][0].as_py())
+    status = int(run.accounts["status"][row])
+    value, priced, collateral = collateral_of(run, book, row)
+    lot_size = run.instruments["lot_size"].values
+    holdings = read_holdings(book, Shard(0, row, row + 1), lot_size, value, priced)
+    explained: dict[str, Any] = {
+        "run_id": run.run_id,
+        "account": account,
+        "member": book.members()["member"][table["member"][0].as_py()].as_py(),
+        "margin_mode": MARGIN_MODES[mode],
+        "methodology": f"{rules.name} {rules.version}",
+        "venue": rules.venue,
+        "not_verified": list(rules.not_verified),
+        "status": "held back" if status else "margined",
+        "held_because": held_because(run, book, row) if status else [],
+        "collateral": collateral,
+        "positions": positions_of(run, book, holdings.instrument, holdings.quantity),
+    }
+    if status:
+        return explained
+    measures = measures_of(rules, source.scenarios["origin"].values.tolist())
+    margin = margin_accounts(holdings, source.revaluation, rules, measures)
+    if source.stored:
+        _require_stored(run, account, row, margin)
+    key = getattr(rules.netting, MARGIN_MODES[mode])
+    nested = nest(
+        holdings.offsets,
+        holdings.instrument,
+        np.array([NETTING_KEYS.index(key)], dtype=np.int8),
+        source.revaluation.order,
+        rules.scan is not None and rules.scan.unit == "underlying_settlement",
+    )
+    if rules.scan is None:
+        explained["netting_sets"] = netting_sets_of(
+            source, key, measures, holdings.instrument, holdings.quantity
+        )
+    else:
+        explained["units"] = units_of(source, key, holdings, nested)
+    return explained | {
+        "charges": charges_of(source, holdings, nested),
+        "legs": legs_of(source, holdings, measures),
+        "layers": [
+            {"layer": layer, "amount": float(amount)}
+            for layer, amount in zip(rules.layers, margin.margin[0], strict=True)
+        ],
+        "collateral_value": float(margin.collateral_value[0]),
+        "position_value": float(margin.position_value[0]),
+        "equity": float(margin.equity[0]),
+        "requirement": float(margin.requirement[0]),
+        "maintenance": float(margin.maintenance[0]),
+        "excess": float(margin.excess[0]),
+        "shortfall": max(0.0, -float(margin.excess[0])),
+    }
+
+
+def _require_stored(run: Run, account: str, row: int, margin: AccountMargin) -> None:
+    stored = run.accounts.isel(account=row).load()
+    for name in CHECKED:
+        if not np.array_equal(getattr(margin, name)[0], stored[name].values):
+            raise CannotExplain(
+                f"account {account}: {name} is {getattr(margin, name)[0]} when computed again and "
+                f"{stored[name].values} as stored in {run.run_id}; verify the run's inputs"
+            )

@@ -1,0 +1,83 @@
+"""What an account is explained from: a run as it was stored, or its market under other rules."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import xarray as xr
+
+from risk.margin import Revaluation
+from risk.methodology import Methodology, parse_methodology
+from risk.scenarios.shocks import shocks_of
+from storage.book import Book
+from storage.market import Market, sample_market
+from storage.runs import Run
+from workers.inputs import book_of
+from workers.methodologies import load_methodology
+from workers.revaluation import (
+    axis_of,
+    price_cube,
+    revaluation_of,
+    revaluation_of_run,
+    terms_and_market_of,
+)
+from workers.scenarios import build_scenarios
+
+
+@dataclass(frozen=True)
+class Source:
+    """A run with the rules, scenarios and prices that its accounts are explained by.
+
+    ``stored`` tells whether these are the run's own, so that its numbers must come out again.
+    """
+
+    run: Run
+    book: Book
+    methodology: Methodology
+    scenarios: xr.Dataset
+    revaluation: Revaluation
+    stored: bool
+
+
+def source_of(run: Run) -> Source:
+    """Return what a run stored.
+
+    Raises:
+        BookChanged: the book is not the one that the run used.
+    """
+    book, rules = book_of(run), run.manifest["inputs"]["methodology"]
+    methodology = parse_methodology(rules["text"], rules["events"])
+    revaluation = revaluation_of_run(run, book, methodology)
+    return Source(run, book, methodology, run.scenarios, revaluation, stored=True)
+
+
+def source_under(run: Run, name: str) -> Source:
+    """Return the book and the prices of a run under the rules of another methodology.
+
+    Raises:
+        BookChanged: the book is not the one that the run used.
+        UnknownMethodology: neither a shipped name nor a file.
+        ValueError: the market of the run is no longer there as it was.
+    """
+    book, methodology = book_of(run), load_methodology(name).methodology
+    scenarios = build_scenarios(_market_of(run), methodology)
+    instruments, market = terms_and_market_of(run, book)
+    axis = axis_of(methodology, scenarios)
+    cube = price_cube(instruments, market, shocks_of(scenarios), methodology, axis)
+    underlyings = run.scenarios["underlying"].values.tolist()
+    revaluation = revaluation_of(
+        book.instruments(), instruments, market, underlyings, methodology, scenarios, cube
+    )
+    return Source(run, book, methodology, scenarios, revaluation, stored=False)
+
+
+def _market_of(run: Run) -> Market:
+    wanted = run.manifest["inputs"]["market"]
+    market = sample_market()
+    if market.digest != wanted["digest"]:
+        market = Market.open(Path(wanted["path"]))
+    if market.digest != wanted["digest"]:
+        raise ValueError(
+            f"market {market.path} has digest {market.digest[:12]}, run {run.run_id} used "
+            f"{wanted['digest'][:12]}; bring back the market that the run used"
+        )
+    return market
