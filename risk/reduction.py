@@ -15,13 +15,13 @@ from risk.allocation import Requirement
 Floats = NDArray[np.float64]
 Lots = NDArray[np.int64]
 
-GRID = 32
+GRID, LEAST_GRID = 32, 8
 """Fractions of a position at which a way out is looked for before it is narrowed down.
 
 A requirement need not fall all the way: who closes a hedge may pass through health and leave it
-again. A way out that is narrower than one part of the grid can be missed.
+again. A way out that is narrower than one part of the grid can be missed. The grid is finest up to
+``GRID`` positions and grows coarser, down to ``LEAST_GRID``, as there are more of them.
 """
-
 
 MOST_TRADES = 8
 """Trades in a sequence before it is given up: whoever needs more reduces in proportion."""
@@ -93,6 +93,7 @@ class _Search:
     def __init__(self, requirement: Requirement, portfolio: Portfolio) -> None:
         self._requirement = requirement
         self._of = portfolio
+        self._seen: tuple[bytes, tuple[Lots, Lots, Floats]] | None = None
 
     def excess(self, lots: Lots | Floats) -> Floats:
         """Return equity less requirement, ``(portfolio, leg) -> (portfolio,)``."""
@@ -174,12 +175,19 @@ class _Search:
 
     def _grid(self, lots: Lots) -> tuple[Lots, Lots, Floats]:
         """Return the legs that are held, lots traded of each at the fractions, and the excess."""
+        key = lots.tobytes()
+        if self._seen is None or self._seen[0] != key:
+            self._seen = key, self._looked_at(lots)
+        return self._seen[1]
+
+    def _looked_at(self, lots: Lots) -> tuple[Lots, Lots, Floats]:
         legs = np.flatnonzero(lots)
+        points = max(LEAST_GRID, min(GRID, GRID * GRID // max(len(legs), 1)))
         size = np.abs(lots[legs])[:, None]
-        part = np.arange(1, GRID + 1)
+        part = np.arange(1, points + 1)
         # Whole lots, rounded up, without the product of lots and parts running over.
-        traded = size // GRID * part + -(-(size % GRID * part) // GRID)
-        flat = self._reduced(lots, np.repeat(legs, GRID), traded.ravel())
+        traded = size // points * part + -(-(size % points * part) // points)
+        flat = self._reduced(lots, np.repeat(legs, points), traded.ravel())
         excess = self.excess(flat) if len(flat) else np.zeros(0)
         return legs, traded, excess.reshape(traded.shape)
 

@@ -189,7 +189,8 @@ def _print_since(console: Console, since: dict[str, Any]) -> None:
         table.add_row(f"accounts {name.replace('_', ' ')}", f"{since[name]:,}")
     for name in ("requirement_change", "equity_change", *since["meaning"]):
         indent = "  " if name in since["meaning"] else ""
-        table.add_row(indent + name.replace("_", " "), f"{since[name]:,.2f}")
+        # Rounding comes before the sign: a sum that cancels is zero and not minus zero.
+        table.add_row(indent + name.replace("_", " "), f"{round(since[name], 2) + 0.0:,.2f}")
     for name, count in since["health"].items():
         table.add_row(f"accounts whose health is {name}", f"{count:,}")
     for name, count in since["changed_because"].items():
