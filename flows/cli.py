@@ -7,7 +7,18 @@ import sys
 from cyclopts import App
 from pydantic import ValidationError
 
-from flows.commands import books, calls, conformance, demo, explain, markets, runs, serve, what_if
+from flows.commands import (
+    books,
+    calls,
+    compare,
+    conformance,
+    demo,
+    explain,
+    markets,
+    runs,
+    serve,
+    what_if,
+)
 from flows.commands.shared import CONSOLE, MESSAGES
 
 EXIT_MISTAKE = 2
@@ -36,6 +47,7 @@ app.command(runs.show)
 app.command(explain.explain)
 app.command(what_if.what_if)
 app.command(calls.calls)
+app.command(compare.compare)
 app.command(runs.report)
 app.command(runs.export)
 app.command(conformance.conformance)

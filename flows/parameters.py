@@ -1,12 +1,14 @@
 """What a run can be asked for: the parameters of the flow, its deployment and its command."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.settings import EngineName, FoldName, Settings
 from workers.methodologies import DEFAULT_METHODOLOGY
 from workers.plan import RunRequest
+
+NettingName = Literal["isolated", "cross", "portfolio"]
 
 OVERRIDES = ("engine", "fold", "workers", "threads", "ray_address")
 """Parameters that stand in for a setting of the process that runs the flow."""
@@ -27,6 +29,10 @@ class RunParameters(BaseModel):
     ] = DEFAULT_METHODOLOGY
     events: Annotated[
         str | None, Field(description="TOML file of hypothetical events; the shipped when left out")
+    ] = None
+    netting: Annotated[
+        NettingName | None,
+        Field(description="Margin mode of every account; what each chose when left out"),
     ] = None
     shards: Annotated[
         int | None, Field(ge=1, description="Into how many shards to cut the accounts")
@@ -51,6 +57,7 @@ class RunParameters(BaseModel):
             market=None if self.market is None else settings.market_path(self.market),
             methodology=self.methodology,
             events=self.events,
+            netting=self.netting,
             runs=settings.runs,
             shards=self.shards,
             threads=settings.threads,

@@ -279,7 +279,7 @@ def _as_methodology(document: dict[str, Any]) -> dict[str, Any]:
     shared = ("name", "version", "effective", "title", "sources", "not_verified")
     wrapped = {name: document.get(name) for name in shared} | {
         table: document,
-        "netting": {},
+        "netting": document.pop("netting", {}),
         "volatility_tenor": REPORTING_TENOR,
         "measures": [{"name": "event_loss", "kind": "worst_loss", "origins": ["event"]}],
         "events": events,

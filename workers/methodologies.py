@@ -1,5 +1,6 @@
 """Find a methodology by name, among those that ship or in a file of the user's own."""
 
+import re
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -51,10 +52,17 @@ def _shipped() -> dict[str, Traversable]:
     }
 
 
-def load_methodology(name: str, events: str | None = None) -> NamedMethodology:
+NETTING = {"isolated": "position", "cross": "settlement_currency", "portfolio": "account"}
+"""What nets in each margin mode, by its name."""
+
+
+def load_methodology(
+    name: str, events: str | None = None, netting: str | None = None
+) -> NamedMethodology:
     """Read a methodology by the name it ships under, or from a TOML file.
 
-    ``events`` names a file of hypothetical events to use instead of those that ship.
+    ``events`` names a file of hypothetical events to use instead of those that ship. ``netting``
+    is a margin mode that all accounts are to have, whatever they chose.
 
     Raises:
         UnknownMethodology: neither a shipped name nor a file.
@@ -70,9 +78,26 @@ def load_methodology(name: str, events: str | None = None) -> NamedMethodology:
             f"no methodology {name!r}; shipped are {sorted(shipped)}, "
             "or give the path of a TOML file"
         )
+    text = text if netting is None else with_netting(text, netting)
     event_text = (
         Path(events).read_text()
         if events
         else (resources.files("risk.methodologies") / EVENTS).read_text()
     )
     return NamedMethodology(parse_methodology(text, event_text), text, event_text)
+
+
+def with_netting(text: str, mode: str) -> str:
+    """Return a methodology's text in which every account nets as in one margin mode.
+
+    Raises:
+        ValueError: there is no such mode.
+
+    >>> load_methodology(DEFAULT_METHODOLOGY, netting="isolated").methodology.netting.portfolio
+    'position'
+    """
+    if mode not in NETTING:
+        raise ValueError(f"netting {mode!r} is unknown; use one of {[*NETTING]}")
+    without = re.sub(r"^\[netting\]\n(?:(?!\[).*\n)*", "", text, flags=re.MULTILINE)
+    keys = "".join(f'{name} = "{NETTING[mode]}"\n' for name in NETTING)
+    return f"{without.rstrip()}\n\n[netting]\n{keys}"

@@ -38,13 +38,15 @@ class InputsDisagree(ValueError):
 class RunRequest:
     """What a run is to be made of, and how its work is to be cut.
 
-    Book, market, methodology and events decide the numbers; the rest only how fast they come.
+    Book, market, methodology, events and netting decide the numbers; the rest only how fast they
+    come. ``netting`` is a margin mode for all accounts, whatever they chose.
     """
 
     book: Path
     market: Path | None = None
     methodology: str = DEFAULT_METHODOLOGY
     events: str | None = None
+    netting: str | None = None
     runs: Path = Path("margincube-data/runs")
     shards: int | None = None
     threads: int = 1
@@ -81,7 +83,7 @@ def identify(request: RunRequest) -> Identity:
             f"ASOF_MISMATCH: book {book.name} is of {book.as_of.isoformat()}, market "
             f"{market.name} of {market.as_of.isoformat()}; both must be of one instant"
         )
-    named = load_methodology(request.methodology, request.events)
+    named = load_methodology(request.methodology, request.events, request.netting)
     key = text_digest(book.digest, market.digest, named.digest, code_version())
     return Identity(f"{book.name}-{market.as_of:%Y%m%d}-{key[:12]}", key, book, market, named)
 

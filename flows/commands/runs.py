@@ -16,6 +16,7 @@ def run(
     market: str | None = None,
     methodology: str | None = None,
     events: str | None = None,
+    netting: str | None = None,
     shards: int | None = None,
     threads: int | None = None,
     engine: EngineName | None = None,
@@ -33,6 +34,7 @@ def run(
         market: folder of a market; the shipped sample when left out
         methodology: name of a shipped methodology, or a TOML file
         events: TOML file of hypothetical events; the shipped ones when left out
+        netting: isolated, cross or portfolio for every account; what each chose when left out
         shards: into how many shards to cut the accounts
         threads: threads inside one task
         engine: ray, dask or serial

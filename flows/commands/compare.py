@@ -1,0 +1,125 @@
+"""The command ``compare``: one book under several margin systems."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.markup import escape
+
+from flows.commands.shared import CONSOLE, MESSAGES, Json, print_json
+from flows.format import short
+from flows.settings import Settings
+from flows.tables import columns
+
+MODES = ("isolated", "cross", "portfolio")
+
+
+def compare(
+    book: str,
+    *,
+    methodology: Annotated[list[str] | None, Parameter(negative=())] = None,
+    netting: Annotated[list[str] | None, Parameter(negative=())] = None,
+    market: str | None = None,
+    out: Path | None = None,
+    json: Json = False,
+) -> None:
+    """Margin a book under several systems, and show what each requires and whom it liquidates.
+
+    Every system is published as a run. Without options the house methodology is compared as the
+    accounts chose to net, and with every account isolated, cross and portfolio margined.
+
+    Args:
+        book: name or folder of the book
+        methodology: name of a shipped methodology or a TOML file; may be given many times
+        netting: isolated, cross or portfolio for every account; may be given many times, and is
+            combined with every methodology
+        market: folder of a market; the shipped sample when left out
+        out: Parquet file for one row an account with the numbers of every system
+        json: print everything as JSON
+    """
+    from flows.progress import TerminalProgress
+    from workers.compare import System, layered, summary, write_accounts
+    from workers.compare import compare as compare_systems
+    from workers.methodologies import DEFAULT_METHODOLOGY
+    from workers.plan import RunRequest
+    from workers.stages import StageTable
+
+    settings = Settings()
+    chosen = netting or (None, *MODES) if not methodology or netting else (None,)
+    systems = [
+        System(name, mode) for name in methodology or [DEFAULT_METHODOLOGY] for mode in chosen
+    ]
+    request = RunRequest(
+        book=settings.book_path(book),
+        market=None if market is None else settings.market_path(market),
+        runs=settings.runs,
+        threads=settings.workers,
+    )
+    with TerminalProgress(MESSAGES) as progress:
+
+        def stages(system: System) -> StageTable:
+            MESSAGES.print(f"[bold]{escape(system.name)}[/]", highlight=False)
+            return StageTable(progress)
+
+        comparison = compare_systems(request, systems, stages)
+        with progress.waiting("compare accounts and levels"):
+            found = summary(comparison)
+            found["levels"] = layered(comparison)
+            if out is not None:
+                write_accounts(comparison, out)
+    if json:
+        print_json(found)
+        return
+    print_comparison(CONSOLE, found)
+    if out is not None:
+        CONSOLE.print(f"one row an account in {escape(str(out))}", highlight=False)
+
+
+def print_comparison(console: Console, found: dict[str, Any]) -> None:
+    """Print totals by system, whom one liquidates and another does not, and levels of netting."""
+    systems = found["systems"]
+    table = columns(
+        f"{found['book']}, {found['accounts']:,} accounts, USD; efficiency is what offsets are "
+        "worth over what positions require one by one",
+        *("system", "initial", "maintenance", "short of initial", "of maintenance"),
+        *("offsets", "efficiency", "run"),
+    )
+    for one in systems:
+        known = one["efficiency"] is not None
+        table.add_row(
+            escape(one["system"]),
+            short(one["requirement"]),
+            short(one["maintenance"]),
+            f"{one['below_initial']:,}",
+            f"{one['below_maintenance']:,}",
+            short(one["offsets"]) if known else "",
+            f"{one['efficiency']:.1%}" if known else "",
+            one["run_id"],
+        )
+    console.print(table, highlight=False)
+    console.print(
+        "\n[bold]Accounts below maintenance under the system of the row, not under the column's[/]",
+        highlight=False,
+    )
+    table = columns(
+        "",
+        *("", *(str(number) for number in range(1, len(systems) + 1))),
+    )
+    for number, (one, row) in enumerate(zip(systems, found["liquidated_under"], strict=True), 1):
+        table.add_row(f"{number} {escape(one['system'])}", *(f"{count:,}" for count in row))
+    console.print(table, highlight=False)
+    console.print(
+        f"\n[bold]Levels of netting under {escape(systems[0]['system'])}: net positions of each "
+        "level as one portfolio[/]",
+        highlight=False,
+    )
+    table = columns(
+        "",
+        *("level", "portfolios", "initial"),
+    )
+    for level in found["levels"]:
+        # What is left of net positions that cancel is rounding, far below a cent.
+        required = short(round(level["requirement"], 2))
+        table.add_row(level["level"], f"{level['portfolios']:,}", required)
+    console.print(table, highlight=False)
