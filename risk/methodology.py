@@ -105,6 +105,17 @@ class MeasureSpec(Specification):
         return self
 
 
+class BufferSpec(Specification):
+    """A share of all layers before it, held on top against margin that rises when markets fall.
+
+    Source: Regulation (EU) 153/2013, Article 28 (1) (a): a buffer of at least 25 % of margin.
+    """
+
+    layer: str
+    initial: Fraction
+    maintenance: Fraction
+
+
 class Netting(Specification):
     """For each margin mode, the positions of an account whose gains and losses offset."""
 
@@ -132,7 +143,7 @@ class Methodology(Specification):
 
     Base risk comes from one of four ways: ``measures`` of named scenario sets, a ``scan`` of
     weighted scenarios, ``standard`` rules by leg, or ``sensitivities``; ``charges`` are stacked
-    on it. ``maintenance_factor`` is the part of the layers of measures or sensitivities that an
+    on it, and ``buffers`` on both. ``maintenance_factor`` is the part of the layers of measures or sensitivities that an
     account must hold to keep its positions. ``venue`` names
     whose number this is, and only where every parameter is known: ``not_verified`` says which
     are not, and then there is no venue.
@@ -155,6 +166,7 @@ class Methodology(Specification):
     standard: StandardSpec | None = None
     sensitivities: GreeksSpec | None = None
     charges: tuple[ChargeSpec, ...] = ()
+    buffers: tuple[BufferSpec, ...] = ()
     events: tuple[EventSpec, ...] = ()
 
     @model_validator(mode="after")
@@ -195,9 +207,9 @@ class Methodology(Specification):
         names = [measure.name for measure in self.measures]
         if len(set(names)) < len(names):
             raise ValueError(f"measure names {names} must differ")
-        layers = [*self.base_layers, *self.charge_layers]
+        layers = self.layers
         if len(set(layers)) < len(layers):
-            raise ValueError(f"layer names {layers} must differ")
+            raise ValueError(f"layer names {list(layers)} must differ")
         for layer in self.charge_layers:
             if len({charge.role for charge in self.charges if charge.layer == layer}) > 1:
                 raise ValueError(f"layer {layer!r} has charges of both roles; use one role a layer")
@@ -227,7 +239,8 @@ class Methodology(Specification):
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of all layers, in the order in which they are stacked."""
-        return (*self.base_layers, *self.charge_layers)
+        buffers = (buffer.layer for buffer in self.buffers)
+        return (*self.base_layers, *self.charge_layers, *buffers)
 
     @property
     def measured(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Charges stacked on base risk, layer by layer."""
+"""Charges and buffers stacked on base risk, layer by layer."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ def stack_charges(
     methodology: Methodology,
     base: BaseMargin,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return base layers with those of the charges, and the maintenance requirement."""
+    """Return base layers with those of the charges, and of buffers, and maintenance."""
     order = slice(None) if nested is None else nested.order
     instrument, quantity = portfolio.instrument[order], portfolio.quantity[order]
     account = np.repeat(np.arange(len(portfolio)), np.diff(portfolio.offsets))
@@ -35,4 +35,9 @@ def stack_charges(
             kept = np.maximum(kept - maintenance, 0.0)
         initial, maintenance = initial + asked, maintenance + kept
         layers.append(asked[:, np.newaxis])
+    for buffer in methodology.buffers:
+        held = buffer.initial * initial
+        initial = initial + held
+        maintenance = maintenance * (1.0 + buffer.maintenance)
+        layers.append(held[:, np.newaxis])
     return np.concatenate(layers, axis=1), maintenance
