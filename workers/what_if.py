@@ -117,6 +117,7 @@ def what_if(
     trades = [parse_trade(text, rules) for text in adds]
     case = account_case(rules, account, [trade.instrument for trade in trades])
     traded = _traded(case, trades)
+    _require_margined(case)
     before = case.quantity
     after = before + traded.sum(axis=0)
     paid = float((after - before) @ case.revaluation.value)
@@ -145,6 +146,15 @@ def what_if(
         "shares": _shares(case, after),
         "liquidation": _liquidation(case, after, paid),
     }
+
+
+def _require_margined(case: AccountCase) -> None:
+    """Refuse an instrument that has a price but that no rule of the methodology margins."""
+    for leg in np.flatnonzero(~case.revaluation.priced):
+        raise TradeRefused(
+            f"PRICE_MISSING: no rule of {case.rules.methodology.name} margins {case.names[leg]}; "
+            "an account that held it would be held back"
+        )
 
 
 def _traded(case: AccountCase, trades: Sequence[Trade]) -> Floats:

@@ -8,7 +8,7 @@ import pytest
 
 from risk.health import HealthSpec
 from workers.account_case import AccountHeld, MarginDiffers, account_case, rules_of
-from workers.what_if import TradeRefused, parse_trade, what_if
+from workers.what_if import TradeRefused, _require_margined, parse_trade, what_if
 
 HELD = ("acc-007", "acc-012", "acc-031")
 
@@ -223,6 +223,14 @@ def test_a_quantity_is_whole_lots(rules, text, lots):
     trade = parse_trade(text, rules)
     assert trade.lots == lots
     assert rules.table["instrument"][trade.instrument].as_py() == text.split()[1]
+
+
+def test_an_instrument_that_no_rule_margins_is_refused(done, rules):
+    (row,) = rows_of(rules, ["I08"])
+    case = account_case(rules, "acc-010", [row])
+    none = dataclasses.replace(case.revaluation, priced=np.zeros(1, dtype=bool))
+    with pytest.raises(TradeRefused, match="no rule of small margins I08"):
+        _require_margined(dataclasses.replace(case, revaluation=none))
 
 
 @pytest.mark.parametrize("account", HELD)
