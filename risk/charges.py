@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from risk.instruments import Instruments, Kind, MarketState, Settlement, unit_notional
+from risk.instruments import Instruments, Kind, MarketState, unit_notional
 from risk.nesting import Nested
-from risk.pricing.black76 import delta
+from risk.revaluation import cash_delta
 from risk.specification import Fraction, NonNegative, Positive, Specification
 from risk.summation import sum_by_group
 
@@ -147,27 +147,6 @@ def _amount(of: str, instruments: Instruments, market: MarketState) -> Floats:
         if of == "delta"
         else unit_notional(instruments, market.index)
     )
-
-
-def cash_delta(instruments: Instruments, market: MarketState) -> Floats:
-    """Return what one contract gains per unit relative move of its underlying, to first order.
-
-    ``(instrument,)``, reporting currency. What is paid in coin is worth its cash at the index, and
-    an inverse option's delta is that of its value in cash.
-    """
-    notional = unit_notional(instruments, market.index)
-    per_unit = np.ones(len(instruments))
-    option = np.flatnonzero(market.priced & (instruments.kind == Kind.OPTION))
-    terms = instruments.take(option)
-    forward = market.forward[option]
-    per_unit[option] = delta(
-        forward, terms.strike, market.volatility[option], terms.time_to_expiry, terms.is_call
-    )
-    dated = market.priced & np.isin(instruments.kind, (Kind.FUTURE, Kind.PERPETUAL))
-    ratio = market.forward[dated] / market.index[instruments.underlying[dated]]
-    inverse = instruments.settlement[dated] == Settlement.INVERSE
-    per_unit[dated] = np.where(inverse, 1.0 / ratio, ratio)
-    return np.asarray(notional * per_unit)
 
 
 def needs_nesting(specs: Sequence[ChargeSpec]) -> bool:

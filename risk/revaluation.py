@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.instruments import Instruments, Kind, MarketState, Settlement
-from risk.pricing.black76 import black76
+from risk.pricing.black76 import black76, delta
 from risk.pricing.cells import LEAST_DEVIATION, revalue_delta_one, revalue_options
 from risk.scenarios.shocks import SHOCKS, Shocks
 
@@ -64,6 +64,37 @@ def contract_value(instruments: Instruments, market: MarketState) -> NDArray[np.
     )
     value[rows] = terms.multiplier * premium * _coin_to_cash(terms, market, rows)
     return value
+
+
+def cash_delta(instruments: Instruments, market: MarketState) -> NDArray[np.float64]:
+    """Return what one contract gains per unit relative move of its underlying, to first order.
+
+    ``(instrument,)``, reporting currency, gain positive; a hundredth of it is the gain per +1 %.
+    The index and forwards move alike: ``multiplier`` times S (spot), F (linear future or
+    perpetual), S/F (inverse), F times the settlement coin (quanto), F times Black-76 delta (linear
+    option), S times it (inverse option). The move of a quanto's settlement coin is left out. Rows
+    that are not ``priced`` are zero. It is the derivative of ``revalue``.
+    """
+    index = market.index[np.maximum(instruments.underlying, 0)]
+    coin = market.index[np.maximum(instruments.settlement_underlying, 0)]
+    forward = np.where(market.forward > 0.0, market.forward, 1.0)
+    per_unit = np.select(
+        [
+            instruments.kind == Kind.SPOT,
+            instruments.settlement == Settlement.INVERSE,
+            instruments.settlement == Settlement.QUANTO,
+        ],
+        [index, index / forward, forward * coin],
+        forward,
+    )
+    found = np.where(market.priced, instruments.multiplier * per_unit, 0.0)
+    rows = np.flatnonzero(market.priced & (instruments.kind == Kind.OPTION))
+    terms, forward = instruments.take(rows), market.forward[rows]
+    sigma = market.volatility[rows]
+    slope = delta(forward, terms.strike, sigma, terms.time_to_expiry, terms.is_call)
+    unit = terms.multiplier * _coin_to_cash(terms, market, rows)
+    found[rows] = unit * forward * slope
+    return found
 
 
 def revalue(

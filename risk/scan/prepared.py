@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.charges import cash_delta
 from risk.instruments import Instruments, Kind, MarketState
 from risk.kernels.scan import SCANNED, ScanTables
+from risk.revaluation import cash_delta
 from risk.scan.credits import Pair
 from risk.scan.scenarios import ScanAxis, own_rules
 from risk.scenarios.shocks import Shocks

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from risk.instruments import Instruments, Kind, MarketState, Settlement
 from risk.pricing import black76
-from risk.revaluation import VolatilityTenor, contract_value, revalue
+from risk.revaluation import VolatilityTenor, cash_delta, contract_value, revalue
 from risk.scenarios.shocks import Shocks
 from risk.sensitivities.specification import RiskFactors
 
@@ -50,13 +50,11 @@ def unit_sensitivities(
 ) -> Sensitivities:
     """Return the sensitivities of one contract of every instrument.
 
-    With r the relative move of the underlying, index and forwards alike, delta is dV/dr at r = 0:
-    ``multiplier`` times S (spot), F (linear future or perpetual), S/F (inverse), F times the
-    settlement coin (quanto), F times Black-76 delta (linear option), S times it (inverse option).
-    Curvature is -(V(r) - V - r delta) at r = ±weight by full revaluation at unchanged volatility:
-    zero but for options, and for a quanto that is paid in its own underlying, where it is
-    -delta r^2. The move of a quanto's settlement coin has no first-order effect and is left out.
-    Rows that are not ``priced`` are zero.
+    Delta is that of ``risk.revaluation.cash_delta``. Curvature is -(V(r) - V - r delta) at
+    r = ±weight, a relative move of index and forwards alike, by full revaluation at unchanged
+    volatility: zero but for options, and for a quanto that is paid in its own underlying, where it
+    is -delta r^2. The move of a quanto's settlement coin has no first-order effect and is left
+    out. Rows that are not ``priced`` are zero.
 
     Source: the definitions of the Basel market risk standard, MAR21.5 and MAR21.25.
 
@@ -66,7 +64,7 @@ def unit_sensitivities(
     contract_value(instruments, market)  # refuses rows that no formula here can value
     size = len(instruments)
     underlying = np.where(market.priced, instruments.underlying, 0).astype(np.int64)
-    delta = np.where(market.priced, _delta_one(instruments, market), 0.0)
+    delta = cash_delta(instruments, market)
     vega, relative_vega = np.zeros(size), np.zeros(size)
     own_coin = (instruments.settlement == Settlement.QUANTO) & (
         instruments.settlement_underlying == instruments.underlying
@@ -81,8 +79,6 @@ def unit_sensitivities(
     inverse = terms.settlement == Settlement.INVERSE
     in_cash = np.where(inverse, market.index[terms.underlying] / forward, 1.0)
     unit = terms.multiplier * in_cash
-    slope = black76.delta(forward, terms.strike, sigma, terms.time_to_expiry, terms.is_call)
-    delta[rows] = unit * forward * slope
     per_unit = unit * black76.vega(forward, terms.strike, sigma, terms.time_to_expiry)
     vega[rows], relative_vega[rows] = 0.01 * per_unit, sigma * per_unit
     shocked = _repriced(terms, market, rows, factors)
@@ -105,23 +101,6 @@ def tenor_shares(time_to_expiry: Array, years: Array) -> tuple[NDArray[np.int64]
     vertex = np.clip(np.searchsorted(years, time_to_expiry, side="right") - 1, 0, len(years) - 2)
     share = (time_to_expiry - years[vertex]) / (years[vertex + 1] - years[vertex])
     return vertex.astype(np.int64), np.clip(share, 0.0, 1.0)
-
-
-def _delta_one(instruments: Instruments, market: MarketState) -> Array:
-    """Return the delta of everything but options, whose entries are not to be read."""
-    index = market.index[np.maximum(instruments.underlying, 0)]
-    coin = market.index[np.maximum(instruments.settlement_underlying, 0)]
-    forward = np.where(market.forward > 0.0, market.forward, 1.0)
-    per_contract = np.select(
-        [
-            instruments.kind == Kind.SPOT,
-            instruments.settlement == Settlement.INVERSE,
-            instruments.settlement == Settlement.QUANTO,
-        ],
-        [index, index / forward, forward * coin],
-        forward,
-    )
-    return np.asarray(instruments.multiplier * per_contract)
 
 
 def _repriced(
