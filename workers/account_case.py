@@ -24,10 +24,10 @@ from storage.runs import Run
 from storage.tables import MARGIN_MODES
 from workers.call_rows import require_maintenance
 from workers.inputs import book_of
-from workers.revaluation import axis_of, price_cube, revaluation_of
+from workers.revaluation import axis_of, price_cube, revaluation_of, terms_and_market_of
 from workers.shards import Shard
 from workers.tasks import read_holdings
-from workers.terms import CASH, instrument_terms
+from workers.terms import CASH
 
 Floats = NDArray[np.float64]
 
@@ -67,23 +67,19 @@ def rules_of(run: Run) -> Rules:
     require_maintenance(run)
     book, text = book_of(run), run.manifest["inputs"]["methodology"]
     methodology = parse_methodology(text["text"], text["events"])
-    scenarios, stored = run.scenarios.load(), run.instruments.load()
+    scenarios = run.scenarios.load()
+    run.instruments.load()
+    instruments, market = terms_and_market_of(run, book)
     underlyings = tuple(str(coin) for coin in scenarios["underlying"].values)
-    table = book.instruments()
     return Rules(
         run=run,
         book=book,
         methodology=methodology,
         scenarios=scenarios,
         measures=measures_of(methodology, scenarios["origin"].values.tolist()),
-        table=table,
-        instruments=instrument_terms(table, underlyings, book.as_of),
-        market=MarketState(
-            index=np.array([run.manifest["index"][coin] for coin in underlyings]),
-            forward=stored["forward"].values,
-            volatility=stored["volatility"].values,
-            priced=stored["priced"].values.astype(np.bool_),
-        ),
+        table=book.instruments(),
+        instruments=instruments,
+        market=market,
         underlyings=underlyings,
         shocks=shocks_of(scenarios),
         axis=axis_of(methodology, scenarios),
