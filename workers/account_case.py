@@ -181,13 +181,14 @@ class AccountCase:
             forward=np.where(of_coin, state.forward * (1.0 + move), state.forward),
         )
         cube = price_cube(self.instruments, market, rules.shocks, rules.methodology, rules.axis)
-        there = self.margin(quantity[None], revaluation=self._revaluation(market, cube))
+        there = _revaluation(rules, self.table, self.instruments, market, cube)
+        margin = self.margin(quantity[None], revaluation=there)
         equity = (
             self.collateral
             + float(quantity @ (self.revaluation.value + self._gain(coin, move)))
             + float(self.coins[coin] * state.index[coin] * move)
         )
-        return equity, float(there.maintenance[0])
+        return equity, float(margin.maintenance[0])
 
     def _gain(self, coin: int, move: float) -> Floats:
         """Return what one contract of each leg gains when one price moves, ``(leg,)``."""
@@ -199,17 +200,13 @@ class AccountCase:
         tenor = VolatilityTenor(minimum_volatility=0.0)
         return revalue(self.instruments, self.market, shocks, tenor)[:, 0]
 
-    def _revaluation(self, market: MarketState, cube: Floats) -> Revaluation:
-        rules = self.rules
-        return revaluation_of(
-            self.table,
-            self.instruments,
-            market,
-            rules.underlyings,
-            rules.methodology,
-            rules.scenarios,
-            cube,
-        )
+
+def _revaluation(
+    rules: Rules, table: pa.Table, instruments: Instruments, market: MarketState, cube: Floats
+) -> Revaluation:
+    """Return what margin needs to know of a few instruments in some market."""
+    parts = (rules.underlyings, rules.methodology, rules.scenarios)
+    return revaluation_of(table, instruments, market, *parts, cube)
 
 
 def account_case(rules: Rules, account: str, beside: Sequence[int] = ()) -> AccountCase:
@@ -253,15 +250,7 @@ def account_case(rules: Rules, account: str, beside: Sequence[int] = ()) -> Acco
         lot_size=lot_size[legs],
         collateral=float(holdings.collateral[0]),
         coins=_coins(rules, row, unit, coin),
-        revaluation=revaluation_of(
-            table,
-            instruments,
-            market,
-            rules.underlyings,
-            rules.methodology,
-            rules.scenarios,
-            cube,
-        ),
+        revaluation=_revaluation(rules, table, instruments, market, cube),
     )
     _check_stored(case)
     return case
