@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from risk.kernels import BlockMargin
 from risk.kernels.scan import scan_block
@@ -11,7 +12,7 @@ from risk.margin.measured import binding_scenario
 from risk.margin.results import BaseMargin
 from risk.measures import Measure
 from risk.nesting import Nested
-from risk.scan.credits import spread_credit
+from risk.scan.credits import netting_pools, spread_credit
 from risk.scan.specification import ScanSpec
 from risk.summation import BlockMap, block_bounds, sum_by_group
 
@@ -23,7 +24,13 @@ def scanned_base(
     spec: ScanSpec,
     map_blocks: BlockMap,
 ) -> BaseMargin:
-    """Return the layer that the scan of each account's units sets."""
+    """Return the layer that the scan of each account's units sets.
+
+    Contributions by instrument split the losses of units, before credits between them.
+
+    Raises:
+        ValueError: the revaluation was made without a scan.
+    """
     if revaluation.scan is None:
         raise ValueError("the methodology scans scenarios, the revaluation was made without")
     scan = revaluation.scan
@@ -41,11 +48,10 @@ def scanned_base(
     binding = np.concatenate([block.binding_scenario for block in blocks])
     loss = np.maximum(value[:, 0], 0.0)
     worst = sum_by_group(loss, nested.unit_account, len(portfolio))
-    if spec.credits:
-        unit = nested.labels("unit")
-        delta = sum_by_group(quantity * scan.delta[instrument], unit, len(loss))
-        underlying = scan.underlying[instrument[nested.unit_first]]
-        worst = worst - spread_credit(nested, underlying, loss, delta, scan.credits, len(portfolio))
+    if scan.credits:
+        credit = credit_of_accounts(portfolio.key, nested, instrument, quantity, loss, revaluation)
+        # A credit in full leaves nothing; it cannot leave less.
+        worst = np.maximum(worst - credit, 0.0)
     one = (Measure(spec.layer, "worst_loss", 0, len(tables.role), binds=True),)
     return BaseMargin(
         layers=(spec.initial_factor * worst)[:, np.newaxis],
@@ -55,3 +61,29 @@ def scanned_base(
         sets=np.diff(nested.account_units).astype(np.int32),
         blocks=blocks,
     )
+
+
+def credit_of_accounts(
+    key: NDArray[np.int8],
+    nested: Nested,
+    instrument: NDArray[np.int32],
+    quantity: NDArray[np.float64],
+    loss: NDArray[np.float64],
+    revaluation: Revaluation,
+) -> NDArray[np.float64]:
+    """Return what credits between units take off the losses of each account, ``(account,)``.
+
+    ``key`` is ``(account,)``, ``loss`` ``(unit,)``; ``instrument`` and ``quantity``
+    ``(position,)`` are in the order of ``nested``.
+    """
+    scan = revaluation.scan
+    if scan is None or not len(loss):
+        return np.zeros(len(key))
+    delta = sum_by_group(quantity * scan.delta[instrument], nested.labels("unit"), len(loss))
+    first, owner = instrument[nested.unit_first], nested.unit_account
+    currency = revaluation.settlement[first].astype(np.int64)
+    pool = netting_pools(owner, currency, key)
+    credit = spread_credit(pool, scan.underlying[first], loss, delta, scan.credits)
+    account = np.zeros(len(credit), dtype=np.int64)
+    account[pool] = owner
+    return sum_by_group(credit, account, len(key))

@@ -10,6 +10,7 @@ from risk.kernels.scan import SCANNED, ScanTables
 from risk.revaluation import cash_delta
 from risk.scan.credits import Pair
 from risk.scan.scenarios import ScanAxis, own_rules
+from risk.scan.specification import EDGE
 from risk.scenarios.shocks import Shocks
 
 Floats = NDArray[np.float64]
@@ -99,7 +100,8 @@ def scan_tables(
         positive=np.where(option, positive, 1.0),
         negative=np.where(option, negative, 1.0),
         basis=basis,
-        dampener=_dampener(axis, instruments, shocks),
+        # P&L is pulled to zero before it is weighted, and the kernel weights first.
+        dampener=_dampener(axis, instruments, shocks) * counted,
     )
 
 
@@ -117,6 +119,5 @@ def _dampener(axis: ScanAxis, instruments: Instruments, shocks: Shocks) -> Float
 def _beyond(axis: ScanAxis, shocks: Shocks) -> Floats:
     """Return by how many ranges a cell's move is beyond the range, (scenario, underlying)."""
     ranges = np.abs(shocks.price) / axis.price_range
-    # A move at the edge of the range is not beyond it, whatever its last bit.
-    extreme = (axis.role == SCANNED)[:, np.newaxis] & (ranges > 1.0 + 1e-12)
+    extreme = (axis.role == SCANNED)[:, np.newaxis] & (ranges > EDGE)
     return np.where(extreme, ranges - 1.0, 0.0)

@@ -1,7 +1,7 @@
 """The scenarios of a scan on the axis of a run, and the cube under them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -129,7 +129,7 @@ def scan_axis(
     """Return what the scenarios of a run are to a scan.
 
     Raises:
-        ValueError: the cells of the scan are not all there, in their order.
+        ValueError: the cells of the scan are not all there, in their order, or its basis moves.
     """
     origins = np.asarray(origin, dtype=object)
     role = np.full(len(origins), REPORTED, dtype=np.int8)
@@ -142,9 +142,14 @@ def scan_axis(
             "or in another order; build both from one methodology"
         )
     cell[cells] = np.arange(len(cells))
-    rotated = np.array([one.volatility.endswith("skew") for one in spec.cells], dtype=np.bool_)
-    role[cells] = np.where(rotated, ROTATED, SCANNED)
-    role[np.flatnonzero(origins == BASIS)] = (BASIS_UP, BASIS_DOWN) if spec.basis else ()
+    role[cells] = [ROTATED if one.rotates else SCANNED for one in spec.cells]
+    basis, wanted = np.flatnonzero(origins == BASIS), 0 if spec.basis is None else 2
+    if len(basis) != wanted:
+        raise ValueError(
+            f"the scenarios hold {len(basis)} basis moves, the methodology {wanted}; "
+            "build both from one methodology"
+        )
+    role[basis] = (BASIS_UP, BASIS_DOWN)[:wanted]
     return ScanAxis(spec, tuple(underlyings), role, cell)
 
 
@@ -158,44 +163,64 @@ def revalue_scan(
 ) -> Floats:
     """Return what one contract gains, ``(instrument, scenario)``, as a scan asks for it.
 
-    As ``revalue``, but: the least shocked volatility applies where volatility goes up; what is
-    not an option moves no further than the price range where the extended table says so; smiles
-    rotate; and of a forward only its ``spot_share`` ``(instrument,)`` moves, the rest having been
-    fixed by the averaging before settlement.
+    As ``revalue``, but: the least shocked volatility applies where volatility goes up; in the
+    cells what is not an option moves no further than the price range where the extended table
+    says so; in cells and basis moves what is paid in coin may be counted in coin; smiles rotate;
+    and of a forward only its ``spot_share`` ``(instrument,)`` moves, the rest having been fixed by
+    the averaging before settlement. Scenarios that are only reported stay as ``revalue`` has them.
 
     Raises:
         ValueError: as ``revalue``.
     """
-    spec = axis.spec
     share = np.ones(len(instruments)) if spot_share is None else spot_share
+    option = instruments.kind == Kind.OPTION
+    near = _with(shocks, price=_near(axis, shocks.price))
     cube = np.zeros((len(instruments), len(axis.role)))
     for one in np.unique(share):
-        rows = np.flatnonzero(share == one)
-        moved = _with(shocks, price=shocks.price * one)
-        part, state = instruments.take(rows), _take(market, rows)
-        cube[rows] = revalue(part, state, moved, _floored(tenor, 0.0))
-        floored = np.flatnonzero(axis.floored)
-        if len(floored) and spec.minimum_volatility_up > 0.0:
-            lifted = revalue(
-                part, state, _some(moved, floored), _floored(tenor, spec.minimum_volatility_up)
-            )
-            cube[np.ix_(rows, floored)] = lifted
-    extended = spec.extended
-    if extended is not None and extended.delta_one_within_range:
-        rows = np.flatnonzero(instruments.kind != Kind.OPTION)
-        edge = axis.price_range
-        held = _with(shocks, price=np.clip(shocks.price, -edge, edge))
-        cube[rows] = revalue(instruments.take(rows), _take(market, rows), held, tenor)
-    if spec.in_settlement_currency:
-        rows = np.flatnonzero(instruments.settlement == Settlement.INVERSE)
-        grown = 1.0 + shocks.price.T[instruments.underlying[rows]]
-        value = contract_value(instruments, market)[rows, np.newaxis]
-        cube[rows] = (cube[rows] + value) / grown - value
+        for rows, moves in ((share == one) & option, shocks), ((share == one) & ~option, near):
+            some = np.flatnonzero(rows)
+            part, state = instruments.take(some), _take(market, some)
+            moved = _with(moves, price=moves.price * one)
+            for columns, floored in _by_floor(axis, tenor):
+                cube[np.ix_(some, columns)] = revalue(part, state, _some(moved, columns), floored)
+    if axis.spec.in_settlement_currency:
+        price = np.where(option[:, np.newaxis], *(_of_coin(instruments, m) for m in (shocks, near)))
+        value = contract_value(instruments, market)[:, np.newaxis]
+        in_coin = (cube + value) / (1.0 + price) - value
+        coin = (instruments.settlement != Settlement.LINEAR)[:, np.newaxis]
+        cube = np.where(coin & (axis.role != REPORTED), in_coin, cube)
     for at in np.flatnonzero(axis.role == ROTATED):
-        options = np.flatnonzero(instruments.kind == Kind.OPTION)
-        cell = spec.cells[axis.cell[at]]
-        cube[options, at] = _rotated(instruments.take(options), _take(market, options), spec, cell)
+        options = np.flatnonzero(option)
+        cell = axis.spec.cells[axis.cell[at]]
+        cube[options, at] = _rotated(
+            instruments.take(options), _take(market, options), axis.spec, cell
+        )
     return cube
+
+
+def _near(axis: ScanAxis, price: Floats) -> Floats:
+    """Return the moves of what is not an option, (scenario, underlying)."""
+    extended = axis.spec.extended
+    if extended is None or not extended.delta_one_within_range:
+        return price
+    edge = axis.price_range
+    return np.where((axis.cell >= 0)[:, np.newaxis], np.clip(price, -edge, edge), price)
+
+
+def _of_coin(instruments: Instruments, shocks: Shocks) -> Floats:
+    """Return the move of the coin that each instrument pays in, (instrument, scenario)."""
+    return shocks.price.T[instruments.settlement_underlying]
+
+
+def _by_floor(
+    axis: ScanAxis, tenor: VolatilityTenor
+) -> list[tuple[NDArray[np.int64], VolatilityTenor]]:
+    """Return the scenarios that share a least volatility, and the rule with it."""
+    least = max(axis.spec.minimum_volatility_up, tenor.minimum_volatility)
+    if least == tenor.minimum_volatility or not axis.floored.any():
+        return [(np.arange(len(axis.role)), tenor)]
+    lifted = replace(tenor, minimum_volatility=least)
+    return [(np.flatnonzero(~axis.floored), tenor), (np.flatnonzero(axis.floored), lifted)]
 
 
 def _rotated(instruments: Instruments, market: MarketState, spec: ScanSpec, cell: Cell) -> Floats:
@@ -225,6 +250,7 @@ def skew_scale(
         cap = shape.linear_cap_per_root_year * root + shape.linear_cap
         distance = log_moneyness
     level = shape.volatility + root * shape.volatility_per_root_year
+    cap = np.maximum(cap, 0.0)
     reach = np.maximum(shape.least_reach, root * shape.width * level)
     return np.asarray(np.maximum(0.0, 1.0 + np.clip(distance * cap / reach, -cap, cap)))
 
@@ -232,12 +258,6 @@ def skew_scale(
 def own_rules(spec: ScanSpec, underlying: str) -> UnderlyingScan:
     """Return what an underlying does otherwise than the rest."""
     return spec.underlying.get(underlying, UnderlyingScan())
-
-
-def _floored(tenor: VolatilityTenor, minimum: float) -> VolatilityTenor:
-    return VolatilityTenor(
-        **{f.name: getattr(tenor, f.name) for f in fields(tenor)} | {"minimum_volatility": minimum}
-    )
 
 
 def _with(shocks: Shocks, *, price: Floats) -> Shocks:
