@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.measures import Measure, quantile_position, tail_mass
+from risk.measures import Measure, quantile_position, tail_by_age, tail_mass
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ def binding_scenarios(
 
     Shapes ``(scenario,), (scenario,)``; P&L gain positive. A worst loss is one scenario, weighted
     by the weight of that scenario; a value at risk is one or two order statistics; an expected
-    shortfall is the whole tail, each scenario by its share.
+    shortfall is the whole tail, each scenario by its share, which is by age where the measure is.
 
     >>> import numpy as np
     >>> shortfall = Measure("es", "expected_shortfall", 0, 5, 0.7)
@@ -39,6 +39,15 @@ def binding_scenarios(
         weighted = chosen * scenario_weight[rows]
         worst = int(rows[np.argmin(weighted)])
         return [Binding(worst, float(scenario_weight[worst]), float(pnl[worst]))]
+    if measure.age_decay is not None:
+        aged, part, place = tail_by_age(chosen, measure.level, measure.age_decay)
+        tail = rows[aged[: len(part)]]
+        if measure.kind == "value_at_risk":
+            tail, part = rows[aged[place : place + 1]], np.ones(1)
+        return [
+            Binding(int(at), float(share), float(pnl[at]))
+            for at, share in zip(tail, part, strict=True)
+        ]
     order = rows[np.lexsort((rows, chosen))]
     if measure.kind == "value_at_risk":
         rank, weight = quantile_position(len(rows), measure.level, measure.convention)

@@ -22,7 +22,9 @@ class Measure:
     """One measure over the scenarios ``start:stop`` of a run's scenario axis.
 
     ``level`` and, for value at risk, ``convention`` say which quantile; a worst loss uses neither.
-    A measure that ``binds`` can set the requirement; the others are reported only.
+    With an ``age_decay`` scenarios, oldest first, count by age: each as that part of the next.
+    A measure that ``binds`` can set the requirement, times its ``weight``; one that ``joins`` is
+    added to the measure before it. The others are reported only.
     """
 
     name: str
@@ -32,6 +34,9 @@ class Measure:
     level: float = 0.0
     convention: str = "inverted_cdf"
     binds: bool = True
+    age_decay: float | None = None
+    weight: float = 1.0
+    joins: bool = False
 
 
 def _discontinuous(whole: int, part: Fraction, weight_at_whole: Fraction) -> tuple[int, Fraction]:
@@ -91,10 +96,7 @@ def tail_mass(scenarios: int, level: float) -> Fraction:
     >>> tail_mass(1000, 0.975), tail_mass(250, 0.99)
     (Fraction(25, 1), Fraction(5, 2))
     """
-    if not 0.0 < level < 1.0:
-        hint = f"; did you mean {level / 100:g}?" if 1.0 < level < 100.0 else ""
-        raise ValueError(f"LEVEL_RANGE: level {level:g} is not between 0 and 1{hint}")
-    mass = scenarios * (1 - Fraction(repr(float(level))))
+    mass = scenarios * _beyond(level)
     if mass < 1:
         needed = math.ceil(scenarios / mass) if scenarios else math.ceil(1 / (1 - level))
         raise ValueError(
@@ -102,6 +104,81 @@ def tail_mass(scenarios: int, level: float) -> Fraction:
             f"scenarios in the tail; use at least {needed} scenarios or a lower level"
         )
     return mass
+
+
+def _beyond(level: float) -> Fraction:
+    if not 0.0 < level < 1.0:
+        hint = f"; did you mean {level / 100:g}?" if 1.0 < level < 100.0 else ""
+        raise ValueError(f"LEVEL_RANGE: level {level:g} is not between 0 and 1{hint}")
+    return 1 - Fraction(repr(float(level)))
+
+
+def age_units(scenarios: int, decay: float) -> NDArray[np.int64]:
+    """Return the weight by age of each scenario, oldest first, in whole units.
+
+    Shape ``() -> (scenario,)``. The k-th newest of K has the probability
+    ``decay^(k-1) (1-decay) / (1-decay^K)`` (Boudoukh, Richardson, Whitelaw 1998, "The best of
+    both worlds"): its units over the sum of units. Units are whole so that probabilities sum to
+    one and cumulate exactly in any order; the newest has as many, a power of two, as leave every
+    sum below 2^53, so that a weight is off by 2^-43 of the newest with 1,500 scenarios.
+
+    Raises:
+        ValueError: the decay is not in (0, 1].
+
+    >>> (age_units(100, 0.98)[-3:] / age_units(100, 0.98).sum()).round(4).tolist()
+    [0.0221, 0.0226, 0.0231]
+    """
+    if not 0.0 < decay <= 1.0:
+        raise ValueError(f"DECAY_RANGE: decay {decay:g} is not in (0, 1]")
+    newest = 2.0 ** (53 - scenarios.bit_length())
+    weight = np.cumprod(np.concatenate([[newest], np.full(max(scenarios - 1, 0), decay)]))
+    return np.asarray(np.rint(weight[:scenarios][::-1]), dtype=np.int64)
+
+
+def aged_tail_mass(units: NDArray[np.int64], level: float) -> Fraction:
+    """Return how many units the tail beyond ``level`` holds.
+
+    Raises:
+        ValueError: LEVEL_RANGE; or TAIL_BEYOND_SAMPLE where the tail holds less than one of the
+            ``(sum units)^2 / sum units^2`` scenarios of equal weight that are worth as much
+            (Kish 1965, effective sample size).
+
+    >>> aged_tail_mass(np.array([4, 4, 4, 4]), 0.625)
+    Fraction(6, 1)
+    """
+    total = int(units.sum())
+    mass = total * _beyond(level)
+    squares = sum(one * one for one in units.tolist())
+    if mass * total < squares:
+        raise ValueError(
+            f"TAIL_BEYOND_SAMPLE: level {level:g} leaves {float(mass * total / squares):g} "
+            f"scenarios in the tail, because {len(units)} weighted by age are worth "
+            f"{total * total / squares:g}; use a decay nearer to 1 or a lower level"
+        )
+    return mass
+
+
+def tail_by_age(
+    pnl: NDArray[np.float64], level: float, decay: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64], int]:
+    """Return the scenarios from the worst on, what part of the tail each is, and the quantile's.
+
+    Shape ``(scenario,) -> (scenario,), (tail,), ()``: ``pnl[order[: len(part)]] @ part`` is minus
+    the expected shortfall, and ``pnl[order[place]]`` minus the value at risk. Equals keep their
+    order.
+
+    Raises:
+        ValueError: what ``age_units`` and ``aged_tail_mass`` raise.
+    """
+    units = age_units(len(pnl), decay)
+    mass = aged_tail_mass(units, level)
+    order = np.argsort(pnl, kind="stable")
+    reached = np.cumsum(units[order])
+    place = int(np.searchsorted(reached, math.floor(mass), side="right"))
+    deep = int(np.searchsorted(reached, math.ceil(mass), side="left")) + 1
+    part = units[order[:deep]].astype(np.float64)
+    part[-1] = float(mass - int(reached[deep - 1]) + int(units[order[deep - 1]]))
+    return order, part / float(mass), place
 
 
 def quantile_position(scenarios: int, level: float, convention: str) -> tuple[int, float]:
@@ -128,7 +205,10 @@ def quantile_position(scenarios: int, level: float, convention: str) -> tuple[in
 
 
 def value_at_risk(
-    pnl: NDArray[np.float64], level: float, convention: str = "inverted_cdf"
+    pnl: NDArray[np.float64],
+    level: float,
+    convention: str = "inverted_cdf",
+    age_decay: float | None = None,
 ) -> float:
     """Return the loss that a fraction ``level`` of the scenarios does not exceed.
 
@@ -136,12 +216,19 @@ def value_at_risk(
     quantile is a gain. The default convention takes the order statistic ``ceil(n q)`` of the
     losses and never interpolates.
 
+    With an ``age_decay`` it is the first loss, from the worst, at which the weights by age come to
+    more than ``1 - level``: the inverted cdf of the weighted sample, and the only convention.
+
     Raises:
         ValueError: LEVEL_RANGE, TAIL_BEYOND_SAMPLE, or an unknown convention.
 
     >>> value_at_risk(np.arange(-5.0, 5.0), 0.8)
     3.0
     """
+    if age_decay is not None:
+        require_inverted_cdf(convention)
+        order, _, place = tail_by_age(pnl, level, age_decay)
+        return float(0.0 - pnl[order[place]])
     rank, weight = quantile_position(len(pnl), level, convention)
     loss = 0.0 - np.sort(pnl)[::-1]
     if weight == 0.0:
@@ -149,12 +236,28 @@ def value_at_risk(
     return float((1.0 - weight) * loss[rank - 1] + weight * loss[rank])
 
 
-def expected_shortfall(pnl: NDArray[np.float64], level: float) -> float:
+def require_inverted_cdf(convention: str) -> None:
+    """Refuse a convention that says nothing of weighted scenarios.
+
+    Raises:
+        ValueError: the convention is not the inverted cdf.
+    """
+    if convention != "inverted_cdf":
+        raise ValueError(
+            f"quantile convention {convention!r} is of equal weights; with age_decay use "
+            "'inverted_cdf'"
+        )
+
+
+def expected_shortfall(
+    pnl: NDArray[np.float64], level: float, age_decay: float | None = None
+) -> float:
     """Return the average loss in the tail beyond ``level``.
 
     Shape ``(scenario,) -> ()``, in the unit of the P&L, a loss positive. The estimator of Acerbi
     and Tasche (2002): the tail holds ``m = n (1 - q)`` scenarios, the last of them in part, so it
-    is the integral of the inverted-cdf quantile and coherent on discrete samples.
+    is the integral of the inverted-cdf quantile and coherent on discrete samples. With an
+    ``age_decay`` the tail holds scenarios by weight, oldest first, and the last is split by it.
 
     Raises:
         ValueError: LEVEL_RANGE or TAIL_BEYOND_SAMPLE.
@@ -162,6 +265,9 @@ def expected_shortfall(pnl: NDArray[np.float64], level: float) -> float:
     >>> expected_shortfall(np.array([-4.0, -2.0, 1.0, 1.0]), 0.5)
     3.0
     """
+    if age_decay is not None:
+        order, share, _ = tail_by_age(pnl, level, age_decay)
+        return float(0.0 - share @ pnl[order[: len(share)]])
     mass = tail_mass(len(pnl), level)
     whole = math.floor(mass)
     loss = 0.0 - np.sort(pnl)

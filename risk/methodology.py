@@ -2,12 +2,13 @@
 
 import tomllib
 from datetime import date, datetime
+from itertools import groupby, pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from risk.charges import ChargeSpec
-from risk.measures import CONVENTIONS
+from risk.measures import CONVENTIONS, require_inverted_cdf
 from risk.revaluation import VolatilityTenor
 from risk.scan.specification import ScanSpec
 from risk.scenarios.shocks import SHOCKS
@@ -82,7 +83,11 @@ class MeasureSpec(Specification):
     """One measure over the scenarios of some origins.
 
     A measure with a ``layer`` sets that layer: the layer is the amount by which the measure
-    exceeds every measure before it. A measure without one is only reported.
+    exceeds every measure before it. Measures of one layer are added, each times its ``weight``.
+    A measure without a layer is only reported.
+
+    With an ``age_decay`` historical scenarios count by age, those of a day earlier that part of
+    those of a day later (Boudoukh, Richardson, Whitelaw 1998).
     """
 
     name: str
@@ -91,6 +96,8 @@ class MeasureSpec(Specification):
     level: Annotated[float, Field(ge=0.0)] = 0.0
     convention: str = "inverted_cdf"
     layer: str | None = None
+    weight: Positive | None = None
+    age_decay: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
 
     @model_validator(mode="after")
     def _quantile_is_one(self) -> "MeasureSpec":
@@ -102,6 +109,15 @@ class MeasureSpec(Specification):
         if self.kind != "worst_loss" and not 0.0 < self.level < 1.0:
             hint = f"; did you mean {self.level / 100:g}?" if 1.0 < self.level < 100.0 else ""
             raise ValueError(f"LEVEL_RANGE: {self.name} level {self.level:g} not in (0, 1){hint}")
+        if self.weight is not None and self.layer is None:
+            raise ValueError(f"{self.name}: weight {self.weight:g} is of a layer; name the layer")
+        if self.age_decay is not None:
+            if self.kind == "worst_loss" or self.origins != ("historical",):
+                raise ValueError(
+                    f"{self.name}: age_decay is of a value_at_risk or expected_shortfall over "
+                    f"historical scenarios; this is a {self.kind} over {list(self.origins)}"
+                )
+            require_inverted_cdf(self.convention)
         return self
 
 
@@ -111,9 +127,18 @@ class BufferSpec(Specification):
     Source: Regulation (EU) 153/2013, Article 28 (1) (a): a buffer of at least 25 % of margin.
     """
 
-    layer: str
+    layer: Annotated[str, Field(min_length=1)]
     initial: Fraction
     maintenance: Fraction
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "BufferSpec":
+        if self.maintenance > self.initial:
+            raise ValueError(
+                f"layer {self.layer!r}: maintenance {self.maintenance:g} is above initial "
+                f"{self.initial:g}; what is asked to hold is never above what is asked to open"
+            )
+        return self
 
 
 class Netting(Specification):
@@ -149,11 +174,11 @@ class Methodology(Specification):
     are not, and then there is no venue.
     """
 
-    name: str
-    version: str
+    name: Annotated[str, Field(min_length=1)]
+    version: Annotated[str, Field(min_length=1)]
     effective: date
-    title: str
-    sources: tuple[str, ...]
+    title: Annotated[str, Field(min_length=1)]
+    sources: Annotated[tuple[str, ...], Field(min_length=1)]
     venue: str | None = None
     not_verified: tuple[str, ...] = ()
     netting: Netting
@@ -207,6 +232,12 @@ class Methodology(Specification):
         names = [measure.name for measure in self.measures]
         if len(set(names)) < len(names):
             raise ValueError(f"measure names {names} must differ")
+        for one, after in pairwise(self.measures):
+            if None in (one.weight, after.weight) and one.layer == after.layer is not None:
+                raise ValueError(
+                    f"layer names must differ, or {one.name!r} and {after.name!r} each need a "
+                    f"weight to be added up in layer {one.layer!r}"
+                )
         layers = self.layers
         if len(set(layers)) < len(layers):
             raise ValueError(f"layer names {list(layers)} must differ")
@@ -229,7 +260,11 @@ class Methodology(Specification):
             return STANDARD_LAYERS
         if self.sensitivities is not None:
             return GREEKS_LAYERS
-        return tuple(measure.layer for measure in self.measures if measure.layer is not None)
+        return tuple(
+            layer
+            for layer, _ in groupby(measure.layer for measure in self.measures)
+            if layer is not None
+        )
 
     @property
     def charge_layers(self) -> tuple[str, ...]:
@@ -290,7 +325,7 @@ def _as_methodology(document: dict[str, Any]) -> dict[str, Any]:
         return document
     events = document.pop("events")
     shared = ("name", "version", "effective", "title", "sources", "not_verified")
-    wrapped = {name: document.get(name) for name in shared} | {
+    wrapped = {name: document[name] for name in shared if name in document} | {
         table: document,
         "netting": document.pop("netting", {}),
         "volatility_tenor": REPORTING_TENOR,

@@ -30,9 +30,10 @@ class BlockMargin:
     ``value`` ``(set, measure)``: a loss is positive, a gain in every scenario negative.
     ``binding_scenario`` ``(set, measure)``: where it is attained; for expected shortfall the
     worst scenario of the tail. ``contribution`` ``(instrument,)``: Euler split of the sum over
-    sets of the largest binding measure, where that is a loss. ``system_loss``,
-    ``uncovered_loss`` and ``accounts_under_water`` ``(scenario,)``: sums over accounts of
-    ``max(0, -pnl)`` and ``max(0, -(equity + pnl))``, and the number with ``equity + pnl < 0``.
+    sets of the largest binding measure, or weighted sum of measures, where that is a loss.
+    ``system_loss``, ``uncovered_loss`` and ``accounts_under_water`` ``(scenario,)``: sums over
+    accounts of ``max(0, -pnl)`` and ``max(0, -(equity + pnl))``, and the number with
+    ``equity + pnl < 0``.
     """
 
     value: NDArray[np.float64]
@@ -54,20 +55,20 @@ class _Sums(NamedTuple):
 
 @compiled
 def _contribute(
-    tail: Any, m: int, mass: float, cube: Floats, instrument: Any, quantity: Any,
+    tail: Any, m: int, mass: float, share: float, cube: Floats, instrument: Any, quantity: Any,
     start: int, stop: int, contribution: Floats,
 ) -> None:  # fmt: skip
-    """Split measure ``m`` of a set over its positions and add it to their instruments."""
+    """Split a share of measure ``m`` of a set over its positions; add it to their instruments."""
     for p in range(start, stop):
         cells = cube[instrument[p]]
         total = 0.0
         for k in range(tail.number[m]):
             total += tail.weights[m, k] * cells[tail.scenarios[m, k]]
-        contribution[instrument[p]] -= quantity[p] * total / mass
+        contribution[instrument[p]] -= share * quantity[p] * total / mass
 
 
 @compiled
-def _add_accounts(
+def add_accounts(
     rows: Floats, equity: Floats, scenarios: int, system: Floats, uncovered: Floats, under: Any
 ) -> None:
     """Add ``TOGETHER`` accounts to the system's sums, one after the other."""
@@ -105,28 +106,31 @@ def _block(
             start, stop = set_offsets[n], set_offsets[n + 1]
             row = whole if n == first else part
             set_pnl(registers, cube, instrument, quantity, start, stop, row)
-            largest, binds = 0.0, measures
+            largest, total, opened, begin, end = 0.0, 0.0, 0, 0, 0
             for m in range(measures):
                 binding[n, m] = attain(registers, plan, m, row, tail, work)
                 value[n, m] = loss_of(tail, m, plan.mass[m])
-                if plan.binds[m] and value[n, m] > largest:
-                    largest, binds = value[n, m], m
-            if binds < measures:
+                if not plan.joins[m]:
+                    total, opened = 0.0, m
+                total += plan.share[m] * value[n, m]
+                if plan.closes[m] and total > largest:
+                    largest, begin, end = total, opened, m + 1
+            for m in range(begin, end):
                 _contribute(
-                    tail, binds, plan.mass[binds], cube, instrument, quantity, start, stop,
+                    tail, m, plan.mass[m], plan.share[m], cube, instrument, quantity, start, stop,
                     sums.contribution,
                 )  # fmt: skip
             if n > first:
                 for s in range(scenarios):
                     whole[s] += part[s]
         if together == TOGETHER - 1:
-            _add_accounts(rows, backing, scenarios, sums.system, sums.uncovered, sums.under_water)
+            add_accounts(rows, backing, scenarios, sums.system, sums.uncovered, sums.under_water)
     if accounts % TOGETHER > 0:
         for k in range(accounts % TOGETHER, TOGETHER):
             backing[k] = 0.0
             for s in range(scenarios):
                 rows[k, s] = 0.0
-        _add_accounts(rows, backing, scenarios, sums.system, sums.uncovered, sums.under_water)
+        add_accounts(rows, backing, scenarios, sums.system, sums.uncovered, sums.under_water)
 
 
 def margin_block(

@@ -7,7 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.measures import Measure, quantile_position, tail_mass
+from risk.measures import (
+    Measure,
+    age_units,
+    aged_tail_mass,
+    quantile_position,
+    require_inverted_cdf,
+    tail_mass,
+)
 
 WORST_LOSS, VALUE_AT_RISK, EXPECTED_SHORTFALL = 0, 1, 2
 KINDS = {
@@ -15,15 +22,23 @@ KINDS = {
     "value_at_risk": VALUE_AT_RISK,
     "expected_shortfall": EXPECTED_SHORTFALL,
 }
+DEEPER = 1.5
+"""How much deeper than by number a tail by age is first looked for; only speed depends on it."""
 
 
 class Plan(NamedTuple):
-    """Measures over one scenario axis; all fields ``(measure,)`` but ``weight`` ``(scenario,)``.
+    """Measures over one scenario axis, ``(measure,)`` unless said otherwise.
 
-    ``mass`` is the number of scenarios in an expected shortfall's tail, and 1 otherwise. ``depth``
-    is how many of the worst scenarios a measure reads; a value at risk is
+    ``mass`` is the number of scenarios, or of units, in an expected shortfall's tail, and 1
+    otherwise. ``depth`` is how many of the worst scenarios a measure reads; a value at risk is
     ``(1-blend) x_depth + blend x_(depth-1)`` of the losses in descending order. ``weighted`` tells
-    whether any weight in a measure's range differs from 1.
+    whether any weight ``(scenario,)`` in a measure's range differs from 1.
+
+    Where scenarios count by age, ``reach`` is not zero: the measure reads the worst scenarios
+    until their ``units`` ``(measure, scenario)`` come to it, and ``depth`` is where to look first.
+
+    Measures add up, each times its ``share``, from one that does not ``joins`` to the one that
+    ``closes``; those that bind close.
     """
 
     kind: NDArray[np.int64]
@@ -32,9 +47,23 @@ class Plan(NamedTuple):
     depth: NDArray[np.int64]
     mass: NDArray[np.float64]
     blend: NDArray[np.float64]
-    binds: NDArray[np.bool_]
+    reach: NDArray[np.int64]
+    share: NDArray[np.float64]
+    joins: NDArray[np.bool_]
+    closes: NDArray[np.bool_]
     weighted: NDArray[np.bool_]
     weight: NDArray[np.float64]
+    units: NDArray[np.int64]
+
+
+class _Tail(NamedTuple):
+    """What one measure reads of its scenarios."""
+
+    start: int
+    depth: int
+    mass: float = 1.0
+    blend: float = 0.0
+    reach: int = 0
 
 
 def planned(measures: Sequence[Measure], weight: NDArray[np.float64]) -> Plan:
@@ -45,8 +74,10 @@ def planned(measures: Sequence[Measure], weight: NDArray[np.float64]) -> Plan:
             ``risk.measures`` refuses.
     """
     scenarios = len(weight)
-    depth, mass, blend = [], [], []
-    for measure in measures:
+    aged = any(measure.age_decay is not None for measure in measures)
+    units = np.zeros((len(measures), scenarios if aged else 1), dtype=np.int64)
+    tails = []
+    for measure, row in zip(measures, units, strict=True):
         if measure.kind not in KINDS:
             raise ValueError(f"measure {measure.name!r}: kind {measure.kind!r} not in {[*KINDS]}")
         if not 0 <= measure.start < measure.stop <= scenarios:
@@ -54,29 +85,55 @@ def planned(measures: Sequence[Measure], weight: NDArray[np.float64]) -> Plan:
                 f"measure {measure.name!r} covers scenarios {measure.start}:{measure.stop}; "
                 f"it needs at least one of 0:{scenarios}"
             )
-        n = measure.stop - measure.start
-        if measure.kind == "worst_loss":
-            entry = (1, 1.0, 0.0)
-        elif measure.kind == "value_at_risk":
-            rank, upper = quantile_position(n, measure.level, measure.convention)
-            entry = (n - rank + 1, 1.0, upper)
-        else:
-            tail = tail_mass(n, measure.level)
-            entry = (math.ceil(tail), float(tail), 0.0)
-        depth.append(entry[0])
-        mass.append(entry[1])
-        blend.append(entry[2])
+        tails.append(_tail(measure) if measure.age_decay is None else _aged_tail(measure, row))
+    ends = [not after.joins for after in measures[1:]] + [True]
     return Plan(
         kind=np.array([KINDS[measure.kind] for measure in measures], dtype=np.int64),
-        start=np.array([measure.start for measure in measures], dtype=np.int64),
+        start=np.array([tail.start for tail in tails], dtype=np.int64),
         stop=np.array([measure.stop for measure in measures], dtype=np.int64),
-        depth=np.array(depth, dtype=np.int64),
-        mass=np.array(mass, dtype=np.float64),
-        blend=np.array(blend, dtype=np.float64),
-        binds=np.array([measure.binds for measure in measures], dtype=np.bool_),
+        depth=np.array([tail.depth for tail in tails], dtype=np.int64),
+        mass=np.array([tail.mass for tail in tails], dtype=np.float64),
+        blend=np.array([tail.blend for tail in tails], dtype=np.float64),
+        reach=np.array([tail.reach for tail in tails], dtype=np.int64),
+        share=np.array([measure.weight for measure in measures], dtype=np.float64),
+        joins=np.array([measure.joins for measure in measures], dtype=np.bool_),
+        closes=np.array(
+            [one.binds and end for one, end in zip(measures, ends, strict=False)], dtype=np.bool_
+        ),
         weighted=np.array(
             [(weight[measure.start : measure.stop] != 1.0).any() for measure in measures],
             dtype=np.bool_,
         ),
         weight=np.ascontiguousarray(weight, dtype=np.float64),
+        units=units,
     )
+
+
+def _tail(measure: Measure) -> _Tail:
+    n = measure.stop - measure.start
+    if measure.kind == "worst_loss":
+        return _Tail(measure.start, 1)
+    if measure.kind == "value_at_risk":
+        rank, upper = quantile_position(n, measure.level, measure.convention)
+        return _Tail(measure.start, n - rank + 1, blend=upper)
+    mass = tail_mass(n, measure.level)
+    return _Tail(measure.start, math.ceil(mass), float(mass))
+
+
+def _aged_tail(measure: Measure, units: NDArray[np.int64]) -> _Tail:
+    """Return what a measure by age reads, and fill in the units of its scenarios.
+
+    Scenarios too old to hold a unit are left out.
+    """
+    if measure.kind == "worst_loss" or measure.age_decay is None:
+        raise ValueError(f"measure {measure.name!r}: a worst loss does not count scenarios by age")
+    require_inverted_cdf(measure.convention)
+    own = age_units(measure.stop - measure.start, measure.age_decay)
+    mass = aged_tail_mass(own, measure.level)
+    units[measure.start : measure.stop] = own
+    start = measure.stop - int(np.count_nonzero(own))
+    likely = math.ceil(DEEPER * (measure.stop - start) * float(mass / int(own.sum())))
+    depth = min(likely, measure.stop - start)
+    if measure.kind == "value_at_risk":
+        return _Tail(start, depth, reach=math.floor(mass) + 1)
+    return _Tail(start, depth, float(mass), reach=math.ceil(mass))

@@ -43,6 +43,8 @@ class Workspace(NamedTuple):
     masks: NDArray[np.uint64]
     ordered: Floats
     weighted: Floats
+    units: NDArray[np.int64]
+    ordered_units: NDArray[np.int64]
 
 
 def workspace(registers: Registers, scenarios: int) -> Workspace:
@@ -52,6 +54,8 @@ def workspace(registers: Registers, scenarios: int) -> Workspace:
         masks=np.empty(scenarios // MASK + 1, dtype=np.uint64),
         ordered=np.empty(scenarios),
         weighted=np.zeros(scenarios + MASK),
+        units=np.zeros(scenarios + MASK, dtype=np.int64),
+        ordered_units=np.zeros(scenarios + MASK, dtype=np.int64),
     )
 
 
@@ -170,6 +174,69 @@ def order_statistic(
             ordered[k] = value
             between += 1
     wanted: float = ordered[rank - below - 1]
+    return wanted
+
+
+@compiled
+def gather_units(units: Any, scenarios: Rows, found: int, work: Any) -> int:
+    """Gather the units of the scenarios that were found, and return their sum."""
+    held = 0
+    for k in range(found):
+        work.units[k] = units[scenarios[k]]
+        held += work.units[k]
+    return held
+
+
+@compiled
+def units_at_most(values: Floats, units: Any, found: int, bound: float) -> Any:
+    """Return how many units the values up to a bound hold, and how many values they are."""
+    held, count = 0, 0
+    for k in range(found):
+        low = values[k] <= bound
+        held += units[k] if low else 0
+        count += 1 if low else 0
+    return held, count
+
+
+@compiled
+def end_of_units(
+    registers: Any, values: Floats, found: int, high: float, reached: int, reach: int, work: Any
+) -> float:
+    """Return the lowest value up to which the values hold ``reach`` units.
+
+    All of them hold ``reached``, which is no less, and none is above ``high``.
+    """
+    low, floor, below, between = np.inf, -np.inf, 0, found
+    for first in range(0, found, MASK):
+        value = least_of_64(registers, values, first)
+        low = value if value < low else low
+    under = 0
+    for _ in range(NARROWINGS):
+        share = (reach - below) / (reached - below)
+        share = 0.1 if share < 0.1 else (0.9 if share > 0.9 else share)
+        middle = low + share * (high - low)
+        if between - under <= HANDFUL or not low < middle < high:
+            break
+        held, count = units_at_most(values, work.units, found, middle)
+        if held >= reach:
+            high, reached, between = middle, held, count
+        else:
+            low, floor, below, under = middle, middle, held, count
+    ordered, units, number = work.ordered, work.ordered_units, 0
+    for j in range(found):
+        value, unit = values[j], work.units[j]
+        if floor < value <= high:
+            k = number
+            while k > 0 and ordered[k - 1] > value:
+                ordered[k], units[k] = ordered[k - 1], units[k - 1]
+                k -= 1
+            ordered[k], units[k] = value, unit
+            number += 1
+    last = 0
+    while last < number - 1 and below + units[last] < reach:
+        below += units[last]
+        last += 1
+    wanted: float = ordered[last]
     return wanted
 
 

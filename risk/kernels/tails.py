@@ -2,7 +2,8 @@
 
 - worst loss: one scenario, at its own weight;
 - value at risk: the scenario of an order statistic, or two where the convention interpolates;
-- expected shortfall: every scenario of the tail, the last of them in part.
+- expected shortfall: every scenario of the tail, the last of them in part;
+- either of the two by age: the same of scenarios that count by their units.
 
 Those scenarios and weights, over the mass of the tail, are also the derivative of the measure by
 position, which is what the Euler split needs. Equals are taken in the order of scenarios, and
@@ -16,7 +17,15 @@ from numpy.typing import NDArray
 
 from risk.kernels.compilation import compiled
 from risk.kernels.plan import EXPECTED_SHORTFALL, WORST_LOSS
-from risk.kernels.selection import gather, keep, least, order_statistic, tail_bound
+from risk.kernels.selection import (
+    end_of_units,
+    gather,
+    gather_units,
+    keep,
+    least,
+    order_statistic,
+    tail_bound,
+)
 from risk.kernels.vectors import MASK
 
 Floats = NDArray[np.float64]
@@ -61,6 +70,9 @@ def attain(registers: Any, plan: Any, m: int, row: Floats, tail: Any, work: Any)
         values[0], scenarios[0], weights[0] = row[worst], worst, plan.weight[worst]
         tail.number[m] = 1
         return worst
+    if plan.reach[m] > 0:
+        by_age: int = attain_by_age(registers, plan, m, row, tail, work)
+        return by_age
     depth = plan.depth[m]
     bound = tail_bound(registers, row, start, stop, depth, work)
     found = gather(registers, row, start, stop, bound, work, values, scenarios)
@@ -74,6 +86,66 @@ def attain(registers: Any, plan: Any, m: int, row: Floats, tail: Any, work: Any)
     tail.number[m] = settle_quantile(values, scenarios, kept, depth, plan.blend[m], weights)
     named: int = scenarios[1] if plan.blend[m] > 0.5 else scenarios[0]
     return named
+
+
+@compiled
+def attain_by_age(registers: Any, plan: Any, m: int, row: Floats, tail: Any, work: Any) -> int:
+    """Do what ``attain`` does where scenarios count by their units."""
+    values, scenarios, weights = tail.values[m], tail.scenarios[m], tail.weights[m]
+    units, reach = plan.units[m], plan.reach[m]
+    start, stop, depth = plan.start[m], plan.stop[m], plan.depth[m]
+    while True:
+        bound = tail_bound(registers, row, start, stop, depth, work)
+        found = gather(registers, row, start, stop, bound, work, values, scenarios)
+        held = gather_units(units, scenarios, found, work)
+        if held >= reach:
+            break
+        depth = min(2 * depth, stop - start)
+    end = end_of_units(registers, values, found, bound, held, reach, work)
+    kept = keep(registers, values, scenarios, found, end)
+    if plan.kind[m] == EXPECTED_SHORTFALL:
+        weigh_by_age(values, scenarios, units, kept, end, plan.mass[m], weights)
+        tail.number[m] = kept
+        lowest: int = first_least(values, scenarios, kept)
+        return lowest
+    place = place_of_units(values, scenarios, units, kept, end, reach)
+    values[0], scenarios[0], weights[0] = values[place], scenarios[place], 1.0
+    tail.number[m] = 1
+    named: int = scenarios[0]
+    return named
+
+
+@compiled
+def weigh_by_age(
+    values: Floats, scenarios: Rows, units: Any, kept: int, end: float, mass: float, weights: Floats
+) -> None:
+    """Weigh a tail of ``mass`` units whose last value is ``end``, equals in order."""
+    below = 0
+    for k in range(kept):
+        weights[k] = units[scenarios[k]]
+        below += units[scenarios[k]] if values[k] < end else 0
+    left = mass - below
+    for k in range(kept):
+        if values[k] == end:
+            share = weights[k] if left > weights[k] else left
+            weights[k] = share if share > 0.0 else 0.0
+            left -= weights[k]
+
+
+@compiled
+def place_of_units(
+    values: Floats, scenarios: Rows, units: Any, kept: int, end: float, reach: int
+) -> int:
+    """Return where the scenario is, of those at ``end``, with which the units come to ``reach``."""
+    passed = 0
+    for k in range(kept):
+        passed += units[scenarios[k]] if values[k] < end else 0
+    for k in range(kept):
+        if values[k] == end:
+            passed += units[scenarios[k]]
+            if passed >= reach:
+                return k
+    return 0
 
 
 @compiled

@@ -1,6 +1,7 @@
 """Base risk from measures of netting sets: layers stacked, each what its measure asks beyond."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,8 @@ def measures_of(methodology: Methodology, origin: Sequence[str]) -> tuple[Measur
     Raises:
         ValueError: the scenarios of a measure are missing, or are not one contiguous run.
     """
-    measures = []
+    measures: list[Measure] = []
+    before: str | None = None
     for spec in methodology.measures:
         chosen = np.flatnonzero(np.isin(np.asarray(origin, dtype=object), spec.origins))
         if not len(chosen) or chosen[-1] - chosen[0] + 1 != len(chosen):
@@ -37,13 +39,45 @@ def measures_of(methodology: Methodology, origin: Sequence[str]) -> tuple[Measur
                 level=spec.level,
                 convention=spec.convention,
                 binds=spec.layer is not None,
+                age_decay=_decay_by_window(spec.age_decay, methodology),
+                weight=1.0 if spec.weight is None else spec.weight,
+                joins=spec.layer is not None and spec.layer == before,
             )
         )
+        before = spec.layer
     return tuple(measures)
 
 
+def _decay_by_window(by_day: float | None, methodology: Methodology) -> float | None:
+    """Return a decay by day as one by historical window, which are all one step apart.
+
+    In decimals, so that the bits are those of no mathematical library.
+    """
+    if by_day is None or methodology.historical is None:
+        return None
+    return float(Decimal(repr(by_day)) ** (Decimal(methodology.historical.step_hours) / 24))
+
+
+def binding_groups(
+    value: NDArray[np.float64], measures: Sequence[Measure]
+) -> list[tuple[list[int], NDArray[np.float64]]]:
+    """Return the measures that set each layer, and what they come to, ``(set, measure) -> (set,)``.
+
+    A measure that joins is added to the one before it, each times its weight.
+    """
+    groups: list[tuple[list[int], NDArray[np.float64]]] = []
+    for column, measure in enumerate(measures):
+        weighted = measure.weight * value[:, column]
+        if measure.joins:
+            columns, total = groups[-1]
+            groups[-1] = ([*columns, column], total + weighted)
+        elif measure.binds:
+            groups.append(([column], weighted))
+    return groups
+
+
 def stack_layers(value: NDArray[np.float64], measures: Sequence[Measure]) -> NDArray[np.float64]:
-    """Stack binding measures: each layer is what its measure asks beyond those before it.
+    """Stack binding measures: each layer is what its measures ask beyond those before them.
 
     Shape ``(set, measure) -> (set, layer)``; losses positive, layers non-negative.
 
@@ -55,11 +89,9 @@ def stack_layers(value: NDArray[np.float64], measures: Sequence[Measure]) -> NDA
     """
     reached = np.zeros(len(value))
     layers = []
-    for column, measure in enumerate(measures):
-        if not measure.binds:
-            continue
-        layers.append(np.maximum(value[:, column] - reached, 0.0))
-        reached = np.maximum(reached, value[:, column])
+    for _, asked in binding_groups(value, measures):
+        layers.append(np.maximum(asked - reached, 0.0))
+        reached = np.maximum(reached, asked)
     return np.stack(layers, axis=-1) if layers else np.zeros((len(value), 0))
 
 
@@ -110,14 +142,26 @@ def binding_scenario(
     measures: Sequence[Measure],
     account_sets: NDArray[np.int64],
 ) -> NDArray[np.int32]:
-    """Return the scenario that binds the costliest netting set of each account, -1 if none does."""
-    binds = np.flatnonzero([measure.binds for measure in measures])
+    """Return the scenario that binds the costliest netting set of each account, -1 if none does.
+
+    Of measures that are added up it is that of the one that adds most, the first of equals.
+    """
+    groups = binding_groups(value, measures)
     result = np.full(len(account_sets) - 1, -1, dtype=np.int32)
-    if not len(value) or not len(binds):
+    if not len(value) or not groups:
         return result
-    best = binds[np.argmax(value[:, binds], axis=1)]
     rows = np.arange(len(value))
-    loss, scenario = value[rows, best], binding[rows, best]
+    asked = np.stack([total for _, total in groups], axis=1)
+    weight = np.array([measure.weight for measure in measures])
+    named = np.stack(
+        [
+            binding[rows, np.array(columns)[np.argmax(weight[columns] * value[:, columns], axis=1)]]
+            for columns, _ in groups
+        ],
+        axis=1,
+    )
+    best = np.argmax(asked, axis=1)
+    loss, scenario = asked[rows, best], named[rows, best]
     account = np.repeat(np.arange(len(result)), np.diff(account_sets))
     # Costliest set first within its account, the earlier set on a tie.
     order = np.lexsort((rows, -loss, account))
