@@ -59,10 +59,13 @@ class PartialSums:
     unwritten: int
     inconsistent: int
     member_margin: NDArray[np.float64]  # (member, layer)
-    member_equity: NDArray[np.float64]  # (member,)
+    member_maintenance: NDArray[np.float64]  # (member,)
+    member_equity: NDArray[np.float64]
     member_shortfall: NDArray[np.float64]
     member_accounts: NDArray[np.int64]
     member_accounts_short: NDArray[np.int64]
+    member_accounts_below_maintenance: NDArray[np.int64]
+    accounts_by_choice: int
     member_lots: NDArray[np.int64]  # (member, instrument), net
     long_lots: NDArray[np.int64]  # (instrument,)
     contribution: NDArray[np.float64]  # (instrument,)
@@ -95,15 +98,19 @@ def partial_sums(
     members: int,
     instruments: int,
     keep: int,
+    by_choice: NDArray[np.bool_] | None = None,
 ) -> PartialSums:
     """Describe a run of whole blocks by sums over its accounts.
 
     ``margin`` holds the account arrays and ``blocks`` the block arrays of ``AccountMargin`` by
-    name, as they were stored. ``keep`` accounts stay in the lists of the largest.
+    name, as they were stored. ``keep`` accounts stay in the lists of the largest. ``by_choice``
+    ``(instrument,)`` marks instruments margined by a rule that is ours and not the venue's, none
+    when left out; accounts that hold one are counted.
     """
     status = np.asarray(margin["status"])
     layers = np.asarray(margin["margin"], dtype=np.float64)
     requirement = np.asarray(margin["requirement"], dtype=np.float64)
+    maintenance = np.asarray(margin["maintenance"], dtype=np.float64)
     equity = np.asarray(margin["equity"], dtype=np.float64)
     excess = np.asarray(margin["excess"], dtype=np.float64)
     known = status != HELD
@@ -112,8 +119,9 @@ def partial_sums(
         known,
         (layers >= 0.0).all(axis=1)
         & (layers.sum(axis=1) == requirement)
+        & (maintenance >= 0.0)
         & (equity - requirement == excess),
-        np.isnan(requirement) & np.isnan(layers).all(axis=1),
+        np.isnan(requirement) & np.isnan(maintenance) & np.isnan(layers).all(axis=1),
     )
     shortfall = np.where(known, np.maximum(-excess, 0.0), 0.0)
     group = rows.member.astype(np.int64)
@@ -136,10 +144,15 @@ def partial_sums(
         unwritten=unwritten,
         inconsistent=int(np.count_nonzero(~consistent)),
         member_margin=tree(layers),
+        member_maintenance=tree(maintenance),
         member_equity=tree(equity),
         member_shortfall=tree(shortfall),
         member_accounts=np.bincount(group[known], minlength=members),
         member_accounts_short=np.bincount(group[shortfall > 0.0], minlength=members),
+        member_accounts_below_maintenance=np.bincount(
+            group[known & (equity < maintenance)], minlength=members
+        ),
+        accounts_by_choice=int(np.count_nonzero(known & _holds_any(rows, by_choice))),
         member_lots=_sum_lots(held_lots, rows.lots, members * instruments).reshape(members, -1),
         long_lots=_sum_lots(rows.instrument, np.maximum(rows.lots, 0), instruments),
         contribution=fold_blocks(np.asarray(blocks["contribution"], dtype=np.float64)),
@@ -202,6 +215,14 @@ def weighted_rows(weight: NDArray[np.float64], cube: NDArray[np.float64]) -> NDA
 def account_arrays(margin: AccountMargin) -> dict[str, NDArray[np.generic]]:
     """Return every array of an ``AccountMargin`` by its name."""
     return {field.name: getattr(margin, field.name) for field in fields(AccountMargin)}
+
+
+def _holds_any(rows: AccountRows, marked: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Return whether each account holds one of the marked instruments, ``(account,)``."""
+    if marked is None:
+        return np.zeros(len(rows.offsets) - 1, dtype=np.bool_)
+    before = np.concatenate([[0], np.cumsum(marked[rows.instrument])])
+    return np.asarray(before[rows.offsets[1:]] > before[rows.offsets[:-1]])
 
 
 def _count(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -86,11 +86,15 @@ FOLDS = (
              "P&L of all positions of the member's accounts; sums to zero over members"),
     Variable("member_margin", ("member", "layer"), "float64", USD,
              "margin of the member's accounts"),
+    Variable("member_maintenance", ("member",), "float64", USD,
+             "what it takes to keep the positions of the member's accounts"),
     Variable("member_equity", ("member",), "float64", USD, "equity of the member's accounts"),
     Variable("member_shortfall", ("member",), "float64", USD,
              "requirement beyond equity, summed over the accounts that fall short"),
     Variable("member_accounts", ("member",), "int64", ONE, "accounts margined"),
     Variable("member_accounts_short", ("member",), "int64", ONE, "accounts that fall short"),
+    Variable("member_accounts_below_maintenance", ("member",), "int64", ONE,
+             "accounts whose equity is below what it takes to keep their positions"),
     *(
         variable
         for group in GROUPS

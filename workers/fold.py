@@ -37,13 +37,17 @@ class IncompleteRun(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class FoldInputs:
-    """What the fold reads: the book, and the run as staged."""
+    """What the fold reads: the book, and the run as staged.
+
+    ``by_choice`` ``(instrument,)`` marks what is margined by a rule that is not the venue's.
+    """
 
     book: Book
     accounts: xr.Dataset
     blocks: xr.Dataset
     members: int
     instruments: int
+    by_choice: NDArray[np.bool_] | None = None
 
 
 def fold_run(inputs: FoldInputs, engine: FoldEngine) -> PartialSums:
@@ -71,6 +75,7 @@ def _fold_leaf(inputs: FoldInputs, run: Shard) -> PartialSums:
         members=inputs.members,
         instruments=inputs.instruments,
         keep=accounts_to_keep(book.accounts),
+        by_choice=inputs.by_choice,
     )
 
 
@@ -131,10 +136,12 @@ def fold_dataset(
         "under_water": sums.accounts_under_water,
         "member_pnl": weighted_rows(sums.member_lots * lot_size, cube),
         "member_margin": sums.member_margin,
+        "member_maintenance": sums.member_maintenance,
         "member_equity": sums.member_equity,
         "member_shortfall": sums.member_shortfall,
         "member_accounts": sums.member_accounts,
         "member_accounts_short": sums.member_accounts_short,
+        "member_accounts_below_maintenance": sums.member_accounts_below_maintenance,
         "requirement_count": sums.requirement_count,
         "utilisation_count": sums.utilisation_count,
         "concentration": concentration(sums),

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from risk.aggregation import PartialSums
@@ -176,12 +177,14 @@ class MarginRun:
             self.stages.advance(stage, plan.book.accounts)
 
     def _fold_inputs(self) -> FoldInputs:
+        standard = self._revaluation.standard
         return FoldInputs(
             book=self.plan.book,
             accounts=self._staged.read("accounts"),
             blocks=self._staged.read("blocks"),
             members=self.plan.book.members().num_rows,
             instruments=len(self.plan.instruments),
+            by_choice=None if standard is None else standard.choice.astype(np.bool_),
         )
 
     def publish(self, peak_memory: Callable[[], int] = int) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def random_accounts(seed, accounts):
     margin = {
         "margin": layers,
         "requirement": requirement,
+        "maintenance": requirement * rng.uniform(0.5, 1.0, accounts),
         "equity": equity,
         "excess": equity - requirement,
         "status": np.where(held, HELD, MARGINED).astype(np.int8),
@@ -64,8 +65,14 @@ def random_accounts(seed, accounts):
     return rows, margin, blocks
 
 
-def sums_of(rows, margin, blocks, keep=100):
-    return partial_sums(rows, margin, blocks, members=MEMBERS, instruments=INSTRUMENTS, keep=keep)
+def sums_of(rows, margin, blocks, keep=100, by_choice=None):
+    return partial_sums(
+        *(rows, margin, blocks),
+        members=MEMBERS,
+        instruments=INSTRUMENTS,
+        keep=keep,
+        by_choice=by_choice,
+    )
 
 
 def part(rows, margin, blocks, start, stop):
@@ -99,8 +106,10 @@ def assert_same_bits(one, other):
 @given(seed=st.integers(0, 2**32), accounts=st.integers(1, 300))
 def test_sums_are_those_of_a_walk_over_the_accounts(seed, accounts):
     rows, margin, blocks = random_accounts(seed, accounts)
-    found = sums_of(rows, margin, blocks)
+    by_choice = np.arange(INSTRUMENTS) % 3 == 0
+    found = sums_of(rows, margin, blocks, by_choice=by_choice)
     layers, equity = np.zeros((MEMBERS, 3)), np.zeros(MEMBERS)
+    maintenance, below, ours = np.zeros(MEMBERS), [0] * MEMBERS, 0
     shortfall, count, short = np.zeros(MEMBERS), [0] * MEMBERS, [0] * MEMBERS
     net = [[0] * INSTRUMENTS for _ in range(MEMBERS)]
     long = [0] * INSTRUMENTS
@@ -115,6 +124,10 @@ def test_sums_are_those_of_a_walk_over_the_accounts(seed, accounts):
         required, backing = margin["requirement"][account], margin["equity"][account]
         layers[member] += margin["margin"][account]
         equity[member] += backing
+        maintenance[member] += margin["maintenance"][account]
+        below[member] += backing < margin["maintenance"][account]
+        held = rows.instrument[rows.offsets[account] : rows.offsets[account + 1]]
+        ours += bool((held % 3 == 0).any())
         shortfall[member] += max(0.0, required - backing)
         count[member] += 1
         short[member] += required > backing
@@ -127,6 +140,9 @@ def test_sums_are_those_of_a_walk_over_the_accounts(seed, accounts):
     # One block: sums in the order of accounts are the same to the last bit.
     assert found.member_margin.tobytes() == layers.tobytes()
     assert found.member_equity.tobytes() == equity.tobytes()
+    assert found.member_maintenance.tobytes() == maintenance.tobytes()
+    assert found.member_accounts_below_maintenance.tolist() == below
+    assert found.accounts_by_choice == ours
     assert found.member_shortfall.tobytes() == shortfall.tobytes()
     assert found.member_accounts.tolist() == count
     assert found.member_accounts_short.tolist() == short
@@ -168,6 +184,8 @@ def test_merging_aligned_runs_gives_the_bits_of_the_whole(run):
         ({"requirement": np.nan}, 0, 1),
         ({"equity": np.nan}, 0, 1),
         ({"margin": -1.0}, 0, 1),
+        ({"maintenance": -1.0}, 0, 1),
+        ({"maintenance": np.nan}, 0, 1),
     ],
     ids=str,
 )
@@ -178,7 +196,7 @@ def test_an_account_that_is_lost_or_changed_is_counted(change, unwritten, incons
         margin[name][row] = value
     if "status" in change:
         # What an array holds before it is written.
-        for name in ("margin", "requirement", "equity", "excess"):
+        for name in ("margin", "requirement", "maintenance", "equity", "excess"):
             margin[name][row] = np.nan
     found = sums_of(rows, margin, blocks)
     assert (found.unwritten, found.inconsistent) == (unwritten, inconsistent)
