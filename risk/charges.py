@@ -18,14 +18,20 @@ Floats = NDArray[np.float64]
 
 
 class TimeScaling(Specification):
-    """A rate per year of remaining time, with a least: it takes the place of a rate of 1."""
+    """A rate per year of remaining time, with a least: it takes the place of a rate of 1.
 
-    per_year: NonNegative
-    least: NonNegative
+    Each contract's amount is scaled by its own time, before amounts are summed.
+    """
+
+    per_year: Annotated[float, Field(ge=0.0, le=10.0)]
+    least: Fraction
 
 
 class Concentration(Specification):
-    """Rates grow with size against daily volume: times ``(amount / volume)^exponent``."""
+    """Rates grow with size against daily volume: times ``(amount / volume)^exponent``.
+
+    ``daily_volume`` of each underlying is in the unit of the amount.
+    """
 
     exponent: Positive
     daily_volume: dict[str, Positive]
@@ -41,7 +47,7 @@ class ChargeSpec(Specification):
     it exceeds them by, the floors of one layer being summed first.
     """
 
-    layer: str
+    layer: Annotated[str, Field(min_length=1)]
     role: Literal["addition", "floor"] = "addition"
     kinds: Annotated[
         tuple[Literal["spot", "future", "perpetual", "option"], ...], Field(min_length=1)
@@ -62,6 +68,20 @@ class ChargeSpec(Specification):
             raise ValueError(
                 f"layer {self.layer!r}: initial {self.initial:g} is more than the whole "
                 f"{self.amount}; a rate is a fraction, 0.01 and not 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _means_something(self) -> "ChargeSpec":
+        if self.side == "matched" and self.group == "unit":
+            raise ValueError(
+                f"layer {self.layer!r}: side 'matched' of group 'unit' is always zero, for a unit "
+                "is one sum; use group 'position', 'strike' or 'expiry'"
+            )
+        if self.concentration is not None and (self.by_time or self.below_confidence is not None):
+            raise ValueError(
+                f"layer {self.layer!r}: concentration compares a whole amount with daily volume; "
+                "it does not go with by_time or below_confidence, use a charge of its own"
             )
         return self
 
@@ -132,8 +152,8 @@ def _charge_on(
         missing = sorted(set(names[applies]) - set(known))
         if missing:
             raise ValueError(
-                f"layer {spec.layer!r}: no daily_volume for {missing}; give one in the "
-                "reporting currency for each underlying that is charged"
+                f"layer {spec.layer!r}: no daily_volume for {missing}; give one, in the unit of "
+                f"the {spec.amount}, for each underlying that is charged"
             )
         volume = np.array([known.get(name, 1.0) for name in names])
     return Charge(spec, np.where(applies, each, 0.0), volume)

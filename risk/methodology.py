@@ -168,10 +168,10 @@ class Methodology(Specification):
 
     Base risk comes from one of four ways: ``measures`` of named scenario sets, a ``scan`` of
     weighted scenarios, ``standard`` rules by leg, or ``sensitivities``; ``charges`` are stacked
-    on it, and ``buffers`` on both. ``maintenance_factor`` is the part of the layers of measures or sensitivities that an
-    account must hold to keep its positions. ``venue`` names
-    whose number this is, and only where every parameter is known: ``not_verified`` says which
-    are not, and then there is no venue.
+    on it, and ``buffers`` on both. ``maintenance_factor`` is the part of the layers of measures
+    or sensitivities that an account must hold to keep its positions. ``venue`` names whose number
+    this is, and only where every parameter is known: ``not_verified`` says which are not, and then
+    there is no venue.
     """
 
     name: Annotated[str, Field(min_length=1)]
