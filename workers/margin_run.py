@@ -242,7 +242,7 @@ class MarginRun:
             "value": revaluation.value,
             "settlement": revaluation.settlement,
             "lot_size": plan.lot_size,
-            "priced": revaluation.priced,
+            "priced": plan.built.state.priced,
         }
         return xr.Dataset(
             {

@@ -69,6 +69,7 @@ def print_explanation(console: Console, explained: dict[str, Any], *, whole: boo
         return
     for number, unit in enumerate(explained.get("units", ()), 1):
         _print_unit(console, number, unit, whole=whole)
+    _print_scan(console, explained.get("scan"))
     netting_sets = explained.get("netting_sets", [])
     for number, netting_set in enumerate(netting_sets[:shown], 1):
         _print_netting_set(console, number, netting_set, whole=whole)
@@ -172,6 +173,17 @@ def _print_unit(console: Console, number: int, unit: dict[str, Any], *, whole: b
         console.print(f"the sum is pulled to zero by {unit['dampened_by']:,.2f}", highlight=False)
 
 
+def _print_scan(console: Console, scan: dict[str, float] | None) -> None:
+    """Print how the losses of units make the layer, where that is more than their sum."""
+    if not scan or (scan["credit"] == 0.0 and scan["initial_factor"] == 1.0):
+        return
+    console.print(
+        f"\nlayer of the scan = {scan['initial_factor']:g} x ({scan['loss']:,.2f} - "
+        f"{scan['credit']:,.2f} credit between underlyings)",
+        highlight=False,
+    )
+
+
 def _print_netting_set(
     console: Console, number: int, netting_set: dict[str, Any], *, whole: bool
 ) -> None:
@@ -208,6 +220,8 @@ def _print_netting_set(
 def _print_position_pnl(console: Console, netting_set: dict[str, Any], *, whole: bool) -> None:
     """Print what each position makes in the worst scenario of each measure that sets a layer."""
     worst = [one["scenarios"][0] for one in netting_set["measures"] if one["sets_a_layer"]]
+    if not worst:
+        return
     names = sorted(
         worst[0]["pnl_by_position"],
         key=lambda name: max(abs(one["pnl_by_position"][name]) for one in worst),

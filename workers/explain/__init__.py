@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from risk.margin import AccountMargin, margin_accounts, measures_of
+from risk.margin import HELD, AccountMargin, margin_accounts, measures_of
 from risk.nesting import nest
 from risk.netting import NETTING_KEYS
 from storage.runs import Run
 from storage.tables import MARGIN_MODES
 from workers.explain.held import collateral_of, held_because, positions_of
-from workers.explain.risk import charges_of, legs_of, netting_sets_of, units_of
+from workers.explain.risk import charges_of, legs_of, netting_sets_of, scan_of, units_of
 from workers.explain.source import source_of, source_under
 from workers.shards import Shard
 from workers.tasks import read_holdings
 
-CHECKED = ("margin", "risk_measure", "equity", "requirement", "maintenance", "excess")
+CHECKED = ("status", "margin", "risk_measure", "equity", "requirement", "maintenance", "excess")
 
 
 class CannotExplain(ValueError):
@@ -43,10 +43,14 @@ def explain_account(run: Run, account: str, methodology: str | None = None) -> d
     row = book.account_row(account)
     table = book.account_table(row, row + 1)
     mode = int(table["margin_mode"][0].as_py())
-    status = int(run.accounts["status"][row])
     value, priced, collateral = collateral_of(run, book, row)
     lot_size = run.instruments["lot_size"].values
     holdings = read_holdings(book, Shard(0, row, row + 1), lot_size, value, priced)
+    measures = measures_of(rules, source.scenarios["origin"].values.tolist())
+    margin = margin_accounts(holdings, source.revaluation, rules, measures)
+    if source.stored:
+        _require_stored(run, account, row, margin)
+    held = int(margin.status[0]) == HELD
     explained: dict[str, Any] = {
         "run_id": run.run_id,
         "account": account,
@@ -55,17 +59,13 @@ def explain_account(run: Run, account: str, methodology: str | None = None) -> d
         "methodology": f"{rules.name} {rules.version}",
         "venue": rules.venue,
         "not_verified": list(rules.not_verified),
-        "status": "held back" if status else "margined",
-        "held_because": held_because(run, book, row) if status else [],
+        "status": "held back" if held else "margined",
+        "held_because": held_because(run, book, row, source.revaluation.priced) if held else [],
         "collateral": collateral,
         "positions": positions_of(run, book, holdings.instrument, holdings.quantity),
     }
-    if status:
+    if held:
         return explained
-    measures = measures_of(rules, source.scenarios["origin"].values.tolist())
-    margin = margin_accounts(holdings, source.revaluation, rules, measures)
-    if source.stored:
-        _require_stored(run, account, row, margin)
     key = getattr(rules.netting, MARGIN_MODES[mode])
     nested = nest(
         holdings.offsets,
@@ -80,6 +80,7 @@ def explain_account(run: Run, account: str, methodology: str | None = None) -> d
         )
     else:
         explained["units"] = units_of(source, key, holdings, nested)
+        explained["scan"] = scan_of(source, key, holdings, nested, explained["units"])
     return explained | {
         "charges": charges_of(source, holdings, nested),
         "legs": legs_of(source, holdings, measures),
@@ -100,7 +101,7 @@ def explain_account(run: Run, account: str, methodology: str | None = None) -> d
 def _require_stored(run: Run, account: str, row: int, margin: AccountMargin) -> None:
     stored = run.accounts.isel(account=row).load()
     for name in CHECKED:
-        if not np.array_equal(getattr(margin, name)[0], stored[name].values):
+        if not np.array_equal(getattr(margin, name)[0], stored[name].values, equal_nan=True):
             raise CannotExplain(
                 f"account {account}: {name} is {getattr(margin, name)[0]} when computed again and "
                 f"{stored[name].values} as stored in {run.run_id}; verify the run's inputs"

@@ -12,8 +12,11 @@ from storage.runs import Run
 from workers.terms import CASH
 
 
-def held_because(run: Run, book: Book, row: int) -> list[str]:
-    """Return each reason why an account is not margined, with what to do about it."""
+def held_because(run: Run, book: Book, row: int, margined: NDArray[np.bool_]) -> list[str]:
+    """Return each reason why an account is not margined, with what to do about it.
+
+    ``margined`` ``(instrument,)`` is false where a price, or a rule for the instrument, is missing.
+    """
     reasons = book.held_reasons()
     codes = reasons.filter(pc.equal(reasons["account"], row))["code"].to_pylist()
     found = [
@@ -28,6 +31,11 @@ def held_because(run: Run, book: Book, row: int) -> list[str]:
         f"PRICE_MISSING, {names[int(at)].as_py()} has no price in the market of the run, so its "
         "value is not known: give the market a quote or a surface for it, or take the position out"
         for at in held[~priced[held]]
+    ]
+    found += [
+        f"RULE_MISSING, {names[int(at)].as_py()} is under no rule of the methodology: give it a "
+        "rule for such instruments, or take the position out"
+        for at in held[priced[held] & ~margined[held]]
     ]
     return found or ["PRICE_MISSING, an asset of its collateral has no price in the market"]
 

@@ -10,6 +10,7 @@ from risk.explanation import binding_scenarios
 from risk.kernels import Positions, account_pnl
 from risk.kernels.scan import ROTATED, ScanTables
 from risk.margin import Holdings, Revaluation, margin_accounts, stack_layers
+from risk.margin.scanned import credit_of_accounts
 from risk.measures import Measure
 from risk.nesting import Nested
 from risk.netting import NETTING_KEYS, netting_sets
@@ -150,6 +151,34 @@ def units_of(
             }
         )
     return explained
+
+
+def scan_of(
+    source: Source,
+    key: str,
+    holdings: Holdings,
+    nested: Nested,
+    units: list[dict[str, Any]],
+) -> dict[str, float]:
+    """Return what makes the layer of a scan of its units: factor x (their losses - credit)."""
+    spec = source.methodology.scan
+    if spec is None:
+        return {}
+    loss = np.array([max(0.0, unit["loss"]) for unit in units])
+    credit = credit_of_accounts(
+        np.array([NETTING_KEYS.index(key)], dtype=np.int8),
+        nested,
+        holdings.instrument[nested.order],
+        holdings.quantity[nested.order],
+        loss,
+        source.revaluation,
+    )
+    return {
+        "loss": float(loss.sum()),
+        "credit": float(credit[0]),
+        "initial_factor": spec.initial_factor,
+        "maintenance_factor": spec.maintenance_factor,
+    }
 
 
 def _set(
