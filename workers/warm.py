@@ -8,10 +8,22 @@ import numpy as np
 
 from risk.instruments import Instruments, Kind, MarketState, Settlement
 from risk.kernels import Positions, margin_block
+from risk.kernels.scan import ScanTables, scan_block
 from risk.measures import Measure
+from risk.nesting import Nested
 from risk.revaluation import VolatilityTenor, revalue
 from risk.scenarios.shocks import Shocks
+from risk.sensitivities.greeks import Sensitivities
+from risk.sensitivities.margin import greeks_margin
+from risk.sensitivities.specification import RiskFactors
+from risk.standard.kernel import COLUMNS, Form
+from risk.standard.margin import margin_positions
+from risk.standard.terms import StandardTerms
 from storage.locks import exclusive
+
+_OFFSETS = np.array([0, 1], dtype=np.int64)
+_INSTRUMENT = np.zeros(1, dtype=np.int32)
+_ONE = np.ones(1)
 
 
 def warm_kernels() -> None:
@@ -22,6 +34,9 @@ def warm_kernels() -> None:
     with exclusive(Path(tempfile.gettempdir()) / f"margincube-{os.getuid()}" / "kernels"):
         _price_one()
         _margin_one()
+        _scan_one()
+        _margin_one_by_leg()
+        _margin_one_by_greeks()
 
 
 def _price_one() -> None:
@@ -46,11 +61,46 @@ def _price_one() -> None:
 
 
 def _margin_one() -> None:
-    one = np.array([0, 1], dtype=np.int64)
-    positions = Positions(one, one, np.zeros(1, dtype=np.int32), np.ones(1))
+    positions = Positions(_OFFSETS, _OFFSETS, _INSTRUMENT, _ONE)
     measures = (
         Measure("expected_shortfall", "expected_shortfall", 0, 4, 0.5),
         Measure("value_at_risk", "value_at_risk", 0, 4, 0.5),
         Measure("worst_loss", "worst_loss", 4, 8),
     )
-    margin_block(positions, np.ones(1), np.ones((1, 8)), np.ones(8), measures)
+    margin_block(positions, _ONE, np.ones((1, 8)), np.ones(8), measures)
+
+
+def _scan_one() -> None:
+    nested = Nested(
+        order=np.zeros(1, dtype=np.int64),
+        account=np.zeros(1, dtype=np.int64),
+        account_units=_OFFSETS,
+        unit_sets=_OFFSETS,
+        set_offsets=_OFFSETS,
+        expiry=np.zeros(1, dtype=np.int64),
+        strike=np.zeros(1, dtype=np.int64),
+    )
+    role, weight, pull = np.zeros(8, dtype=np.int8), np.ones(8), np.zeros((1, 8))
+    tables = ScanTables(role, weight, _ONE, _ONE, _ONE, _ONE, pull)
+    scan_block(nested, _ONE, _INSTRUMENT, _ONE, np.ones((1, 8)), tables)
+
+
+def _margin_one_by_leg() -> None:
+    terms = StandardTerms(
+        form=np.array([Form.OPTION], dtype=np.int8),
+        group=np.zeros(1, dtype=np.int32),
+        unit=np.zeros((1, COLUMNS)),
+        bracket=np.zeros((1, 2), dtype=np.int32),
+        brackets=np.zeros((1, 4)),
+        choice=np.zeros(1, dtype=np.bool_),
+    )
+    margin_positions(_OFFSETS, _INSTRUMENT, _ONE, terms)
+
+
+def _margin_one_by_greeks() -> None:
+    row, two = np.zeros(1, dtype=np.int64), np.ones(2)
+    unit = Sensitivities(row, _ONE, _ONE, _ONE, row, _ONE, _ONE, _ONE)
+    square = np.ones((1, 1))
+    no = np.zeros(1, dtype=np.bool_)
+    factors = RiskFactors(row, _ONE, _ONE, _ONE, _ONE, no, square, two, two, np.ones((2, 2)))
+    greeks_margin(_OFFSETS, _INSTRUMENT, _ONE, unit, factors)

@@ -2,9 +2,11 @@
 
 numba's own cache knows a function by its own source file, so a kernel would survive a change to
 the functions it calls, and workers that start together after an upgrade can read an old file
-under a new index. Here the folder is named after every source of this package and after the
-libraries that compile it: a folder holds one version only. Where no folder can be written, a
-read-only image for one, every process compiles for itself.
+under a new index. Here the folder is named after every source of this package, the files of
+kernels that stand elsewhere, and the libraries that compile them: a folder holds one version only.
+Where no folder can be written, a read-only image for one, every process compiles for itself.
+
+``risk.pricing.cells`` keeps numba's own cache: all that its kernels call stands in its one file.
 """
 
 import contextlib
@@ -27,12 +29,16 @@ _OPTIONS = {"nogil": True, "error_model": "numpy"}
 """No lock held, IEEE division, and no licence to reorder arithmetic."""
 
 
+ELSEWHERE = ("standard/kernel.py", "sensitivities/kernel.py")
+"""Files of kernels outside this package, from the folder above it."""
+
+
 def _version() -> str:
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
     package = resources.files(__package__)
-    for source in sorted(package.iterdir(), key=lambda entry: entry.name):
-        if source.name.endswith(".py"):
-            digest.update(source.name.encode() + source.read_bytes())
+    here = sorted(entry.name for entry in package.iterdir() if entry.name.endswith(".py"))
+    for name in (*here, *(f"../{path}" for path in ELSEWHERE)):
+        digest.update(name.encode() + package.joinpath(name).read_bytes())
     return digest.hexdigest()[:16]
 
 

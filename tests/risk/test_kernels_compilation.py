@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from risk.kernels import block
-from risk.kernels.compilation import VERSION, compiled, kernel
+from risk.kernels.compilation import ELSEWHERE, VERSION, compiled, kernel
 
 ROOT = Path(__file__).parents[2]
 WORKER = """
@@ -49,6 +49,15 @@ def test_without_a_folder_to_write_each_process_compiles_for_itself(monkeypatch)
     doubled = kernel(lambda values: values * 2)
     assert doubled(3) == 6
     assert doubled._cache.cache_path is None
+
+
+def test_every_file_with_a_kernel_is_part_of_the_version():
+    users = {
+        path.relative_to(ROOT / "risk").as_posix()
+        for path in (ROOT / "risk").rglob("*.py")
+        if "risk.kernels.compilation import" in path.read_text()
+    }
+    assert {path for path in users if not path.startswith("kernels/")} == {*ELSEWHERE}
 
 
 def test_inner_functions_carry_the_same_options():
