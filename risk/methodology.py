@@ -1,7 +1,7 @@
 """A methodology: which scenarios, which netting, which measures, which layers, as frozen data."""
 
 import tomllib
-from datetime import date, datetime
+from datetime import date
 from itertools import groupby, pairwise
 from typing import Annotated, Any, Literal
 
@@ -11,72 +11,14 @@ from risk.charges import ChargeSpec
 from risk.measures import CONVENTIONS, require_inverted_cdf
 from risk.revaluation import VolatilityTenor
 from risk.scan.specification import ScanSpec
-from risk.scenarios.shocks import SHOCKS
+from risk.scenarios.specification import EventSpec, GridSpec, HistoricalSpec, StressedSpec
 from risk.sensitivities.margin import LAYERS as GREEKS_LAYERS
 from risk.sensitivities.specification import GreeksSpec
 from risk.specification import Fraction, Positive, Specification
 from risk.standard.margin import LAYERS as STANDARD_LAYERS
 from risk.standard.spec import StandardSpec
 
-Origin = Literal["historical", "episode", "grid", "event"]
-
-
-LARGEST_SHOCK = 20.0
-"""A shock of a named event beyond this is taken for a percentage."""
-
-
-class HistoricalSpec(Specification):
-    """Overlapping windows over the hourly history of all underlyings."""
-
-    holding_period_hours: Annotated[int, Field(gt=0)]
-    step_hours: Annotated[int, Field(gt=0)]
-    start: datetime
-    end: datetime
-    volatility_half_life_hours: Positive
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "HistoricalSpec":
-        for name, instant in (("start", self.start), ("end", self.end)):
-            if instant.tzinfo is None:
-                raise ValueError(f"TZ_MISSING: {name} {instant} has no zone; write it with a Z")
-        if self.start >= self.end:
-            raise ValueError(f"start {self.start} is not before end {self.end}")
-        return self
-
-
-class GridSpec(Specification):
-    """A lattice of price and volatility moves, with extreme price moves that count in part.
-
-    An extreme move m is weighted ``price_range / abs(m)``.
-    """
-
-    price_range: Fraction
-    buckets: Annotated[int, Field(gt=0)]
-    volatility_up: Annotated[float, Field(ge=0.0)]
-    volatility_down: Fraction
-    extreme_moves: tuple[Annotated[float, Field(gt=-1.0)], ...] = ()
-
-
-class EventSpec(Specification):
-    """A named hypothetical event: for each shock its size by underlying, with a ``default``."""
-
-    name: str
-    label: str
-    shocks: dict[str, dict[str, float]]
-
-    @model_validator(mode="after")
-    def _known(self) -> "EventSpec":
-        unknown = sorted(set(self.shocks) - set(SHOCKS))
-        if unknown:
-            raise ValueError(f"event {self.name!r}: unknown shocks {unknown}; use {list(SHOCKS)}")
-        for shock, by_coin in self.shocks.items():
-            for coin, move in by_coin.items():
-                if not -1.0 < move <= LARGEST_SHOCK:
-                    raise ValueError(
-                        f"event {self.name!r}: {shock} of {coin} is {move:g}, allowed is above -1 "
-                        f"and up to {LARGEST_SHOCK:g}; shocks are fractions, 0.15 and not 15"
-                    )
-        return self
+Origin = Literal["historical", "episode", "stressed", "grid", "event"]
 
 
 class MeasureSpec(Specification):
@@ -184,6 +126,7 @@ class Methodology(Specification):
     netting: Netting
     volatility_tenor: VolatilityTenorSpec
     historical: HistoricalSpec | None = None
+    stressed: StressedSpec | None = None
     grid: GridSpec | None = None
     measures: tuple[MeasureSpec, ...] = ()
     maintenance_factor: Fraction | None = None
@@ -219,12 +162,13 @@ class Methodology(Specification):
             raise ValueError(f"the first measure, {first!r}, sets the base and needs a layer")
         for measure in self.measures:
             for origin in measure.origins:
-                missing = self.grid if origin == "grid" else self.historical
-                if origin != "event" and missing is None:
-                    table = "historical" if origin == "episode" else origin
+                table = "historical" if origin == "episode" else origin
+                if origin != "event" and getattr(self, table) is None:
                     raise ValueError(
                         f"measure {measure.name!r} reads {origin} scenarios; give [{table}]"
                     )
+        if self.stressed is not None and self.historical is None:
+            raise ValueError("[stressed] takes its windows from [historical]; give both")
         return self
 
     @model_validator(mode="after")

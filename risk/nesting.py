@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from risk.instruments import Instruments, Kind
 from risk.netting import NETTING_KEYS
+from risk.scan.specification import ScanSpec
 
 Level = Literal["unit", "expiry", "set", "strike"]
 
@@ -115,15 +116,17 @@ def nest(
     instrument: NDArray[np.int32],
     key: NDArray[np.int8],
     order: RiskOrder,
-    by_settlement: bool,
+    scan: ScanSpec | None = None,
 ) -> Nested:
     """Return an order of positions in which everything that nets lies together.
 
     Shapes ``(account+1,), (position,), (account,)``; ``key`` holds rows of ``NETTING_KEYS``: where
     it is ``position`` every position is a unit of its own, where it is ``settlement_currency``
-    a unit is one underlying in one currency, and otherwise one underlying, in one currency too
-    where ``by_settlement`` says so.
+    a unit is one underlying in one currency, and otherwise what ``scan`` says, one underlying
+    where there is none. A scan that does nothing to an expiry by itself has one set a unit.
     """
+    by_settlement = scan is not None and scan.unit == "underlying_settlement"
+    by_set = scan is None or scan.reads_sets
     held = np.diff(offsets)
     account = np.repeat(np.arange(len(held)), held)
     chosen = np.argsort(account * len(order.rank) + order.rank[instrument], kind="stable")
@@ -141,7 +144,8 @@ def nest(
         return found
 
     unit = starts(order.underlying) | alone | (starts(order.settlement) & split)
-    sets, expiry, strike = (unit | starts(code) for code in (order.set, order.expiry, order.strike))
+    expiry, strike = (unit | starts(code) for code in (order.expiry, order.strike))
+    sets = unit | starts(order.set) if by_set else unit
     first_of_unit, first_of_set = np.flatnonzero(unit), np.flatnonzero(sets)
     return Nested(
         order=chosen,

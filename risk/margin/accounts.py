@@ -52,7 +52,7 @@ def margin_accounts(
             instrument,
             held_by.key,
             revaluation.order,
-            methodology.scan is not None and methodology.scan.unit == "underlying_settlement",
+            methodology.scan,
         )
     base = _base(held_by, nested, revaluation, methodology, measures, map_blocks)
     margin, maintenance = stack_charges(held_by, nested, revaluation, methodology, base)

@@ -173,6 +173,11 @@ class ScanSpec(Specification):
     credits: tuple[SpreadCredit, ...] = ()
     underlying: Annotated[dict[str, UnderlyingScan], Field(default_factory=dict)]
 
+    @property
+    def reads_sets(self) -> bool:
+        """Whether something is done to a set by itself, before sets are summed."""
+        return any(rule is not None for rule in (self.discount, self.skew, self.basis))
+
     @model_validator(mode="after")
     def _tables_fit(self) -> "ScanSpec":
         rotated = [cell for cell in self.cells if cell.rotates]

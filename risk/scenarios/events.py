@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from risk.methodology import EventSpec
 from risk.scenarios.shocks import SHOCKS, scenario_dataset
+from risk.scenarios.specification import EventSpec
 
 DEFAULT = "default"
 """The name, among the coins of a shock, of every coin that is not listed."""

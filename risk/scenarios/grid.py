@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from risk.methodology import GridSpec
 from risk.scenarios.shocks import scenario_dataset
+from risk.scenarios.specification import GridSpec
 
 
 def grid_scenarios(underlyings: Sequence[str], spec: GridSpec) -> xr.Dataset:

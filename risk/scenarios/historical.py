@@ -1,5 +1,6 @@
 """Scenarios from history: the joint moves of all coins over overlapping windows."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,8 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from risk.methodology import HistoricalSpec
 from risk.scenarios.shocks import scenario_dataset
+from risk.scenarios.specification import HistoricalSpec
 
 Hours = NDArray[np.datetime64]
 Array = NDArray[np.float64]
@@ -65,7 +66,10 @@ def historical_scenarios(
     The price shock is the move from the first close of the window to the last. The volatility
     shock is the coin's realised volatility at the end over that at the start, less one, by an
     exponentially weighted mean of squared hourly log returns (half-life in the spec, begun at
-    the mean of the coin's first half-life). Neither is clipped. Bases are not shocked.
+    the mean of the coin's first half-life). Neither is clipped. Bases are not shocked. Where the
+    spec has a margin period of risk, log moves of prices and volatilities are multiplied by the
+    square root of its ratio to the window. That is right for the deviation of independent moves,
+    not for their tails, and too much where moves revert, too little where they trend.
 
     A coin that lacks the first or last close of a window is given, there, the log move of its
     reference coin times the slope of a regression through zero on the windows that they share,
@@ -92,11 +96,16 @@ def historical_scenarios(
     known = np.stack([coin.known for coin in coins], axis=1)
     rules = _fill_proxies(underlyings, moves, volatility, known, lattice, spec)
 
+    if spec.margin_period_of_risk_hours is not None:
+        ratio = spec.margin_period_of_risk_hours / spec.holding_period_hours
+        moves *= math.sqrt(ratio)
+        volatility = (1.0 + volatility) ** math.sqrt(ratio) - 1.0
+
     stamps = np.datetime_as_string(ends, unit="m")
     hours = spec.holding_period_hours
     dataset = scenario_dataset(
         scenario=[f"{hours}h to {stamp}" for stamp in stamps],
-        label=_labels(starts, ends, hours),
+        label=_labels(starts, ends, spec),
         origin="historical",
         underlying=list(underlyings),
         shocks={"price": np.expm1(moves), "volatility": volatility},
@@ -107,6 +116,7 @@ def historical_scenarios(
     dataset["origin"].values[lattice:] = "episode"
     return dataset.assign_attrs(
         holding_period_hours=hours,
+        margin_period_of_risk_hours=spec.margin_period_of_risk_hours or hours,
         step_hours=spec.step_hours,
         volatility_half_life_hours=spec.volatility_half_life_hours,
         proxy=rules,
@@ -260,8 +270,10 @@ def _fill_proxies(
     return rules
 
 
-def _labels(starts: Hours, ends: Hours, hours: int) -> list[str]:
-    labels = [f"{hours} h to {str(end)[:16].replace('T', ' ')}" for end in ends]
+def _labels(starts: Hours, ends: Hours, spec: HistoricalSpec) -> list[str]:
+    hours, to = spec.holding_period_hours, spec.margin_period_of_risk_hours
+    scaled = f", scaled to {to} h" if to is not None else ""
+    labels = [f"{hours} h to {str(end)[:16].replace('T', ' ')}{scaled}" for end in ends]
     for name, begin, finish in EPISODES:
         meets = (starts < np.datetime64(finish)) & (ends > np.datetime64(begin))
         for row in np.flatnonzero(meets).tolist():

@@ -7,9 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from risk.charges import ChargeSpec
 from risk.instruments import Instruments, Kind, MarketState
-from risk.methodology import Methodology
+from risk.methodology import Methodology, Netting, VolatilityTenorSpec
 from risk.scan.scenarios import ScanAxis
+from risk.scan.specification import (
+    BasisContingency,
+    Cell,
+    ScanSpec,
+    SkewShape,
+    StaticDiscount,
+)
+from risk.specification import Specification
 from workers.conformance.one_account import OneAccount, margin_one
 
 Numbers = Mapping[str, Any]
@@ -290,22 +299,29 @@ def _doubts(rate: float, threshold: float) -> list[dict[str, Any]]:
 def _rules(
     name: str, scan: dict[str, Any], charges: list[dict[str, Any]], powers: Numbers
 ) -> Methodology:
-    return Methodology.model_validate(
-        {
-            "name": name,
-            "version": "vector",
-            "effective": "2025-04-18",
-            "title": "Rules of one test vector",
-            "sources": ["derivexyz/v2-core"],
-            "netting": {},
-            "volatility_tenor": {
-                "reference_days": 30.0,
-                "short_power": powers["SHORTTERMPOWER"],
-                "long_power": powers["LONGTERMPOWER"],
-                "floor_days": powers["DTE_FLOOR"],
-                "minimum_volatility": 0.0,
-            },
-            "scan": scan,
-            "charges": charges,
-        }
+    """Return rules of a vector as they are: tests try sizes that no rule book could mean."""
+    tables: tuple[tuple[str, type[Specification]], ...] = (
+        ("discount", StaticDiscount),
+        ("skew", SkewShape),
+        ("basis", BasisContingency),
+    )
+    own: dict[str, Any] = {
+        key: table.model_construct(**scan[key]) for key, table in tables if key in scan
+    }
+    cells = [
+        dict(zip(("price", "volatility", "weight"), cell, strict=False)) for cell in scan["cells"]
+    ]
+    own["cells"] = tuple(Cell.model_construct(**cell) for cell in cells)
+    return Methodology.model_construct(
+        name=name,
+        netting=Netting(),
+        volatility_tenor=VolatilityTenorSpec.model_construct(
+            reference_days=30.0,
+            short_power=powers["SHORTTERMPOWER"],
+            long_power=powers["LONGTERMPOWER"],
+            floor_days=powers["DTE_FLOOR"],
+            minimum_volatility=0.0,
+        ),
+        scan=ScanSpec.model_construct(**(scan | own)),
+        charges=tuple(ChargeSpec.model_construct(**charge) for charge in charges),
     )

@@ -96,7 +96,7 @@ def margin_one(account: OneAccount, rules: Methodology) -> Margined:
         rows,
         np.array([NETTING_KEYS.index("account")], np.int8),
         revaluation.order,
-        rules.scan.unit == "underlying_settlement",
+        rules.scan,
     )
     return Margined(
         margin=margin_accounts(holdings, revaluation, rules, ()),

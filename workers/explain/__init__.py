@@ -72,7 +72,7 @@ def explain_account(run: Run, account: str, methodology: str | None = None) -> d
         holdings.instrument,
         np.array([NETTING_KEYS.index(key)], dtype=np.int8),
         source.revaluation.order,
-        rules.scan is not None and rules.scan.unit == "underlying_settlement",
+        rules.scan,
     )
     if rules.scan is None:
         explained["netting_sets"] = netting_sets_of(
