@@ -11,11 +11,12 @@ from risk.scan.scenarios import scan_scenarios
 from risk.scenarios.events import event_scenarios
 from risk.scenarios.grid import grid_scenarios
 from risk.scenarios.historical import historical_scenarios
+from risk.scenarios.stressed import stressed_scenarios
 from storage.market import Market
 
 
 def build_scenarios(market: Market, methodology: Methodology) -> xr.Dataset:
-    """Return the scenarios of a run: history, episodes, grid, scan, events, as far as it has them.
+    """Return the scenarios of a run: history, episodes, stress, grid, scan, events, if it has them.
 
     Dims are ``(scenario, underlying)``, the underlyings those of the market in its order.
     ``proxied`` is true where a historical move had to be taken from another coin.
@@ -27,7 +28,10 @@ def build_scenarios(market: Market, methodology: Methodology) -> xr.Dataset:
     parts = []
     if methodology.historical is not None:
         timestamps, closes = _history(market.prices(), underlyings)
-        parts.append(historical_scenarios(underlyings, timestamps, closes, methodology.historical))
+        history = (underlyings, timestamps, closes, methodology.historical)
+        parts.append(historical_scenarios(*history))
+        if methodology.stressed is not None:
+            parts.append(stressed_scenarios(*history, methodology.stressed))
     if methodology.grid is not None:
         parts.append(grid_scenarios(underlyings, methodology.grid))
     if methodology.scan is not None:

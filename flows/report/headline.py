@@ -101,6 +101,7 @@ def _scenarios(view: RunView) -> Tile:
     words = {
         "historical": "historical",
         "episode": "extremes of episodes",
+        "stressed": "of a period of stress",
         "grid": "on the grid",
         "event": "named events",
     }

@@ -170,6 +170,7 @@ def worst_scenarios(view: RunView) -> Picture | Sentence:
     groups = (
         ("Historical windows", separate_worst(view, loss, RANKED)),
         ("Extremes of episodes", _ranked(loss, view.rows("episode"))),
+        ("Period of stress", _ranked(loss, view.rows("stressed"))),
         ("Named events", _ranked(loss, view.rows("event"))),
         ("Price and volatility grid", _ranked(loss, view.rows("grid"))),
     )

@@ -40,8 +40,8 @@ def scenario_dataset(
     """Return scenarios as a Dataset with dims ``(scenario, underlying)``.
 
     A shock that is not given is zero for every scenario. ``weight`` scales the P&L when a worst
-    loss is taken (1 when not given). ``origin`` is ``historical``, ``episode``, ``grid``
-    or ``event``.
+    loss is taken (1 when not given). ``origin`` is ``historical``, ``episode``,
+    ``stressed``, ``grid``, ``scan`` or ``event``.
 
     Raises:
         ValueError: a shock has an unknown name, the wrong shape or a value that is not finite;

@@ -22,9 +22,9 @@ from flows.report.page import render, sections
 from flows.report.picture import Picture, Sentence, Table
 from risk.aggregation import REQUIREMENT_EDGES, SHARES, UTILISATION_EDGES
 from risk.measures import expected_shortfall, value_at_risk
-from risk.methodology import GridSpec
 from risk.scenarios.grid import grid_scenarios
 from risk.scenarios.shocks import scenario_dataset
+from risk.scenarios.specification import GridSpec
 from storage.arrays import FOLDS, GROUPS
 
 HOSTILE = '<script>window.broken = 1</script><b>bold & "quoted"</b>'

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from risk.methodology import EventSpec, GridSpec, HistoricalSpec
 from risk.scenarios.events import event_scenarios
 from risk.scenarios.grid import grid_scenarios
 from risk.scenarios.historical import _weighted_variance, historical_scenarios
 from risk.scenarios.shocks import shocks_of
+from risk.scenarios.specification import EventSpec, GridSpec, HistoricalSpec
 
 EXTREMES = (-0.66, -0.33, 0.50, 1.00, 2.00, 3.00, 4.00, 5.00)
 PARADEX_WEIGHTS = (0.24, 0.48, 0.32, 0.16, 0.08, 0.0533, 0.04, 0.032)

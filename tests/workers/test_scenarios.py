@@ -5,9 +5,10 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from risk.methodology import EventSpec, parse_methodology
+from risk.methodology import parse_methodology
 from risk.scenarios.historical import EPISODES
 from risk.scenarios.shocks import SHOCKS, shocks_of
+from risk.scenarios.specification import EventSpec
 from storage.market import sample_market
 from workers.scenarios import build_scenarios
 
