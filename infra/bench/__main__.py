@@ -12,9 +12,9 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
 from rich.console import Console  # noqa: E402 - after the thread counts
 from rich.table import Table  # noqa: E402
 
-from infra.bench import kernels, repricing  # noqa: E402
+from infra.bench import kernels, repricing, scan  # noqa: E402
 
-BENCHMARKS = [kernels.run, repricing.run]
+BENCHMARKS = [kernels.run, scan.run, repricing.run]
 OUTPUT = Path("build") / "bench.json"
 
 
