@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from risk.charges import ChargeSpec
+from risk.health import HealthSpec
 from risk.measures import CONVENTIONS, require_inverted_cdf
 from risk.revaluation import VolatilityTenor
 from risk.scan.specification import ScanSpec
@@ -111,9 +112,9 @@ class Methodology(Specification):
     Base risk comes from one of four ways: ``measures`` of named scenario sets, a ``scan`` of
     weighted scenarios, ``standard`` rules by leg, or ``sensitivities``; ``charges`` are stacked
     on it, and ``buffers`` on both. ``maintenance_factor`` is the part of the layers of measures
-    or sensitivities that an account must hold to keep its positions. ``venue`` names whose number
-    this is, and only where every parameter is known: ``not_verified`` says which are not, and then
-    there is no venue.
+    or sensitivities that an account must hold to keep its positions; ``health`` says when it is
+    warned, called and liquidated. ``venue`` names whose number this is, and only where every
+    parameter is known: ``not_verified`` says which are not, and then there is no venue.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -135,6 +136,7 @@ class Methodology(Specification):
     sensitivities: GreeksSpec | None = None
     charges: tuple[ChargeSpec, ...] = ()
     buffers: tuple[BufferSpec, ...] = ()
+    health: HealthSpec = HealthSpec()
     events: tuple[EventSpec, ...] = ()
 
     @model_validator(mode="after")
