@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.explanation import binding_scenarios
-from risk.measures import Measure
+from risk.measures import Measure, age_units
 
 Floats = NDArray[np.float64]
 
@@ -49,8 +49,9 @@ def scenario_share(pnl: Floats, weight: Floats, measure: Measure) -> Floats:
     """Return how much of each scenario a measure is: it is ``-(share @ pnl)``.
 
     Shapes ``(scenario,), (scenario,) -> (scenario,)``, not negative. Where scenarios tie at the
-    edge of a tail they share the part that falls on them, so the order of scenarios and of mirrored
-    legs does not matter. Any share of tied scenarios is a subgradient; this one is the mean.
+    edge of a tail they share the part that falls on them, by age where the measure does, so the
+    order of scenarios and of mirrored legs does not matter. Any such share is a subgradient; this
+    one is the mean.
 
     >>> worst = Measure("worst", "worst_loss", 0, 3)
     >>> scenario_share(np.array([-2.0, 1.0, -2.0]), np.ones(3), worst).tolist()
@@ -60,11 +61,14 @@ def scenario_share(pnl: Floats, weight: Floats, measure: Measure) -> Floats:
     # A worst loss orders weighted P&L; the other measures do not know the weights.
     weighted = weight if measure.kind == "worst_loss" else np.ones_like(weight)
     ordered = pnl[rows] * weighted[rows]
+    held = np.ones(len(ordered))
+    if measure.age_decay is not None:
+        held = age_units(len(ordered), measure.age_decay).astype(np.float64)
     rank_part = np.zeros(len(pnl))
     for one in binding_scenarios(pnl, weight, measure):
         part = 1.0 if measure.kind == "worst_loss" else one.weight
-        tied = measure.start + np.flatnonzero(ordered == pnl[one.scenario] * weighted[one.scenario])
-        rank_part[tied] += part / len(tied)
+        tied = np.flatnonzero(ordered == pnl[one.scenario] * weighted[one.scenario])
+        rank_part[measure.start + tied] += part * held[tied] / held[tied].sum()
     return rank_part * weighted
 
 

@@ -41,12 +41,12 @@ def binding_scenarios(
         return [Binding(worst, float(scenario_weight[worst]), float(pnl[worst]))]
     if measure.age_decay is not None:
         aged, part, place = tail_by_age(chosen, measure.level, measure.age_decay)
-        tail = rows[aged[: len(part)]]
         if measure.kind == "value_at_risk":
-            tail, part = rows[aged[place : place + 1]], np.ones(1)
+            aged, part = aged[place:], np.ones(1)
         return [
-            Binding(int(at), float(share), float(pnl[at]))
-            for at, share in zip(tail, part, strict=True)
+            Binding(int(rows[at]), float(share), float(chosen[at]))
+            for at, share in zip(aged[: len(part)], part, strict=True)
+            if share > 0.0
         ]
     order = rows[np.lexsort((rows, chosen))]
     if measure.kind == "value_at_risk":
