@@ -80,11 +80,27 @@ def margin_run(parameters: RunParameters) -> dict[str, Any]:
 
 
 def _artifacts(manifest: dict[str, Any]) -> None:
-    """Leave the totals and the stage table where Prefect's pages show them."""
+    """Leave the totals, the rule book and the stage table where Prefect's pages show them."""
+    rules = manifest["inputs"]["methodology"]
     create_table_artifact(
         [{"total": name, "value": value} for name, value in manifest["totals"].items()],
         key="margin-totals",
-        description=f"Totals of run {manifest['run_id']}; money in USD",
+        description=(
+            f"Totals of run {manifest['run_id']} by {rules['name']} {rules['version']}, effective "
+            f"{rules['effective']}; money in USD. Accounts short are below their requirement, "
+            "accounts below maintenance face liquidation."
+        ),
+    )
+    create_table_artifact(
+        [
+            *(
+                {"rule book": name, "": rules[name] or "none"}
+                for name in ("name", "version", "effective", "title", "kind", "venue", "standing")
+            ),
+            *({"rule book": "not verified", "": point} for point in rules["not_verified"]),
+        ],
+        key="margin-rule-book",
+        description=f"By which rules run {manifest['run_id']} was made, and whose number it is",
     )
     create_table_artifact(
         manifest["stages"],

@@ -1,15 +1,21 @@
 """A published run as the report sees it."""
 
 from flows.report.view import RunView
+from risk.margin import measures_of
+from risk.methodology import parse_methodology
 from storage.runs import Run
 
 
 def run_view(run: Run) -> RunView:
     """Return what the report draws of a run."""
+    scenarios, rules = run.scenarios.load(), run.manifest["inputs"]["methodology"]
+    methodology = parse_methodology(rules["text"], rules["events"])
     return RunView(
         run_id=run.run_id,
         manifest=run.manifest,
         folds=run.folds.load(),
-        scenarios=run.scenarios.load(),
+        scenarios=scenarios,
         mark_error=run.market.load(),
+        measures=measures_of(methodology, scenarios["origin"].values.tolist()),
+        in_coin=methodology.scan is not None and methodology.scan.in_settlement_currency,
     )

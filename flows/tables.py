@@ -34,45 +34,83 @@ def columns(title: str, *names: str, left: int = 1) -> Table:
 
 def print_run(console: Console, manifest: dict[str, Any], run: "Run | None" = None) -> None:
     """Print what a run found, where its time went, and of an opened run where its risk sits."""
-    totals, inputs = manifest["totals"], manifest["inputs"]
     console.print(
-        f"[bold]{manifest['run_id']}[/]  {inputs['methodology']['name']} "
-        f"{inputs['methodology']['version']}, as of {manifest['as_of']}, "
+        f"[bold]{manifest['run_id']}[/], as of {manifest['as_of']}, "
         f"published {manifest['created']}",
         highlight=False,
     )
+    settings = manifest["settings"]
+    print_rule_book(console, manifest["inputs"]["methodology"], settings["methodology"])
+    if settings.get("netting", "None") != "None":
+        console.print(f"every account is netted as {settings['netting']}", highlight=False)
     table = columns("Totals, USD", "", "", left=1)
-    held = f" ({totals['held']:,} held back)" if totals["held"] else ""
-    rows = (
-        ("accounts margined", f"{totals['margined']:,}{held}"),
-        ("positions", f"{totals['positions']:,}"),
-        (
-            "cube",
-            f"{totals['instruments']:,} instruments x {totals['scenarios']:,} scenarios",
-        ),
-        ("requirement", short(totals["requirement"])),
-        ("equity", short(totals["equity"])),
-        ("shortfall", f"{short(totals['shortfall'])} in {totals['accounts_short']:,} accounts"),
-        ("digest of all results", manifest["digest"][:16]),
-    )
-    for row in rows:
+    for row in _totals(manifest["totals"]):
         table.add_row(*row)
+    table.add_row("digest of all results", manifest["digest"][:16])
     console.print(table, highlight=False)
     if run is not None:
-        _print_folds(console, run.folds, run.scenarios)
+        _print_folds(console, run.folds, run.scenarios, manifest["inputs"]["methodology"])
     print_stages(console, manifest)
 
 
-def _print_folds(console: Console, folds: "xr.Dataset", scenarios: "xr.Dataset") -> None:
+def print_rule_book(console: Console, rules: dict[str, Any], where: str) -> None:
+    """Print by which rules, of which day, and what their numbers may be called.
+
+    ``where`` is the name or the file that the command ``methodologies`` finds them by.
+    """
+    dated = f", effective {rules['effective']}" if "effective" in rules else ""
+    console.print(
+        f"by {escape(rules['name'])} {escape(rules['version'])}{dated}: {escape(rules['title'])}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if "standing" not in rules:
+        return
+    count = len(rules["not_verified"])
+    points = "1 point is" if count == 1 else f"{count} points are"
+    doubts = f"; {points} not verified: margincube methodologies {where}" if count else ""
+    console.print(escape(f"{rules['standing']}{doubts}"), highlight=False, soft_wrap=True)
+
+
+def _totals(totals: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the totals of a run in words; an earlier version's run lacks some of them."""
+    held = f" ({totals['held']:,} held back)" if totals["held"] else ""
+    rows = [
+        ("accounts margined", f"{totals['margined']:,}{held}"),
+        ("positions", f"{totals['positions']:,}"),
+        ("cube", f"{totals['instruments']:,} instruments x {totals['scenarios']:,} scenarios"),
+        ("requirement (initial)", short(totals["requirement"])),
+    ]
+    if "maintenance" in totals:
+        rows.append(("maintenance", short(totals["maintenance"])))
+    rows.append(("equity", short(totals["equity"])))
+    rows.append(
+        ("shortfall", f"{short(totals['shortfall'])} in {totals['accounts_short']:,} accounts")
+    )
+    if "maintenance" in totals:
+        rows.append(
+            ("accounts below initial, maintenance",
+             f"{totals['accounts_short']:,}, {totals['accounts_below_maintenance']:,}")
+        )  # fmt: skip
+    if "accounts_by_choice" in totals:
+        ours = f"{totals['accounts_by_choice']:,} of {totals['margined']:,}"
+        rows.append(("accounts under a rule of ours", ours))
+    return rows
+
+
+def _print_folds(
+    console: Console, folds: "xr.Dataset", scenarios: "xr.Dataset", rules: dict[str, Any]
+) -> None:
     table = columns(
-        "Worst scenarios: losses of the accounts that lose, the part beyond their equity, accounts",
-        *("scenario", "origin", "weight in margin", "loss", "beyond equity", "under water"),
+        "Worst scenarios: what the accounts that lose would lose, USD",
+        *("scenario", "origin", "weight in margin", "loss", "beyond equity"),
+        "accounts under water",
         left=2,
     )
     for row in _worst(folds, scenarios):
         table.add_row(
             *(escape(str(scenarios["scenario"].values[row])), str(scenarios["origin"].values[row])),
-            f"{float(scenarios['weight'][row]):.3g}",
+            _weight(rules, str(scenarios["origin"].values[row]), float(scenarios["weight"][row])),
             short(float(folds["loss"][row])),
             short(float(folds["uncovered"][row])),
             f"{int(folds['under_water'][row]):,}",
@@ -82,18 +120,22 @@ def _print_folds(console: Console, folds: "xr.Dataset", scenarios: "xr.Dataset")
     _print_shortfalls(console, folds)
 
 
+def _weight(rules: dict[str, Any], origin: str, weight: float) -> str:
+    """Return how much of a scenario counts in margin; an event beside rules by leg counts not."""
+    reported = rules.get("kind", "measures") != "measures" and origin == "event"
+    return "reported only" if reported else f"{weight:.3g}"
+
+
 def _print_groups(console: Console, folds: "xr.Dataset") -> None:
     for group in ("underlying", "venue", "chain"):
-        table = columns(
-            f"By {group}, USD", group, "share of requirement", "open interest (one side)"
-        )
+        shared = bool((folds[f"{group}_requirement"].values != 0.0).any())
+        names = ("share of requirement", "open interest (one side)")
+        table = columns(f"By {group}, USD", group, *names[0 if shared else 1 :])
         for name in folds[group].values.tolist():
             cell = folds.sel({group: name})
-            table.add_row(
-                escape(str(name)),
-                short(float(cell[f"{group}_requirement"])),
-                short(float(cell[f"{group}_open_interest"])),
-            )
+            share = (short(float(cell[f"{group}_requirement"])),) if shared else ()
+            interest = short(float(cell[f"{group}_open_interest"]))
+            table.add_row(escape(str(name)), *share, interest)
         console.print(table, highlight=False)
 
 
@@ -122,9 +164,10 @@ def _worst(folds: "xr.Dataset", scenarios: "xr.Dataset") -> list[int]:
 
     loss, origin = folds["loss"].values, np.array(scenarios["origin"].values.tolist())
     whole = scenarios["weight"].values == 1.0
-    kinds = [(origin == name) & whole for name in ("historical", "episode", "event", "grid")]
+    named = ("historical", "episode", "event", "grid", "scan")
+    kinds = [(origin == name) & whole for name in named]
     chosen: list[int] = []
-    for kind in (*kinds, ~whole):
+    for kind in (*kinds, ~whole & (origin != "basis")):
         rows = np.flatnonzero(kind)
         chosen += rows[np.argsort(-loss[rows], kind="stable")][:WORST_SHOWN].tolist()
     return chosen
@@ -150,20 +193,45 @@ def print_stages(console: Console, manifest: dict[str, Any]) -> None:
 
 
 def print_runs(console: Console, manifests: list[dict[str, Any]]) -> None:
-    """Print a list of runs."""
+    """Print a list of runs, and by which rule books they were made."""
     table = columns(
         "Published runs, newest first; money in USD",
-        *("run", "methodology", "published", "accounts", "requirement", "shortfall"),
+        *("run", "methodology", "published", "accounts", "requirement", "maintenance"),
+        *("shortfall", "below\ninitial", "below\nmaintenance"),
         left=3,
     )
+    for name in table.columns[:2]:  # a name that is cut short names nothing
+        name.no_wrap, name.overflow = False, "fold"
+    books: dict[tuple[str, str], dict[str, Any]] = {}
     for manifest in manifests:
         totals, methodology = manifest["totals"], manifest["inputs"]["methodology"]
+        books.setdefault((methodology["name"], methodology["version"]), methodology)
+        known = "maintenance" in totals
         table.add_row(
             manifest["run_id"],
-            f"{methodology['name']} {methodology['version']}",
-            manifest["created"],
+            f"{escape(methodology['name'])} {escape(methodology['version'])}",
+            manifest["created"][:16].replace("T", " "),
             f"{totals['accounts']:,}",
             short(totals["requirement"]),
+            short(totals["maintenance"]) if known else "",
             short(totals["shortfall"]),
+            f"{totals['accounts_short']:,}",
+            f"{totals['accounts_below_maintenance']:,}" if known else "",
+        )
+    console.print(table, highlight=False)
+    print_rule_books(console, "Their rule books", list(books.values()))
+
+
+def print_rule_books(console: Console, title: str, books: list[dict[str, Any]]) -> None:
+    """Print rule books: name, date, whether the number is a venue's own, title."""
+    table = columns(title, "methodology", "effective", "own number of", "not verified", left=3)
+    table.add_column("title", overflow="fold")
+    for rules in books:
+        table.add_row(
+            f"{escape(rules['name'])} {escape(rules['version'])}",
+            rules.get("effective", ""),
+            escape(rules.get("venue") or "no venue") if "standing" in rules else "",
+            str(len(rules["not_verified"])) if "standing" in rules else "",
+            escape(rules["title"]),
         )
     console.print(table, highlight=False)

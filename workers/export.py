@@ -6,18 +6,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+import xarray as xr
 from numpy.typing import NDArray
 
+from risk.health import HealthSpec, account_health
+from risk.margin import MARGINED
 from storage.book import PART_ACCOUNTS, Book
 from storage.runs import Run
 from storage.tables import MARGIN_MODES
+from workers.call_rows import HEALTH_NAMES
+from workers.calls import health_rules
 from workers.inputs import book_of
 from workers.shards import Shard, cut
 from workers.stages import Observer
 
 
 def export_accounts(run: Run, output: Path, observer: Observer) -> int:
-    """Write account, member, mode, status, equity, every layer and measure; return the rows.
+    """Write each account: who and how it is, what it holds and needs, every layer and measure.
+
+    Returns the number of rows. ``requirement`` is what it takes to open positions,
+    ``maintenance`` to keep them, and ``health`` which of both equity meets.
 
     Raises:
         ValueError: the file's name ends in neither ``.csv`` nor ``.parquet``.
@@ -25,10 +33,10 @@ def export_accounts(run: Run, output: Path, observer: Observer) -> int:
     """
     if output.suffix not in (".csv", ".parquet"):
         raise ValueError(f"cannot export to {output.name!r}; use a .csv or .parquet file")
-    book = book_of(run)
+    book, rules = book_of(run), health_rules(run)
     observer.begin("export", book.accounts, "accounts")
     first, *rest = [Shard(0, 0, 0)] if not book.accounts else cut(book.accounts, PART_ACCOUNTS)
-    table = _table(run, book, first)
+    table = _table(run, book, first, rules)
     writer = (
         pa.csv.CSVWriter(output, table.schema)
         if output.suffix == ".csv"
@@ -38,13 +46,13 @@ def export_accounts(run: Run, output: Path, observer: Observer) -> int:
         writer.write_table(table)
         observer.advance(table.num_rows)
         for shard in rest:
-            writer.write_table(_table(run, book, shard))
+            writer.write_table(_table(run, book, shard, rules))
             observer.advance(shard.stop - shard.start)
     observer.end()
     return int(book.accounts)
 
 
-def _table(run: Run, book: Book, shard: Shard) -> pa.Table:
+def _table(run: Run, book: Book, shard: Shard, rules: HealthSpec) -> pa.Table:
     accounts = book.account_table(shard.start, shard.stop)
     stored = run.accounts.isel(account=slice(shard.start, shard.stop)).load()
     members = book.members()["member"].combine_chunks()
@@ -59,8 +67,12 @@ def _table(run: Run, book: Book, shard: Shard) -> pa.Table:
         "positions": pa.array(stored["positions"].values),
         "netting_sets": pa.array(stored["netting_sets"].values),
     }
-    for name in ("collateral_value", "position_value", "equity", "requirement", "excess"):
-        columns[name] = pa.array(stored[name].values, from_pandas=True)
+    amounts = ("collateral_value", "position_value", "equity", "requirement", "maintenance")
+    for name in (*amounts, "excess"):
+        if name in stored:  # an earlier version stored no maintenance
+            columns[name] = pa.array(stored[name].values, from_pandas=True)
+    if "maintenance" in stored:
+        columns["health"] = _health(stored, rules)
     for name, dim in (("margin", "layer"), ("risk_measure", "measure")):
         for label, values in zip(stored[dim].values, stored[name].values.T, strict=True):
             columns[f"{name}_{label}"] = pa.array(values, from_pandas=True)
@@ -68,6 +80,15 @@ def _table(run: Run, book: Book, shard: Shard) -> pa.Table:
     names = pa.array(run.scenarios["scenario"].values.tolist(), pa.string())
     columns["binding_scenario"] = names.take(pa.array(binding, mask=binding < 0))
     return pa.table(columns)
+
+
+def _health(stored: xr.Dataset, rules: HealthSpec) -> pa.Array:
+    """Return the health of each account in a word, none of one that is held back."""
+    known = stored["status"].values == MARGINED
+    values = (stored[name].values[known] for name in ("equity", "requirement", "maintenance"))
+    code = np.zeros(len(known), dtype=np.int8)
+    code[known] = account_health(*values, rules)
+    return pa.array(HEALTH_NAMES).take(pa.array(code, mask=~known))
 
 
 def _reasons(book: Book, shard: Shard, status: NDArray[np.int8]) -> list[str | None]:

@@ -9,6 +9,7 @@ from risk.aggregation import PartialSums
 from storage.digest import text_digest
 from workers.code_version import code_version, library_versions
 from workers.plan import Plan, RunRequest
+from workers.rule_books import rule_book_of
 
 
 def run_manifest(
@@ -59,9 +60,7 @@ def _inputs(plan: Plan) -> dict[str, Any]:
             "as_of": market.as_of.isoformat(),
         },
         "methodology": {
-            "name": named.methodology.name,
-            "version": named.methodology.version,
-            "title": named.methodology.title,
+            **rule_book_of(named.methodology),
             "digest": named.digest,
             "text": named.text,
             "events": named.events,
@@ -70,6 +69,9 @@ def _inputs(plan: Plan) -> dict[str, Any]:
 
 
 def _totals(plan: Plan, sums: PartialSums) -> dict[str, Any]:
+    """Return the totals; ``accounts_short`` are those below their initial requirement."""
+    standard = plan.methodology.standard is not None
+    ours = {"accounts_by_choice": sums.accounts_by_choice} if standard else {}
     return {
         "accounts": sums.accounts,
         "margined": sums.accounts - sums.held,
@@ -77,9 +79,12 @@ def _totals(plan: Plan, sums: PartialSums) -> dict[str, Any]:
         "findings": plan.book.quarantine().num_rows,
         "positions": sums.positions,
         "requirement": float(sums.member_margin.sum()),
+        "maintenance": float(sums.member_maintenance.sum()),
         "equity": float(sums.member_equity.sum()),
         "shortfall": float(sums.member_shortfall.sum()),
         "accounts_short": int(sums.member_accounts_short.sum()),
+        "accounts_below_maintenance": int(sums.member_accounts_below_maintenance.sum()),
+        **ours,
         "scenarios": plan.layout.sizes["scenario"],
         "instruments": plan.layout.sizes["instrument"],
     }

@@ -1,5 +1,6 @@
 """The distribution of the system's loss over history, and its tail."""
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,39 +19,78 @@ from flows.report.picture import (
     unit_of,
 )
 from flows.report.view import RunView
-from risk.measures import expected_shortfall, value_at_risk
+from risk.measures import Measure, expected_shortfall, value_at_risk
 
-VALUE_AT_RISK_LEVEL = 0.99
-EXPECTED_SHORTFALL_LEVEL = 0.975
+NAMES = {"value_at_risk": "VaR", "expected_shortfall": "ES"}
 
 
 @dataclass(frozen=True, slots=True)
-class Tail:
-    """The tail of the system's loss over the historical windows, in USD."""
+class TailMeasure:
+    """One measure of the methodology, taken of the system's loss, in USD."""
 
-    value_at_risk: float
-    expected_shortfall: float
+    measure: Measure
+    amount: float
 
+    @property
+    def name(self) -> str:
+        """Its kind and level, such as ``ES 97.5 %``."""
+        aged = " by age" if self.measure.age_decay is not None else ""
+        return f"{NAMES[self.measure.kind]} {percent(self.measure.level)}{aged}"
 
-def system_tail(view: RunView) -> Tail | None:
-    """Return value at risk and expected shortfall of the system's loss.
+    @property
+    def beyond(self) -> str:
+        """The part of the windows that is in its tail."""
+        return percent(round(1.0 - self.measure.level, 9))
 
-    None where the run has too few historical windows for these levels.
-    """
-    pnl = -view.per_scenario("loss")[view.rows("historical")]
-    try:
-        return Tail(
-            float(value_at_risk(pnl, VALUE_AT_RISK_LEVEL, "inverted_cdf")),
-            float(expected_shortfall(pnl, EXPECTED_SHORTFALL_LEVEL)),
+    @property
+    def words(self) -> str:
+        """What it says of the windows."""
+        aged = self.measure.age_decay is not None
+        count = "of windows, which count by age," if aged else "of windows"
+        beyond = self.beyond
+        if self.measure.kind == "value_at_risk":
+            return (
+                f"Value at risk ({self.name}): {beyond} {count} lose {money(self.amount)} or more."
+            )
+        return (
+            f"Expected shortfall ({self.name}): the worst {beyond} {count} lose "
+            f"{money(self.amount)} on average."
         )
-    except ValueError:
-        return None
 
 
-def distribution(view: RunView, tail: Tail | None) -> list[Picture | Sentence]:
+Tail = tuple[TailMeasure, ...]
+"""The tail of the system's loss over history, by the levels of the methodology's measures."""
+
+
+def system_tail(view: RunView) -> Tail:
+    """Return the methodology's measures over history, taken of the system's loss.
+
+    Measures of which there are too few windows are left out, and those of one level are one.
+    """
+    loss, rows = view.per_scenario("loss"), view.rows("historical")
+    found: dict[str, TailMeasure] = {}
+    for measure in view.measures:
+        of_history = len(rows) and (measure.start, measure.stop) == (rows[0], rows[-1] + 1)
+        if measure.kind in NAMES and of_history:
+            with contextlib.suppress(ValueError):
+                one = TailMeasure(measure, _taken(-loss[rows], measure))
+                found.setdefault(one.name, one)
+    return tuple(found.values())
+
+
+def _taken(pnl: NDArray[np.float64], measure: Measure) -> float:
+    if measure.kind == "value_at_risk":
+        return value_at_risk(pnl, measure.level, measure.convention, measure.age_decay)
+    return expected_shortfall(pnl, measure.level, measure.age_decay)
+
+
+def distribution(view: RunView, tail: Tail) -> list[Picture | Sentence]:
     """Return the distribution of the system's loss over the historical windows, and its tail."""
     title = "How often the system loses how much"
-    loss = view.per_scenario("loss")[view.rows("historical")]
+    rows = view.rows("historical")
+    if not len(rows):
+        return []
+    loss = view.per_scenario("loss")[rows]
     if len(loss) < 2 or not (loss > 0.0).any():
         return [Sentence(title, "No historical window of this run makes any account lose.")]
     return [
@@ -78,30 +118,26 @@ def distribution(view: RunView, tail: Tail | None) -> list[Picture | Sentence]:
     ]
 
 
-def _told(tail: Tail | None) -> str:
-    if tail is None:
-        return "They are too few for value at risk and expected shortfall to be measured."
-    return (
-        f"Value at risk (VaR): one window in a hundred loses {money(tail.value_at_risk)} or more. "
-        f"Expected shortfall (ES): the worst {percent(1 - EXPECTED_SHORTFALL_LEVEL)} of windows "
-        f"lose {money(tail.expected_shortfall)} on average."
-    )
+def _told(tail: Tail) -> str:
+    if not tail:
+        return "No measure of the rule book could be taken of them."
+    return " ".join(one.words for one in tail)
 
 
-def _marks(tail: Tail | None, scale: float, logarithmic: bool) -> Layout:
-    """Draw value at risk and expected shortfall as upright lines with their amounts."""
-    if tail is None:
-        return {}
+def _marks(tail: Tail, scale: float, logarithmic: bool) -> Layout:
+    """Draw the measures as upright lines with their amounts."""
     marks = sorted(
         (
-            (tail.value_at_risk, f"VaR {percent(VALUE_AT_RISK_LEVEL)}", "--layer-2"),
-            (tail.expected_shortfall, f"ES {percent(EXPECTED_SHORTFALL_LEVEL)}", "--alarm"),
+            one.amount,
+            one.name,
+            "--alarm" if one.measure.kind == "expected_shortfall" else "--layer-2",
         )
+        for one in tail[:2]
     )
     shapes = []
     notes = []
     # Words stand outside the pair, so that they do not meet however close the lines are.
-    for (amount, name, colour), side in zip(marks, ("right", "left"), strict=True):
+    for (amount, name, colour), side in zip(marks, ("right", "left"), strict=False):
         if amount <= 0.0:
             continue
         at = amount / scale
@@ -126,7 +162,7 @@ def _marks(tail: Tail | None, scale: float, logarithmic: bool) -> Layout:
     return {"shapes": shapes, "annotations": notes}
 
 
-def _histogram(loss: NDArray[np.float64], tail: Tail | None) -> Choice:
+def _histogram(loss: NDArray[np.float64], tail: Tail) -> Choice:
     unit = unit_of(loss)
     counts, edges = np.histogram(loss, bins=min(60, max(10, len(loss) // 12)))
     texts = [
@@ -150,7 +186,7 @@ def _histogram(loss: NDArray[np.float64], tail: Tail | None) -> Choice:
     return Choice("Histogram", [trace], layout | _marks(tail, unit.scale, logarithmic=False))
 
 
-def _exceedance(loss: NDArray[np.float64], tail: Tail | None) -> Choice:
+def _exceedance(loss: NDArray[np.float64], tail: Tail) -> Choice:
     ordered = np.sort(loss[loss > 0.0])[::-1]
     share = np.arange(1, len(ordered) + 1) / len(loss)
     texts = [

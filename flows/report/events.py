@@ -46,8 +46,10 @@ def scenario_name(view: RunView, row: int) -> str:
     if not np.isnat(start):
         return known_event(start, end) or window(start, end)
     # The name of an event is short and its label explains it; a grid point is its own label.
-    named = "scenario" if view.origin[row] == "event" else "label"
-    return str(view.scenarios[named].values[row])
+    named = "label" if view.origin[row] in ("grid", "episode") else "scenario"
+    name = str(view.scenarios[named].values[row])
+    # The weight of a scanned scenario is in its name, and beside it wherever it matters.
+    return name.split(" x ")[0] if view.origin[row] == "scan" else name
 
 
 def scenario_words(view: RunView, row: int) -> str:
@@ -75,3 +77,20 @@ def separate_worst(view: RunView, values: NDArray[np.float64], count: int) -> ND
         if len(chosen) == count:
             break
     return np.array(chosen, dtype=np.int64)
+
+
+def worst_told(
+    view: RunView, values: NDArray[np.float64], count: int
+) -> tuple[str, NDArray[np.int64]]:
+    """Return what the worst scenarios of a run are called, and their rows, the worst first.
+
+    They are windows where the run has a history, or else named events, or else scenarios of its
+    rule book.
+    """
+    if len(view.rows("historical")):
+        return "window", separate_worst(view, values, count)
+    for origin, word in (("event", "event"), ("scan", "scenario"), ("grid", "scenario")):
+        rows = view.rows(origin)
+        if len(rows):
+            return word, rows[largest_first(values[rows], count)]
+    return "scenario", np.empty(0, dtype=np.int64)

@@ -34,39 +34,43 @@ GROUPS = (
 NOWHERE = {("protocol", "none"): "no protocol", ("chain", "none"): "off chain"}
 
 
-def groups(view: RunView, worst: int) -> list[Picture | Sentence]:
+def groups(view: RunView, kind: str, worst: int | None) -> list[Picture | Sentence]:
     """Return one picture for each way to group the instruments.
 
     Args:
         view: The run.
-        worst: Row of the scenario in which to show what losing positions pay.
+        kind: What the worst scenario is called: a window, an event or a scenario.
+        worst: Row of the scenario in which to show what losing positions pay, if there is one.
     """
-    return [_group(view, *group, worst) for group in GROUPS]
+    return [_group(view, *group, kind, worst) for group in GROUPS]
 
 
-def _group(view: RunView, group: str, title: str, meaning: str, worst: int) -> Picture | Sentence:
+def _group(
+    view: RunView, group: str, title: str, meaning: str, kind: str, worst: int | None
+) -> Picture | Sentence:
     requirement = np.asarray(view.folds[f"{group}_requirement"].values, dtype=np.float64)
     interest = np.asarray(view.folds[f"{group}_open_interest"].values, dtype=np.float64)
     if not requirement.size or not ((requirement != 0.0).any() or (interest > 0.0).any()):
         return Sentence(title, f"No {group} has open positions in this run.")
-    rows = largest_first(requirement, SHOWN)
-    transfer = np.asarray(
-        view.folds[f"{group}_transfer"].transpose(group, "scenario").values, dtype=np.float64
-    )[:, worst]
+    split = view.splits_requirement
+    rows = largest_first(requirement if split else interest, SHOWN)
     rest = len(requirement) - len(rows)
     more = f" The {len(rows)} largest of {len(requirement):,} are shown." if rest else ""
+    hedges = " A negative requirement is a hedge that lowers the margin of the rest."
+    choices = [_choice(view, group, rows, "Open interest", interest, "--calm")]
+    if worst is not None:
+        transfer = np.asarray(
+            view.folds[f"{group}_transfer"].transpose(group, "scenario").values, dtype=np.float64
+        )[:, worst]
+        label = f"Paid in the worst {kind}"
+        choices.insert(0, _choice(view, group, rows, label, transfer, "--alarm"))
+    if split:
+        choices.insert(0, _choice(view, group, rows, "Requirement", requirement, "--layer-1"))
     return Picture(
         name=group,
         title=title,
-        caption=(
-            f"{meaning}{more} US dollars; a negative requirement is a hedge that lowers the margin "
-            "of the rest."
-        ),
-        choices=(
-            _choice(view, group, rows, "Requirement", requirement, "--layer-1"),
-            _choice(view, group, rows, "Paid in the worst window", transfer, "--alarm"),
-            _choice(view, group, rows, "Open interest", interest, "--calm"),
-        ),
+        caption=f"{meaning}{more} US dollars.{hedges if split else ''}",
+        choices=choices,
         height=100 + 26 * len(rows),
     )
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from flows.format import NOTHING, duration, exact, instant, money, percent, size
-from flows.report.distribution import EXPECTED_SHORTFALL_LEVEL, Tail
-from flows.report.events import scenario_name, scenario_words, separate_worst
+from flows.format import NOTHING, day, duration, exact, instant, money, percent, size
+from flows.report.distribution import Tail
+from flows.report.events import scenario_name, scenario_words, worst_told
 from flows.report.members import layer_totals
 from flows.report.view import RunView
 
@@ -35,20 +35,40 @@ def summary(view: RunView) -> str:
         parts.append(f"{short:,} {has} short, by {money(total('shortfall'))} in all.")
     else:
         parts.append("No account falls short.")
-    worst = separate_worst(view, view.per_scenario("loss"), 1)
+    if _knows_maintenance(view):
+        parts.append(
+            f"To keep their positions it takes {money(total('maintenance'))}; {_below(view)}."
+        )
+    kind, worst = worst_told(view, view.per_scenario("loss"), 1)
     if len(worst):
         row = int(worst[0])
         loss = view.per_scenario("loss")[row]
         beyond = view.per_scenario("uncovered")[row]
+        where = {
+            "window": "In a repeat of the worst window of the history",
+            "event": "In the worst named event",
+            "scenario": "In the worst scenario of the rule book",
+        }[kind]
         parts.append(
-            f"In a repeat of the worst window of the history ({scenario_words(view, row)}) losing "
-            f"accounts would lose {money(loss)}"
+            f"{where} ({scenario_words(view, row)}) losing accounts would lose {money(loss)}"
             + (f", {money(beyond)} of it more than they own." if beyond > 0.0 else ".")
         )
     return " ".join(parts)
 
 
-def tiles(view: RunView, tail: Tail | None) -> list[Tile]:
+def _knows_maintenance(view: RunView) -> bool:
+    """Tell whether the run stated what it takes to keep positions; an early one did not."""
+    return "maintenance" in view.manifest.get("totals", {})
+
+
+def _below(view: RunView) -> str:
+    count = int(view.total("accounts_below_maintenance"))
+    if not count:
+        return "no account is below it"
+    return "1 account is below it" if count == 1 else f"{count:,} accounts are below it"
+
+
+def tiles(view: RunView, tail: Tail) -> list[Tile]:
     """Return the headline numbers."""
     total = view.total
     requirement = total("requirement")
@@ -65,6 +85,7 @@ def tiles(view: RunView, tail: Tail | None) -> list[Tile]:
             money(requirement),
             f"margin that all accounts must post: {', '.join(layers)}" if layers else "margin",
         ),
+        *_maintenance(view),
         Tile(
             "Equity",
             money(total("equity")),
@@ -81,14 +102,14 @@ def tiles(view: RunView, tail: Tail | None) -> list[Tile]:
         Tile(
             "Accounts",
             exact(total("accounts")),
-            f"{exact(total('margined'))} margined, {held:,} held back for bad or unpriced positions"
-            if held
-            else "all margined, none held back",
-        ),
-        Tile(
-            "Positions",
-            exact(total("positions")),
-            f"in {exact(total('instruments'))} instruments, revalued in full",
+            f"with {exact(total('positions'))} positions in {exact(total('instruments'))} "
+            "instruments; "
+            + (
+                f"{exact(total('margined'))} margined, {held:,} held back for bad or unpriced "
+                "positions"
+                if held
+                else "all margined, none held back"
+            ),
         ),
         _scenarios(view),
         *_worst(view, tail),
@@ -97,43 +118,65 @@ def tiles(view: RunView, tail: Tail | None) -> list[Tile]:
     ]
 
 
+def _maintenance(view: RunView) -> list[Tile]:
+    if not _knows_maintenance(view):
+        return []
+    below = int(view.total("accounts_below_maintenance"))
+    return [
+        Tile(
+            "Maintenance",
+            money(view.total("maintenance")),
+            f"what it takes to keep positions; {_below(view)}"
+            + (", where liquidation begins" if below else ""),
+            alarming=below > 0,
+        )
+    ]
+
+
 def _scenarios(view: RunView) -> Tile:
     words = {
         "historical": "historical",
         "episode": "extremes of episodes",
-        "stressed": "of a period of stress",
         "grid": "on the grid",
+        "scan": "of the rule book",
+        "basis": "of the basis",
         "event": "named events",
     }
     counts = [
         f"{len(view.rows(key)):,} {name}" for key, name in words.items() if len(view.rows(key))
     ]
-    return Tile("Scenarios", exact(float(view.folds.sizes["scenario"])), ", ".join(counts))
+    beside = "" if view.splits_requirement else ", reported beside rules that need none"
+    return Tile(
+        "Scenarios", exact(float(view.folds.sizes["scenario"])), f"{', '.join(counts)}{beside}"
+    )
 
 
-def _worst(view: RunView, tail: Tail | None) -> list[Tile]:
+def _worst(view: RunView, tail: Tail) -> list[Tile]:
     found = []
     uncovered = view.per_scenario("uncovered")
     rows = np.concatenate([view.rows("historical"), view.rows("event")])
     if len(rows):
         row = int(rows[int(np.argmax(uncovered[rows]))])
         beyond = float(uncovered[row])
+        what = "historical window or event" if len(view.rows("historical")) else "named event"
         found.append(
             Tile(
                 "Worst loss beyond equity",
                 money(beyond),
                 f"what the default waterfall would face: {scenario_name(view, row)}"
                 if beyond > 0.0
-                else "no historical window or event costs anybody more than they own",
+                else f"no {what} costs anybody more than they own",
                 alarming=beyond > 0.0,
             )
         )
-    if tail is not None:
+    shortfall = [one for one in tail if one.measure.kind == "expected_shortfall"]
+    if shortfall:
+        one = shortfall[0]
         found.append(
             Tile(
-                f"System loss, ES {percent(EXPECTED_SHORTFALL_LEVEL)}",
-                money(tail.expected_shortfall),
-                f"average loss in the worst {percent(1 - EXPECTED_SHORTFALL_LEVEL)} of windows",
+                f"System loss, {one.name}",
+                money(one.amount),
+                f"average loss in the worst {one.beyond} of windows",
             )
         )
     return found
@@ -165,10 +208,35 @@ def facts(view: RunView) -> list[tuple[str, str]]:
         ("Book", _joined(book.get("name"), instant(str(book.get("as_of", ""))))),
         ("Market", _joined(market.get("name"), instant(str(market.get("as_of", ""))))),
         ("Methodology", _joined(rules.get("name"), rules.get("version"))),
+        ("Effective", day(np.datetime64(rules["effective"])) if "effective" in rules else ""),
+        ("Netting", _netting(view)),
         ("Computed", instant(str(view.manifest.get("created", "")))),
         ("Status", str(view.manifest.get("status", ""))),
     ]
     return [(name, value) for name, value in named if value]
+
+
+def _netting(view: RunView) -> str:
+    chosen = str(view.manifest.get("settings", {}).get("netting", "None"))
+    return "" if chosen == "None" else f"every account {chosen}"
+
+
+def standing(view: RunView) -> tuple[str, list[str]]:
+    """Return what the run's numbers may be called, and all that is not verified of its rules."""
+    rules = view.rule_book
+    if "standing" not in rules:
+        return "", []
+    words = str(rules["standing"])
+    ours = view.manifest.get("totals", {}).get("accounts_by_choice")
+    if ours:
+        words += (
+            f". {exact(ours)} of {exact(view.total('margined'))} accounts hold a position for "
+            "which the venue has no rule; a rule of ours is in its place"
+        )
+    doubts = [str(point) for point in rules["not_verified"]]
+    if doubts:
+        words += ". Not verified"
+    return f"{words[:1].upper()}{words[1:]}{':' if doubts else '.'}", doubts
 
 
 def _joined(*parts: object) -> str:

@@ -47,7 +47,12 @@ def over_time(view: RunView) -> Picture | Sentence:
     title = "Today's book through every past window"
     rows = view.rows("historical")
     if not len(rows):
-        return Sentence(title, "This run has no historical scenarios.", wide=True)
+        return Sentence(
+            "No history",
+            "This rule book replays no history, so the run does not say how often the system "
+            f"would lose how much. {_instead(view)}",
+            wide=True,
+        )
     texts = [scenario_hover(view, row) for row in rows.tolist()]
     choices = (
         _history(view, rows, texts, "System loss", "loss", "--layer-1"),
@@ -68,6 +73,18 @@ def over_time(view: RunView) -> Picture | Sentence:
         choices=choices,
         height=400,
         wide=True,
+    )
+
+
+def _instead(view: RunView) -> str:
+    """Return what a run without history has."""
+    if len(view.rows("scan")) or len(view.rows("grid")):
+        return "Below are the rule book's own scenarios, and named events that are only reported."
+    if not len(view.rows("event")):
+        return "It has no other scenarios either."
+    return (
+        "Its requirement comes from no scenario at all; named events are reported beside it, to "
+        "show what it covers."
     )
 
 
@@ -170,32 +187,50 @@ def worst_scenarios(view: RunView) -> Picture | Sentence:
     groups = (
         ("Historical windows", separate_worst(view, loss, RANKED)),
         ("Extremes of episodes", _ranked(loss, view.rows("episode"))),
-        ("Period of stress", _ranked(loss, view.rows("stressed"))),
+        ("Rule book's scenarios", _ranked(loss, view.rows("scan"))),
         ("Named events", _ranked(loss, view.rows("event"))),
         ("Price and volatility grid", _ranked(loss, view.rows("grid"))),
     )
-    choices = [_ranking(view, label, rows) for label, rows in groups if len(rows)]
-    if not choices:
+    shown = [(label, rows) for label, rows in groups if len(rows)]
+    if not shown:
         return Sentence(title, "This run has no scenarios.")
+    # As many rows whatever is chosen, so that bars keep their thickness.
+    most = max(len(rows) for _, rows in shown)
     return Picture(
         name="worst",
         title=title,
         caption=(
             "System loss of each scenario (pale) and the part of it beyond the accounts' own "
             "equity (red), in US dollars, both positive and both from zero. The words give the "
-            "loss and the number of accounts under water: those whose loss exceeds their equity. "
-            "Historical windows that overlap a worse one are left out."
+            "loss and the number of accounts under water: those whose loss exceeds their equity."
+            f"{_left_out(view)}"
         ),
-        choices=choices,
-        height=516,
+        choices=[_ranking(view, label, rows, most) for label, rows in shown],
+        height=96 + 30 * most,
     )
+
+
+def _left_out(view: RunView) -> str:
+    """Return what a reader must know of the rows and lengths of the ranking."""
+    parts = []
+    if len(view.rows("historical")):
+        parts.append("Historical windows that overlap a worse one are left out.")
+    scanned = np.concatenate([view.rows("scan"), view.rows("grid")])
+    if (view.scenarios["weight"].values[scanned] < 1.0).any():
+        parts.append("A margin counts extreme moves in part; here they are whole.")
+    if view.in_coin:
+        parts.append(
+            "In the rule book's scenarios what is paid in coin counts in coin, and futures move "
+            "no further than the edge of its range; named events are revalued in full."
+        )
+    return "".join(f" {part}" for part in parts)
 
 
 def _ranked(loss: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return rows[largest_first(loss[rows], RANKED)]
 
 
-def _ranking(view: RunView, label: str, rows: NDArray[np.int64]) -> Choice:
+def _ranking(view: RunView, label: str, rows: NDArray[np.int64], most: int) -> Choice:
     loss = view.per_scenario("loss")[rows]
     uncovered = view.per_scenario("uncovered")[rows]
     under_water = view.per_scenario("under_water")[rows]
@@ -212,8 +247,7 @@ def _ranking(view: RunView, label: str, rows: NDArray[np.int64]) -> Choice:
     layout: Layout = {
         "barmode": "overlay",
         "xaxis": amount_axis(unit.words, np.array(ends), room=0.85),
-        # As many rows whatever is chosen, so that bars keep their thickness.
         "yaxis": named_axis([scenario_name(view, row) for row in rows.tolist()])
-        | {"range": [RANKED - 0.4, -0.6]},
+        | {"range": [most - 0.4, -0.6]},
     }
     return Choice(label, [whole, beyond, end_labels(ends, words)], layout)

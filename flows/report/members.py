@@ -55,8 +55,9 @@ def members(view: RunView) -> Picture | Sentence:
         title=title,
         caption=(
             f"{most}Margin that each member's accounts must post, in US dollars, always positive. "
-            "Its layers are stacked: each is what one rule asks on top of the rules before it. "
-            "Switch to the equity behind it, the shortfall of accounts that have too little, or "
+            "Its layers are stacked and sum to it: each is what one rule asks on top of the rules "
+            f"before it. Switch to the equity behind it{_kept(view)}, the shortfall of accounts "
+            "that have too little, or "
             "the worst loss of the member's accounts taken together over all scenarios, in which "
             "gains of some accounts offset losses of others."
         ),
@@ -69,6 +70,11 @@ def members(view: RunView) -> Picture | Sentence:
         height=96 + 24 * len(rows),
         wide=True,
     )
+
+
+def _kept(view: RunView) -> str:
+    known = "member_maintenance" in view.folds
+    return " with both the requirement and what it takes to keep positions" if known else ""
 
 
 def _margin(view: RunView) -> NDArray[np.float64]:
@@ -96,6 +102,8 @@ def _layers(view: RunView, margin: NDArray[np.float64], rows: NDArray[np.int64])
     accounts = _of(view, "member_accounts", rows)
     traces: list[Trace] = []
     for at, layer in enumerate(view.folds["layer"].values):
+        if not (margin[:, at] > 0.0).any():
+            continue  # a layer that asks nothing of anybody needs no place in the legend
         amounts = margin[rows, at]
         texts = [
             hover(
@@ -122,23 +130,31 @@ def _cover(view: RunView, total: NDArray[np.float64], rows: NDArray[np.int64]) -
         for name, held, due in zip(_names(view, rows), equity, requirement, strict=True)
     ]
     held = bars(unit.of(equity), texts, "--calm", "Equity")
-    due: Trace = {
+    traces = [held, _marks("Requirement", unit.of(requirement), texts, "--alarm")]
+    if "member_maintenance" in view.folds:
+        kept = unit.of(_of(view, "member_maintenance", rows))
+        traces.append(_marks("Maintenance", kept, texts, "--layer-2"))
+    axis = amount_axis(unit.words, np.concatenate([equity, requirement]) / unit.scale, room=0.05)
+    return Choice("Equity", traces, _layout(view, rows, axis))
+
+
+def _marks(name: str, places: list[float | None], texts: list[str], colour: str) -> Trace:
+    """Draw one upright mark across each bar."""
+    return {
         "type": "scatter",
         "mode": "markers",
-        "name": "Requirement",
-        "x": unit.of(requirement),
-        "y": list(range(len(rows))),
+        "name": name,
+        "x": places,
+        "y": list(range(len(places))),
         "marker": {
             "symbol": "line-ns",
             "size": 15,
-            "color": "--alarm",
-            "line": {"width": 3, "color": "--alarm"},
+            "color": colour,
+            "line": {"width": 3, "color": colour},
         },
         "customdata": texts,
         "hovertemplate": "%{customdata}<extra></extra>",
     }
-    axis = amount_axis(unit.words, np.concatenate([equity, requirement]) / unit.scale, room=0.05)
-    return Choice("Equity", [held, due], _layout(view, rows, axis))
 
 
 def _shortfall(view: RunView, rows: NDArray[np.int64]) -> Choice:

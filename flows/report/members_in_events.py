@@ -22,8 +22,15 @@ from flows.report.picture import (
 )
 from flows.report.view import RunView
 
+KINDS = {
+    "window": "worst separate historical windows",
+    "event": "named events",
+    "scenario": "rule book's worst scenarios",
+}
+"""What the columns are, by what the worst scenarios of a run are called."""
 
-def member_scenarios(view: RunView, worst: NDArray[np.int64]) -> Picture:
+
+def member_scenarios(view: RunView, kind: str, worst: NDArray[np.int64]) -> Picture:
     """Return P&L by member in the worst scenarios, given by their rows, the worst first."""
     margin = view.folds["member_margin"].transpose("member", "layer").values
     rows = largest_first(np.asarray(margin, dtype=np.float64).sum(axis=1), SHOWN)
@@ -65,10 +72,9 @@ def member_scenarios(view: RunView, worst: NDArray[np.int64]) -> Picture:
         caption=(
             "P&L of all accounts of a member taken together, as a share of the member's equity or "
             "in US dollars: gains are positive and blue, losses negative and red, deepest where a "
-            "member's whole equity is at stake. Columns are the "
-            "worst separate historical windows, the worst first. Every contract has two sides, so "
-            "red in a column is matched by blue; a member that is red in every column is the one "
-            "to call."
+            f"member's whole equity is at stake. Columns are the {KINDS[kind]}, the worst first. "
+            "Every contract has two sides, so red in a column is matched by blue; a member that "
+            "is red in every column is the one to call."
         ),
         choices=(
             Choice("Share of equity", [_map(100.0 * share, texts, "% of equity", 100.0)], layout),

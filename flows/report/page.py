@@ -3,7 +3,7 @@
 import html
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import resources
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 
 from flows.report import accounts, headline, quality, running
 from flows.report.distribution import Tail, distribution, system_tail
-from flows.report.events import scenario_words, separate_worst
+from flows.report.events import scenario_words, worst_told
 from flows.report.groups import groups
 from flows.report.heat import heat_map
 from flows.report.losses import over_time, worst_scenarios
@@ -71,32 +71,27 @@ def render(view: RunView) -> str:
     )
 
 
-def sections(view: RunView, tail: Tail | None) -> list[Section]:
+def sections(view: RunView, tail: Tail) -> list[Section]:
     """Return the sections of the page in their order."""
-    worst = separate_worst(view, view.per_scenario("loss"), EVENTS_SHOWN)
+    kind, worst = worst_told(view, view.per_scenario("loss"), EVENTS_SHOWN)
     drawn = len(worst) and view.folds.sizes["member"]
-    in_worst = [member_scenarios(view, worst)] if drawn else []
-    paid = scenario_words(view, int(worst[0])) if len(worst) else "the first scenario"
+    in_worst = [member_scenarios(view, kind, worst)] if drawn else []
+    row = int(worst[0]) if len(worst) else None
     return [
         Section(
             "requirement",
             "Who must post the margin, and what for",
-            "The requirement of an account is the sum of its layers. By member it is the whole "
-            "requirement; by underlying, protocol, chain and venue it is the share of the scenario "
-            f"layers that positions there cause. Paid in the worst window ({paid}) is what losing "
-            "positions pay winning ones. Open interest is one side of all open contracts at the "
-            "index price.",
-            (members(view), *groups(view, int(worst[0]) if len(worst) else 0)),
+            _requirement_words(view, kind, row),
+            (members(view), *groups(view, kind, row)),
         ),
         Section(
             "scenarios",
             "What the whole system would lose",
-            "Every scenario revalues every position in full. The loss of the system is what the "
-            "accounts that lose would lose; somebody else gains as much.",
+            "The loss of the system is what the accounts that lose would lose, each scenario "
+            "taken by itself; somebody else gains as much.",
             (
                 over_time(view),
-                worst_scenarios(view),
-                heat_map(view),
+                *_side_by_side(worst_scenarios(view), heat_map(view)),
                 *distribution(view, tail),
                 *in_worst,
             ),
@@ -127,7 +122,34 @@ def sections(view: RunView, tail: Tail | None) -> list[Section]:
     ]
 
 
-def _head(view: RunView, tail: Tail | None, parts: list[Section]) -> str:
+def _requirement_words(view: RunView, kind: str, row: int | None) -> str:
+    """Return what the pictures of the first section are of."""
+    split = (
+        "it is the share of the scenario layers that positions there cause."
+        if view.splits_requirement
+        else "there is no such share: this rule book's requirement is not split over positions."
+    )
+    paid = "" if row is None else f" ({scenario_words(view, row)})"
+    losing = (
+        ""
+        if row is None
+        else f" Paid in the worst {kind}{paid} is what losing positions pay winning ones."
+    )
+    return (
+        "The requirement of an account is the sum of its layers. By member it is the whole "
+        f"requirement; by underlying, protocol, chain and venue {split}{losing} Open interest is "
+        "one side of all open contracts at the index price."
+    )
+
+
+def _side_by_side(
+    ranking: Picture | Sentence, heat: Picture | None
+) -> tuple[Picture | Sentence, ...]:
+    """Return the ranking beside the map, or over the whole width where there is no map."""
+    return (replace(ranking, wide=True),) if heat is None else (ranking, heat)
+
+
+def _head(view: RunView, tail: Tail, parts: list[Section]) -> str:
     facts = "".join(
         f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>"
         for name, value in headline.facts(view)
@@ -138,10 +160,15 @@ def _head(view: RunView, tail: Tail | None, parts: list[Section]) -> str:
         for tile in headline.tiles(view, tail)
     )
     links = "".join(f'<a href="#{part.name}">{_text(part.title)}</a>' for part in parts)
-    title = str(view.manifest.get("inputs", {}).get("methodology", {}).get("title") or "")
+    title = str(view.rule_book.get("title") or "")
+    words, doubts = headline.standing(view)
+    standing = f'<p class="standing">{_text(words)}</p>\n' if words else ""
+    listed = "".join(f"<li>{_text(doubt)}</li>" for doubt in doubts)
+    unverified = f'<ul class="unverified">{listed}</ul>\n' if doubts else ""
     return (
         f'<header>\n<p class="brand">margincube</p>\n<h1>Margin run {_text(view.run_id)}</h1>\n'
-        f'<p class="rules">{_text(title)}</p>\n<dl class="facts">{facts}</dl>\n'
+        f'<p class="rules">{_text(title)}</p>\n{standing}{unverified}'
+        f'<dl class="facts">{facts}</dl>\n'
         f'<p class="summary">{_text(headline.summary(view))}</p>\n</header>\n'
         f'<section class="tiles" aria-label="Headline numbers">\n{tiles}</section>\n'
         f'<nav aria-label="Sections">{links}</nav>\n'

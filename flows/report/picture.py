@@ -19,7 +19,7 @@ from flows.format import NOTHING, clipped
 Trace = dict[str, Any]
 Layout = dict[str, Any]
 
-LAYER_COLOURS = ("--layer-1", "--layer-2", "--layer-3", "--layer-4", "--layer-5", "--layer-6")
+LAYER_COLOURS = tuple(f"--layer-{number}" for number in range(1, 9))
 
 
 @dataclass(frozen=True, slots=True)

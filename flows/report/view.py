@@ -7,6 +7,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from risk.measures import Measure
+
 
 @dataclass(frozen=True, slots=True)
 class RunView:
@@ -18,6 +20,9 @@ class RunView:
         folds: Variables of ``storage.arrays.FOLDS`` with their coordinates.
         scenarios: Scenarios in the shape of ``risk.scenarios.shocks.scenario_dataset``.
         mark_error: Quality of the volatility surface by expiry, if a surface was fitted.
+        measures: Measures of the run's methodology, on the axis of ``scenarios``.
+        in_coin: Whether the scenarios of the rule book count coin in coin, and what has no
+            optionality no further than the edge of its range, so that they are no revaluation.
     """
 
     run_id: str
@@ -25,6 +30,8 @@ class RunView:
     folds: xr.Dataset
     scenarios: xr.Dataset
     mark_error: xr.Dataset | None = None
+    measures: tuple[Measure, ...] = ()
+    in_coin: bool = False
 
     def __post_init__(self) -> None:
         if self.folds["scenario"].values.tolist() != self.scenarios["scenario"].values.tolist():
@@ -36,7 +43,7 @@ class RunView:
 
     @property
     def origin(self) -> NDArray[np.object_]:
-        """Origin of each scenario: ``historical``, ``grid`` or ``event``."""
+        """Origin of each scenario: ``historical``, ``grid``, ``scan``, ``event`` or another."""
         # Text comes back from storage in a type of its own, whose elements are Python's.
         return np.array(self.scenarios["origin"].values.tolist(), dtype=object)
 
@@ -51,3 +58,13 @@ class RunView:
     def total(self, name: str) -> float:
         """Return one of the manifest's totals, 0 where the run does not state it."""
         return float(self.manifest.get("totals", {}).get(name) or 0.0)
+
+    @property
+    def rule_book(self) -> dict[str, Any]:
+        """What the manifest says of the methodology; an earlier version's says less."""
+        return dict(self.manifest.get("inputs", {}).get("methodology", {}))
+
+    @property
+    def splits_requirement(self) -> bool:
+        """Whether the requirement is split over instruments: rules by leg and Greeks split none."""
+        return self.rule_book.get("kind", "measures") in ("measures", "scan")

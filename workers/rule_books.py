@@ -1,0 +1,86 @@
+"""What a rule book says of itself: its kind, and whose number it may be called."""
+
+from typing import Any
+
+from risk.methodology import Methodology
+
+KINDS = {
+    "measures": "measures of scenarios",
+    "scan": "scan of scenarios",
+    "standard": "rules by leg",
+    "Greeks": "sensitivities",
+}
+"""Where base risk comes from, by the word for it, and what that means."""
+
+
+def kind_of(methodology: Methodology) -> str:
+    """Return the word for where a methodology's base risk comes from, one of ``KINDS``."""
+    if methodology.scan is not None:
+        return "scan"
+    if methodology.standard is not None:
+        return "standard"
+    return "measures" if methodology.sensitivities is None else "Greeks"
+
+
+def venue_of(methodology: Methodology) -> str | None:
+    """Return the venue whose own number this is: none while any parameter is not verified."""
+    if methodology.not_verified:
+        return None
+    standard = methodology.standard
+    return standard.venue if standard and standard.venue_number else methodology.venue
+
+
+def standing_of(methodology: Methodology) -> str:
+    """Return what a number under a methodology may be called, as one clause.
+
+    >>> from workers.methodologies import load_methodology
+    >>> standing_of(load_methodology("span-scan-2026-01").methodology)
+    "modelled on published rules; not a venue's number"
+    """
+    standard, venue = methodology.standard, venue_of(methodology)
+    if standard is not None and not standard.venue_number:
+        return standard.label
+    if venue is not None:
+        return f"{venue}'s own number" if standard is None else standard.label
+    if standard is not None:
+        return f"{standard.label}; not called the venue's number while points are not verified"
+    return "modelled on published rules; not a venue's number"
+
+
+def rule_book_of(methodology: Methodology) -> dict[str, Any]:
+    """Return name, version, date, title, kind and standing of a methodology, for a manifest."""
+    return {
+        "name": methodology.name,
+        "version": methodology.version,
+        "effective": methodology.effective.isoformat(),
+        "title": methodology.title,
+        "kind": kind_of(methodology),
+        "venue": venue_of(methodology),
+        "standing": standing_of(methodology),
+        "not_verified": list(methodology.not_verified),
+    }
+
+
+def extent_of(methodology: Methodology) -> str:
+    """Return how many scenarios or rules a methodology has, in words.
+
+    >>> from workers.methodologies import load_methodology
+    >>> extent_of(load_methodology("derive-pmrm-2-2025-04").methodology)
+    '33 scenarios, basis contingency'
+    """
+    if methodology.scan is not None:
+        basis = ", basis contingency" if methodology.scan.basis is not None else ""
+        return f"{len(methodology.scan.cells)} scenarios{basis}"
+    if methodology.standard is not None:
+        return f"{len(methodology.standard.rules)} rules"
+    if methodology.sensitivities is not None:
+        return f"{len(methodology.sensitivities.buckets)} buckets"
+    parts = []
+    if methodology.historical is not None:
+        window = methodology.historical
+        years = f"{window.start:%Y} to {window.end:%Y}"
+        parts.append(f"windows of {window.holding_period_hours} h, {years}")
+    if methodology.grid is not None:
+        grid = methodology.grid
+        parts.append(f"grid of {3 * (2 * grid.buckets + 1) + len(grid.extreme_moves)}")
+    return ", ".join(parts) or f"{len(methodology.events)} events"
