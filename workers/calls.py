@@ -55,11 +55,11 @@ def health_rules(run: Run) -> HealthSpec:
 
 
 def run_before(store: RunStore, run: Run) -> Run | None:
-    """Return the newest earlier run of the same book by the same methodology, if there is one."""
+    """Return the newest earlier run of the same book by the same rules and netting, if any."""
 
-    def same(manifest: dict[str, Any]) -> tuple[str, str]:
-        inputs = manifest["inputs"]
-        return inputs["book"]["name"], inputs["methodology"]["name"]
+    def same(manifest: dict[str, Any]) -> tuple[str, str, Any]:
+        book, rules = manifest["inputs"]["book"], manifest["inputs"]["methodology"]
+        return book["name"], rules["name"], rules.get("netting")
 
     manifests = store.manifests()
     names = [manifest["run_id"] for manifest in manifests]

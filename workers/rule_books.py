@@ -47,14 +47,29 @@ def standing_of(methodology: Methodology) -> str:
     return "modelled on published rules; not a venue's number"
 
 
+def binding_origins(methodology: Methodology) -> list[str]:
+    """Return the origins of the scenarios that set a layer; the others are only reported.
+
+    >>> from workers.methodologies import load_methodology
+    >>> binding_origins(load_methodology("margincube-portfolio-2026-01").methodology)
+    ['historical', 'grid']
+    """
+    if methodology.scan is not None:
+        return ["scan", "basis"]
+    named = (one.origins for one in methodology.measures if one.layer is not None)
+    return list(dict.fromkeys(origin for origins in named for origin in origins))
+
+
 def rule_book_of(methodology: Methodology) -> dict[str, Any]:
     """Return name, version, date, title, kind and standing of a methodology, for a manifest."""
     return {
         "name": methodology.name,
         "version": methodology.version,
         "effective": methodology.effective.isoformat(),
+        "netting": methodology.netting.model_dump(),
         "title": methodology.title,
         "kind": kind_of(methodology),
+        "binding_origins": binding_origins(methodology),
         "venue": venue_of(methodology),
         "standing": standing_of(methodology),
         "not_verified": list(methodology.not_verified),
