@@ -15,6 +15,7 @@ from flows.commands import (
     demo,
     explain,
     markets,
+    methodologies,
     runs,
     serve,
     what_if,
@@ -41,6 +42,7 @@ app = App(
 app.command(demo.demo)
 app.command(books.app, name="book")
 app.command(markets.app, name="market")
+app.command(methodologies.methodologies)
 app.command(runs.run)
 app.command(runs.runs)
 app.command(runs.show)

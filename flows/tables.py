@@ -121,9 +121,9 @@ def _print_folds(
 
 
 def _weight(rules: dict[str, Any], origin: str, weight: float) -> str:
-    """Return how much of a scenario counts in margin; an event beside rules by leg counts not."""
-    reported = rules.get("kind", "measures") != "measures" and origin == "event"
-    return "reported only" if reported else f"{weight:.3g}"
+    """Return how much of a scenario counts in margin, if its kind counts at all."""
+    binding = rules.get("binding_origins", [origin])
+    return f"{weight:.3g}" if origin in binding else "reported only"
 
 
 def _print_groups(console: Console, folds: "xr.Dataset") -> None:

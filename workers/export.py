@@ -85,9 +85,11 @@ def _table(run: Run, book: Book, shard: Shard, rules: HealthSpec) -> pa.Table:
 def _health(stored: xr.Dataset, rules: HealthSpec) -> pa.Array:
     """Return the health of each account in a word, none of one that is held back."""
     known = stored["status"].values == MARGINED
-    values = (stored[name].values[known] for name in ("equity", "requirement", "maintenance"))
+    equity, initial, maintenance = (
+        stored[name].values[known] for name in ("equity", "requirement", "maintenance")
+    )
     code = np.zeros(len(known), dtype=np.int8)
-    code[known] = account_health(*values, rules)
+    code[known] = account_health(equity, initial, maintenance, rules)
     return pa.array(HEALTH_NAMES).take(pa.array(code, mask=~known))
 
 

@@ -6,9 +6,10 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 
+from flows.commands.explain_legs import print_legs, print_reported, print_sensitivities
 from flows.commands.shared import CONSOLE, Json, print_json
 from flows.settings import Settings
-from flows.tables import columns
+from flows.tables import columns, print_rule_book
 
 SCENARIOS_SHOWN = 5
 POSITIONS_SHOWN = 30
@@ -51,16 +52,10 @@ def print_explanation(console: Console, explained: dict[str, Any], *, whole: boo
     account, member = escape(explained["account"]), escape(explained["member"])
     console.print(
         f"[bold]{account}[/] of {member}, {explained['margin_mode']} margin, "
-        f"{escape(explained['methodology'])}, in run {explained['run_id']}; "
-        "money in USD, gains positive",
+        f"in run {explained['run_id']}; money in USD, gains positive",
         highlight=False,
     )
-    if explained["not_verified"] and explained["venue"] is None:
-        console.print(
-            f"not a venue's number: {len(explained['not_verified'])} of its parameters are not "
-            "verified (--json lists them)",
-            highlight=False,
-        )
+    print_rule_book(console, explained["rule_book"], explained["methodology"])
     _print_collateral(console, explained["collateral"])
     shown = None if whole else POSITIONS_SHOWN
     _print_positions(console, explained["positions"], shown)
@@ -70,33 +65,25 @@ def print_explanation(console: Console, explained: dict[str, Any], *, whole: boo
     for number, unit in enumerate(explained.get("units", ()), 1):
         _print_unit(console, number, unit, whole=whole)
     _print_scan(console, explained.get("scan"))
-    netting_sets = explained.get("netting_sets", [])
-    for number, netting_set in enumerate(netting_sets[:shown], 1):
-        _print_netting_set(console, number, netting_set, whole=whole)
-    _left_out(console, len(netting_sets), shown, "netting sets")
-    _print_legs(console, explained["legs"], explained["requirement"], shown)
+    _print_sets(console, explained, shown, whole=whole)
+    print_legs(console, explained, shown)
+    _left_out(console, len(explained["legs"]), shown, "positions")
     _print_requirement(console, explained)
 
 
-def _print_legs(
-    console: Console, legs: list[dict[str, Any]], requirement: float, shown: int | None
+def _print_sets(
+    console: Console, explained: dict[str, Any], shown: int | None, *, whole: bool
 ) -> None:
-    """Print what each position would need alone, and what the account's offsets are worth."""
-    if not legs:
-        return
-    table = columns(
-        "Each position alone, largest first", "instrument", "requirement", "maintenance"
-    )
-    largest = sorted(legs, key=lambda leg: -leg["requirement"])
-    for leg in largest[:shown]:
-        table.add_row(
-            escape(leg["instrument"]), f"{leg['requirement']:,.2f}", f"{leg['maintenance']:,.2f}"
-        )
-    total = sum(leg["requirement"] for leg in legs)
-    table.add_row("[bold]all, added up[/]", f"{total:,.2f}", "")
-    table.add_row("worth of offsets", f"{total - requirement:,.2f}", "")
-    console.print(table, highlight=False)
-    _left_out(console, len(legs), shown, "positions")
+    """Print the netting sets: by scenarios where these set layers, or else by sensitivities."""
+    netting_sets = explained.get("netting_sets", [])
+    if any(measure["sets_a_layer"] for one in netting_sets for measure in one["measures"]):
+        for number, netting_set in enumerate(netting_sets[:shown], 1):
+            _print_netting_set(console, number, netting_set, whole=whole)
+    else:
+        if explained.get("sensitivities"):
+            print_sensitivities(console, explained["sensitivities"], shown)
+        print_reported(console, netting_sets, shown)
+    _left_out(console, len(netting_sets), shown, "netting sets")
 
 
 def _print_collateral(console: Console, collateral: list[dict[str, Any]]) -> None:
@@ -250,11 +237,9 @@ def _print_requirement(console: Console, explained: dict[str, Any]) -> None:
     table.add_row("value of options and spot", f"{explained['position_value']:,.2f}")
     table.add_row("[bold]equity = collateral + value[/]", f"{explained['equity']:,.2f}")
     table.add_row("[bold]excess = equity - requirement[/]", f"{explained['excess']:,.2f}")
+    table.add_row("maintenance, what keeping positions takes", f"{explained['maintenance']:,.2f}")
+    table.add_row("health", explained["health"].replace("_", " "))
     console.print(table, highlight=False)
-    console.print(
-        f"to keep positions it takes {explained['maintenance']:,.2f} (maintenance)",
-        highlight=False,
-    )
     _print_charges(console, explained["charges"])
 
 

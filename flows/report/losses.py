@@ -78,10 +78,12 @@ def over_time(view: RunView) -> Picture | Sentence:
 
 def _instead(view: RunView) -> str:
     """Return what a run without history has."""
-    if len(view.rows("scan")) or len(view.rows("grid")):
-        return "Below are the rule book's own scenarios, and named events that are only reported."
-    if not len(view.rows("event")):
+    if not len(view.scenarios["scenario"]):
         return "It has no other scenarios either."
+    binding = set(view.rule_book.get("binding_origins", [])) | {"scan", "grid"}
+    events = "" if "event" in binding else ", and named events that are only reported"
+    if binding & set(view.origin.tolist()):
+        return f"Below are the rule book's own scenarios{events}."
     return (
         "Its requirement comes from no scenario at all; named events are reported beside it, to "
         "show what it covers."

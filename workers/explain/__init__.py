@@ -9,14 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from risk.health import account_health
 from risk.margin import HELD, AccountMargin, margin_accounts, measures_of
 from risk.nesting import nest
 from risk.netting import NETTING_KEYS
 from storage.runs import Run
 from storage.tables import MARGIN_MODES
+from workers.call_rows import HEALTH_NAMES
+from workers.explain.by_leg import rules_of_legs, sensitivities_of
 from workers.explain.held import collateral_of, held_because, positions_of
 from workers.explain.risk import charges_of, legs_of, netting_sets_of, scan_of, units_of
 from workers.explain.source import source_of, source_under
+from workers.rule_books import rule_book_of
 from workers.shards import Shard
 from workers.tasks import read_holdings
 
@@ -56,9 +60,8 @@ def explain_account(run: Run, account: str, methodology: str | None = None) -> d
         "account": account,
         "member": book.members()["member"][table["member"][0].as_py()].as_py(),
         "margin_mode": MARGIN_MODES[mode],
-        "methodology": f"{rules.name} {rules.version}",
-        "venue": rules.venue,
-        "not_verified": list(rules.not_verified),
+        "methodology": methodology or run.manifest["settings"]["methodology"],
+        "rule_book": rule_book_of(rules),
         "status": "held back" if held else "margined",
         "held_because": held_because(run, book, row, source.revaluation.priced) if held else [],
         "collateral": collateral,
@@ -78,12 +81,13 @@ def explain_account(run: Run, account: str, methodology: str | None = None) -> d
         explained["netting_sets"] = netting_sets_of(
             source, key, measures, holdings.instrument, holdings.quantity
         )
+        explained["sensitivities"] = sensitivities_of(source, key, holdings)
     else:
         explained["units"] = units_of(source, key, holdings, nested)
         explained["scan"] = scan_of(source, key, holdings, nested, explained["units"])
     return explained | {
         "charges": charges_of(source, holdings, nested),
-        "legs": legs_of(source, holdings, measures),
+        "legs": _ruled(legs_of(source, holdings, measures), rules_of_legs(source, holdings)),
         "layers": [
             {"layer": layer, "amount": float(amount)}
             for layer, amount in zip(rules.layers, margin.margin[0], strict=True)
@@ -93,9 +97,17 @@ def explain_account(run: Run, account: str, methodology: str | None = None) -> d
         "equity": float(margin.equity[0]),
         "requirement": float(margin.requirement[0]),
         "maintenance": float(margin.maintenance[0]),
+        "health": HEALTH_NAMES[
+            account_health(margin.equity, margin.requirement, margin.maintenance, rules.health)[0]
+        ],
         "excess": float(margin.excess[0]),
         "shortfall": max(0.0, -float(margin.excess[0])),
     }
+
+
+def _ruled(legs: list[dict[str, Any]], rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return legs with their rules, where the methodology has rules by leg."""
+    return [leg | {"rule": rule} for leg, rule in zip(legs, rules, strict=True)] if rules else legs
 
 
 def _require_stored(run: Run, account: str, row: int, margin: AccountMargin) -> None:
