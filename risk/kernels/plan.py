@@ -22,8 +22,6 @@ KINDS = {
     "value_at_risk": VALUE_AT_RISK,
     "expected_shortfall": EXPECTED_SHORTFALL,
 }
-DEEPER = 1.5
-"""How much deeper than by number a tail by age is first looked for; only speed depends on it."""
 
 
 class Plan(NamedTuple):
@@ -35,7 +33,8 @@ class Plan(NamedTuple):
     whether any weight ``(scenario,)`` in a measure's range differs from 1.
 
     Where scenarios count by age, ``reach`` is not zero: the measure reads the worst scenarios
-    until their ``units`` ``(measure, scenario)`` come to it, and ``depth`` is where to look first.
+    until their ``units`` ``(measure, scenario)`` come to it. The ``depth`` worst from ``recent``
+    on are enough, each being worth the ``depth``-th part of it or more.
 
     Measures add up, each times its ``share``, from one that does not ``joins`` to the one that
     ``closes``; those that bind close.
@@ -48,6 +47,7 @@ class Plan(NamedTuple):
     mass: NDArray[np.float64]
     blend: NDArray[np.float64]
     reach: NDArray[np.int64]
+    recent: NDArray[np.int64]
     share: NDArray[np.float64]
     joins: NDArray[np.bool_]
     closes: NDArray[np.bool_]
@@ -64,6 +64,7 @@ class _Tail(NamedTuple):
     mass: float = 1.0
     blend: float = 0.0
     reach: int = 0
+    recent: int = 0
 
 
 def planned(measures: Sequence[Measure], weight: NDArray[np.float64]) -> Plan:
@@ -95,6 +96,7 @@ def planned(measures: Sequence[Measure], weight: NDArray[np.float64]) -> Plan:
         mass=np.array([tail.mass for tail in tails], dtype=np.float64),
         blend=np.array([tail.blend for tail in tails], dtype=np.float64),
         reach=np.array([tail.reach for tail in tails], dtype=np.int64),
+        recent=np.array([tail.recent for tail in tails], dtype=np.int64),
         share=np.array([measure.weight for measure in measures], dtype=np.float64),
         joins=np.array([measure.joins for measure in measures], dtype=np.bool_),
         closes=np.array(
@@ -132,8 +134,27 @@ def _aged_tail(measure: Measure, units: NDArray[np.int64]) -> _Tail:
     mass = aged_tail_mass(own, measure.level)
     units[measure.start : measure.stop] = own
     start = measure.stop - int(np.count_nonzero(own))
-    likely = math.ceil(DEEPER * (measure.stop - start) * float(mass / int(own.sum())))
-    depth = min(likely, measure.stop - start)
-    if measure.kind == "value_at_risk":
-        return _Tail(start, depth, reach=math.floor(mass) + 1)
-    return _Tail(start, depth, float(mass), reach=math.ceil(mass))
+    quantile = measure.kind == "value_at_risk"
+    reach = math.floor(mass) + 1 if quantile else math.ceil(mass)
+    newest, depth = enough(own[own > 0][::-1], reach)
+    return _Tail(
+        start, depth, 1.0 if quantile else float(mass), reach=reach, recent=measure.stop - newest
+    )
+
+
+def enough(units: NDArray[np.int64], reach: int) -> tuple[int, int]:
+    """Return how many of the newest scenarios, and of those how many, surely come to ``reach``.
+
+    Units ``(scenario,)``, newest first. Of all pairs that do it is the one that asks for the least
+    part; where none does, all of all do. Only speed depends on it.
+
+    >>> enough(np.array([8, 4, 2, 1]), 7), enough(np.array([8, 8, 8, 8]), 9)
+    ((1, 1), (4, 2))
+    """
+    newest = np.arange(1, len(units) + 1)
+    depth = -(-reach // units)
+    sure = np.flatnonzero(depth <= newest)
+    if not len(sure):
+        return len(units), len(units)
+    best = sure[np.argmin(depth[sure] / newest[sure])]
+    return int(newest[best]), int(depth[best])

@@ -223,9 +223,12 @@ def end_of_units(
         else:
             low, floor, below, under = middle, middle, held, count
     ordered, units, number = work.ordered, work.ordered_units, 0
-    for j in range(found):
-        value, unit = values[j], work.units[j]
-        if floor < value <= high:
+    for first in range(0, found, MASK):
+        mask = at_most(registers, values, first, high) & ~at_most(registers, values, first, floor)
+        while mask != 0:
+            place = first + lowest_bit(mask)
+            value, unit = values[place], work.units[place]
+            mask &= mask - np.uint64(1)
             k = number
             while k > 0 and ordered[k - 1] > value:
                 ordered[k], units[k] = ordered[k - 1], units[k - 1]

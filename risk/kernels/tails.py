@@ -93,14 +93,9 @@ def attain_by_age(registers: Any, plan: Any, m: int, row: Floats, tail: Any, wor
     """Do what ``attain`` does where scenarios count by their units."""
     values, scenarios, weights = tail.values[m], tail.scenarios[m], tail.weights[m]
     units, reach = plan.units[m], plan.reach[m]
-    start, stop, depth = plan.start[m], plan.stop[m], plan.depth[m]
-    while True:
-        bound = tail_bound(registers, row, start, stop, depth, work)
-        found = gather(registers, row, start, stop, bound, work, values, scenarios)
-        held = gather_units(units, scenarios, found, work)
-        if held >= reach:
-            break
-        depth = min(2 * depth, stop - start)
+    bound = tail_bound(registers, row, plan.recent[m], plan.stop[m], plan.depth[m], work)
+    found = gather(registers, row, plan.start[m], plan.stop[m], bound, work, values, scenarios)
+    held = gather_units(units, scenarios, found, work)
     end = end_of_units(registers, values, found, bound, held, reach, work)
     kept = keep(registers, values, scenarios, found, end)
     if plan.kind[m] == EXPECTED_SHORTFALL:

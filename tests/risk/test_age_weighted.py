@@ -279,11 +279,28 @@ def test_every_width_of_registers_gives_the_same_bits(registers):
     assert_same_bits(fixed_block(registers), fixed_block())
 
 
-@pytest.mark.parametrize("deeper", [1e-9, 0.3, 100.0])
-def test_where_the_tail_is_first_looked_for_shows_in_no_bit(monkeypatch, deeper):
+@pytest.mark.parametrize("part", [0.3, 0.6, 1.0])
+def test_where_the_tail_is_looked_for_shows_in_no_bit(monkeypatch, part):
     found = fixed_block()
-    monkeypatch.setattr(plans, "DEEPER", deeper)
+
+    def another(units, reach):
+        newest = max(int(part * len(units)), 1)
+        depth = min(int(-(-reach // units[newest - 1])), newest)
+        return (newest, depth) if depth * units[newest - 1] >= reach else (len(units), len(units))
+
+    monkeypatch.setattr(plans, "enough", another)
     assert_same_bits(fixed_block(), found)
+
+
+@given(n=st.integers(1, 900), decay=st.floats(0.05, 1.0), level=st.floats(0.01, 0.999))
+@settings(deadline=None, max_examples=100)
+def test_the_scenarios_that_are_enough_are_enough(n, decay, level):
+    units = age_units(n, decay)
+    held = units[units > 0][::-1]
+    reach = max(int(units.sum() * (1.0 - level)), 1)
+    newest, depth = plans.enough(held, reach)
+    assert 1 <= depth <= newest <= len(held)
+    assert np.sort(held[:newest])[:depth].sum() >= reach
 
 
 def test_a_clustered_tail_is_still_exact():
