@@ -64,8 +64,11 @@ def largest_account(home):
 def test_help_names_every_command_and_every_exit_code(margincube):
     code, output, _ = margincube("--help")
     assert code == 0
-    commands = ("book", "demo", "explain", "export", "market", "report", "run", "runs", "serve")
-    for word in (*commands, "show", "Exit codes"):
+    commands = (
+        *("book", "calls", "compare", "conformance", "demo", "explain", "export", "market"),
+        *("methodologies", "report", "run", "runs", "serve", "show", "what-if"),
+    )
+    for word in (*commands, "Exit codes"):
         assert word in output
 
 
@@ -139,6 +142,7 @@ def test_no_run_yet_is_no_mistake(margincube, tmp_path, monkeypatch):
         ("run small --engine spark", 'Invalid value "spark" for --engine'),
         ("run small --engine serial --fold ray", "fold 'ray' needs the engine 'ray'"),
         ("run small --methodology nothing", "no methodology 'nothing'; shipped are"),
+        ("methodologies nothing", "no methodology 'nothing'; shipped are"),
         ("run small --events nothing.toml", "nothing.toml"),
         ("run small --market nothing", "nothing"),
         ("run small --nonsense 1", "--nonsense"),

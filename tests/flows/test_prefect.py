@@ -138,6 +138,9 @@ def test_a_worker_runs_the_deployment_and_the_run_is_published(deployed):
     tables = {one["key"]: json.loads(one["data"]) for one in artifacts}
     totals = {row["total"]: row["value"] for row in tables["margin-totals"]}
     assert totals["requirement"] == pytest.approx(manifest["totals"]["requirement"])
+    assert totals["maintenance"] == pytest.approx(manifest["totals"]["maintenance"])
+    told = {row["rule book"]: row[""] for row in tables["margin-rule-book"]}
+    assert told["standing"] == manifest["inputs"]["methodology"]["standing"]
     assert [row["name"] for row in tables["margin-stages"]] == [
         row["name"] for row in manifest["stages"]
     ]

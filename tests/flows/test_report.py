@@ -21,7 +21,7 @@ from flows.report.events import separate_worst
 from flows.report.page import render, sections
 from flows.report.picture import Picture, Sentence, Table
 from risk.aggregation import REQUIREMENT_EDGES, SHARES, UTILISATION_EDGES
-from risk.measures import expected_shortfall, value_at_risk
+from risk.measures import Measure, expected_shortfall, value_at_risk
 from risk.scenarios.grid import grid_scenarios
 from risk.scenarios.shocks import scenario_dataset
 from risk.scenarios.specification import GridSpec
@@ -123,6 +123,8 @@ def synthetic_folds(
         "under_water": under_water,
         "member_pnl": pnl,
         "member_margin": margin,
+        "member_maintenance": 0.8 * margin.sum(axis=1),
+        "member_accounts_below_maintenance": np.round(shortfall / 8e3),
         "member_equity": margin.sum(axis=1) * generator.uniform(1.05, 1.9, members),
         "member_shortfall": shortfall,
         "member_accounts": np.round(1e6 * weight),
@@ -147,7 +149,7 @@ def synthetic_folds(
         values[f"{group}_transfer"] = share[:, None] * loss
         values[f"{group}_open_interest"] = 2.4e10 * share
     if healthy:
-        zeroed = ("shortfall", "uncovered", "under_water", "accounts_short")
+        zeroed = ("shortfall", "uncovered", "under_water", "accounts_short", "accounts_below")
         for name in [name for name in values if any(part in name for part in zeroed)]:
             values[name] = np.zeros_like(values[name])
     taken = {"top_requirement": top, "top_shortfall": 0 if healthy else 19}
@@ -254,7 +256,13 @@ def synthetic_view(*, healthy: bool = False, windows: int = 1_448, members: int 
     scenarios = synthetic_scenarios(windows, seed=3)
     folds = synthetic_folds(scenarios, members=members, healthy=healthy)
     manifest = synthetic_manifest(folds)
-    return RunView(manifest["run_id"], manifest, folds, scenarios, synthetic_quality())
+    shared = {"start": 0, "stop": windows, "binds": False}
+    measures = (
+        Measure("value_at_risk", "value_at_risk", level=0.99, **shared),
+        Measure("expected_shortfall", "expected_shortfall", level=0.975, **shared),
+    )
+    quality = synthetic_quality()
+    return RunView(manifest["run_id"], manifest, folds, scenarios, quality, measures)
 
 
 CHROMIUM = next(
@@ -413,10 +421,13 @@ def test_names_from_outside_are_never_markup(view: RunView, page: Path) -> None:
 
 def test_tail_is_that_of_the_risk_measures(view: RunView, page: Path) -> None:
     pnl = -view.folds["loss"].values[view.scenarios["origin"].values == "historical"]
-    tail = system_tail(view)
-    assert tail is not None
-    assert tail.value_at_risk == value_at_risk(pnl, 0.99, "inverted_cdf")
-    assert tail.expected_shortfall == expected_shortfall(pnl, 0.975)
+    found = {one.name: one.amount for one in system_tail(view)}
+    assert found == {
+        "VaR 99 %": value_at_risk(pnl, 0.99, "inverted_cdf"),
+        "ES 97.5 %": expected_shortfall(pnl, 0.975),
+    }
+    own = without_plotly(page.read_text(encoding="utf-8"))
+    assert "System loss, ES\N{NO-BREAK SPACE}97.5\N{NO-BREAK SPACE}%" in own or "ES 97.5" in own
 
 
 def test_worst_windows_are_separate_and_in_order(view: RunView) -> None:
@@ -430,7 +441,7 @@ def test_worst_windows_are_separate_and_in_order(view: RunView) -> None:
 
 def test_healthy_run_says_so_in_sentences() -> None:
     healthy = synthetic_view(healthy=True)
-    blocks = [block for part in sections(healthy, None) for block in part.blocks]
+    blocks = [block for part in sections(healthy, ()) for block in part.blocks]
     said = [block.text for block in blocks if isinstance(block, Sentence)]
     assert any("No account falls short" in text for text in said)
     assert all(block.rows for block in blocks if isinstance(block, Table))
