@@ -241,6 +241,12 @@ def _print_requirement(console: Console, explained: dict[str, Any]) -> None:
     table.add_row("health", explained["health"].replace("_", " "))
     console.print(table, highlight=False)
     _print_charges(console, explained["charges"])
+    for buffer in explained["buffers"]:
+        console.print(
+            f"layer {escape(buffer['layer'])}: {buffer['initial']:.0%} of all layers before it, "
+            f"{buffer['maintenance']:.0%} in maintenance",
+            highlight=False,
+        )
 
 
 def _print_charges(console: Console, charges: list[dict[str, Any]]) -> None:
@@ -258,6 +264,13 @@ def _print_charges(console: Console, charges: list[dict[str, Any]]) -> None:
             *(f"{one['initial']:,.2f}", f"{one['maintenance']:,.2f}"),
         )
     console.print(table, highlight=False)
+    for one in charges:
+        if one["scaled_by"]:
+            words = " and ".join(one["scaled_by"])
+            console.print(
+                f"{escape(one['layer'])}: the amount has been multiplied by {words}",
+                highlight=False,
+            )
 
 
 def _left_out(console: Console, total: int, shown: int | None, what: str) -> None:

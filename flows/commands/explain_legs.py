@@ -32,6 +32,11 @@ def print_legs(console: Console, explained: dict[str, Any], shown: int | None) -
     table.add_row("worth of offsets", f"{offsets:,.2f}")
     console.print(table, highlight=False)
     if ruled:
+        ours = sum(leg["rule"]["by_choice"] for leg in legs)
+        console.print(
+            f"{ours:,} of {len(legs):,} positions are under a rule of ours, for the venue has none",
+            highlight=False,
+        )
         console.print(
             "equity has options at their marks and these rules give no credit for them: a long "
             "option asks for its own value, a short one for its margin without its mark",

@@ -87,6 +87,7 @@ def explain_account(run: Run, account: str, methodology: str | None = None) -> d
         explained["scan"] = scan_of(source, key, holdings, nested, explained["units"])
     return explained | {
         "charges": charges_of(source, holdings, nested),
+        "buffers": [buffer.model_dump() for buffer in rules.buffers],
         "legs": _ruled(legs_of(source, holdings, measures), rules_of_legs(source, holdings)),
         "layers": [
             {"layer": layer, "amount": float(amount)}

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.charges import charge_groups
+from risk.charges import ChargeSpec, charge_groups
 from risk.explanation import binding_scenarios
 from risk.kernels import Positions, account_pnl
 from risk.kernels.scan import ROTATED, ScanTables
@@ -226,6 +226,18 @@ def _scenario(source: Source, row: int) -> dict[str, Any]:
     }
 
 
+def _scale_words(spec: ChargeSpec) -> list[str]:
+    """Return what the amount of a charge was scaled by before its rate."""
+    words = []
+    if spec.by_time is not None:
+        words.append(f"{spec.by_time.per_year:g} a year of time, {spec.by_time.least:g} at least")
+    if spec.concentration is not None:
+        words.append(f"(amount / daily volume)^{spec.concentration.exponent:g}")
+    if spec.below_confidence is not None:
+        words.append(f"1 - confidence, where that is below {spec.below_confidence:g}")
+    return words
+
+
 def charges_of(
     source: Source,
     holdings: Holdings,
@@ -244,6 +256,7 @@ def charges_of(
                 "layer": spec.layer,
                 "role": spec.role,
                 "of": f"{spec.side} {spec.amount} of {' and '.join(spec.kinds)} by {spec.group}",
+                "scaled_by": _scale_words(spec),
                 "charged_on": amount,
                 "groups": int(np.count_nonzero(taken)),
                 "initial_rate": spec.initial,
