@@ -96,11 +96,22 @@ def _sentence(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     return "\n".join(
-        f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}, got {one['input']!r}"
-        if one["loc"]
-        else one["msg"]
+        ": ".join(
+            part
+            for part in (
+                ".".join(str(part) for part in one["loc"]),
+                one["msg"].removeprefix("Value error, ") + _got(one["type"], one["input"]),
+            )
+            if part
+        )
         for one in error.errors()
     )
+
+
+def _got(kind: str, value: object) -> str:
+    """Return what was given, unless it is all that a field is missing from, or named already."""
+    whole = isinstance(value, dict) or kind in ("missing", "value_error")
+    return "" if whole else f", got {value!r}"
 
 
 if __name__ == "__main__":

@@ -98,6 +98,7 @@ def with_netting(text: str, mode: str) -> str:
     """
     if mode not in NETTING:
         raise ValueError(f"netting {mode!r} is unknown; use one of {[*NETTING]}")
-    without = re.sub(r"^\[netting\]\n(?:(?!\[).*\n)*", "", text, flags=re.MULTILINE)
+    table = r"^[ \t]*\[[ \t]*netting[ \t]*\][^\n]*(?:\n(?![ \t]*\[)[^\n]*)*"
+    without = re.sub(table, "", text, flags=re.MULTILINE)
     keys = "".join(f'{name} = "{NETTING[mode]}"\n' for name in NETTING)
     return f"{without.rstrip()}\n\n[netting]\n{keys}"
