@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from risk.kernels import Positions, expected_shortfall_sets, margin_block, worst_loss
-from risk.measures import Measure
+from risk.measures import Measure, age_units
 
 LEVEL = 0.975
+DECAY = 0.9927
 HELD = 10
 BATCHES = (32, 128, 512, 2048)
 PEER = "scipy CSR @ cube, numpy"
@@ -78,6 +79,29 @@ def peer_expected_shortfall(pnl: NDArray[np.float64]) -> NDArray[np.float64]:
     pnl.partition((whole - 1, whole), axis=1)
     tail = pnl[:, :whole].sum(axis=1) + (mass - whole) * pnl[:, whole]
     return np.asarray(-tail / mass)
+
+
+def peer_by_age(pnl: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return expected shortfall by age: sorted rows, weights cumulated to the mass of the tail."""
+    units = age_units(pnl.shape[1], DECAY).astype(np.float64)
+    mass = (1.0 - LEVEL) * units.sum()
+    order = np.argsort(pnl, axis=1)
+    held = units[order]
+    before = np.cumsum(held, axis=1) - held
+    part = np.clip(mass - before, 0.0, held)
+    tail = (part * np.take_along_axis(pnl, order, axis=1)).sum(axis=1)
+    return np.asarray(-tail / mass)
+
+
+def peer_block_by_age(pnl: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Return what margin by age needs of a batch, less the split by instrument."""
+    lost, left = np.maximum(0.0, -pnl).sum(axis=0), pnl + 1_000.0
+    return (
+        lost,
+        np.maximum(0.0, -left).sum(axis=0),
+        (left < 0.0).sum(axis=0),
+        peer_by_age(pnl),
+    )
 
 
 def peer_block(pnl: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
@@ -146,6 +170,11 @@ def check(sample: Case) -> None:
     )
     pnl = sample.batches(512)[0] @ sample.cube
     np.testing.assert_allclose(worst_loss(few, sample.cube)[0], peer_worst_loss(pnl), rtol=1e-10)
+    scenarios = sample.cube.shape[1]
+    by_age = Measure("by_age", "expected_shortfall", 0, scenarios, LEVEL, age_decay=DECAY)
+    block = margin_block(few, np.zeros(512), sample.cube, np.ones(scenarios), [by_age])
+    np.testing.assert_allclose(block.value[:, 0], peer_by_age(pnl), rtol=1e-10)
+    # The last, because the peer reorders its sample.
     np.testing.assert_allclose(
         expected_shortfall_sets(few, sample.cube, LEVEL), peer_expected_shortfall(pnl), rtol=1e-10
     )
@@ -159,6 +188,7 @@ def lines_of(sample: Case, rounds: int) -> dict[str, dict[str, Any]]:
         Measure("expected_shortfall", "expected_shortfall", 0, cube.shape[1], LEVEL),
         Measure("worst_loss", "worst_loss", 0, cube.shape[1]),
     )
+    by_age = Measure("by_age", "expected_shortfall", 0, cube.shape[1], LEVEL, age_decay=DECAY)
     contests: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
         "worst_loss_f64": (lambda: worst_loss(positions, cube), peer_worst_loss),
         "es_f64": (
@@ -168,6 +198,10 @@ def lines_of(sample: Case, rounds: int) -> dict[str, dict[str, Any]]:
         "margin_block_f64": (
             lambda: margin_block(positions, equity, cube, weight, measures),
             peer_block,
+        ),
+        "margin_by_age_f64": (
+            lambda: margin_block(positions, equity, cube, weight, [by_age]),
+            peer_block_by_age,
         ),
     }
     check(sample)
