@@ -164,7 +164,7 @@ def _worst(folds: "xr.Dataset", scenarios: "xr.Dataset") -> list[int]:
 
     loss, origin = folds["loss"].values, np.array(scenarios["origin"].values.tolist())
     whole = scenarios["weight"].values == 1.0
-    named = ("historical", "episode", "event", "grid", "scan")
+    named = ("historical", "episode", "stressed", "event", "grid", "scan")
     kinds = [(origin == name) & whole for name in named]
     chosen: list[int] = []
     for kind in (*kinds, ~whole & (origin != "basis")):
