@@ -54,8 +54,11 @@ def line_crossing(constant: ArrayLike, slope: ArrayLike) -> LiquidationPrice:
         raise ValueError("constant and slope of health must be finite")
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         price = np.where(slopes == 0.0, 0.0, -constants / slopes)
+    # A crossing beyond every number is never reached: health has the constant's sign throughout.
+    beyond = price == np.inf
     return LiquidationPrice(
-        price=np.asarray(np.maximum(price, 0.0)), side=(-np.sign(slopes)).astype(np.int8)
+        price=np.where(beyond, 0.0, np.maximum(price, 0.0)),
+        side=np.where(beyond, np.sign(slopes), -np.sign(slopes)).astype(np.int8),
     )
 
 

@@ -48,8 +48,19 @@ def test_health_is_zero_at_the_liquidation_price(positions, equity, mark, other)
 @given(AMOUNTS, AMOUNTS)
 def test_a_line_is_healthy_on_the_side_that_is_told(constant, slope):
     found = line_crossing(constant, slope)
-    assert found.price >= 0.0
-    assert int(found.side) == -int(np.sign(slope))
+    assert 0.0 <= found.price < np.inf
+    assert abs(int(found.side)) == abs(int(np.sign(slope)))
+    for at in (0.5, 2.0, 1e9):
+        health = constant + slope * at
+        below = found.side == -1 and at < found.price
+        above = found.side == 1 and at > found.price
+        if abs(health) > 1e-9 * (abs(constant) + abs(slope * at)) and slope != 0.0:
+            assert (health < 0.0) == (below or above)
+
+
+def test_a_crossing_beyond_every_number_is_never_reached():
+    found = line_crossing([-1.0, 1.0], [5e-324, -5e-324])
+    assert (found.price.tolist(), found.side.tolist()) == ([0.0, 0.0], [1, -1])
 
 
 def test_a_position_that_no_price_can_liquidate():
