@@ -1,6 +1,7 @@
 """Deribit's portfolio margin: one answer of its API, in coin, through the engine."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,14 @@ from workers.conformance.one_account import OneAccount, margin_one
 Numbers = Mapping[str, Any]
 
 EXTENDED_MOVES = (-0.66, -0.33, 0.50, 1.00, 2.00, 3.00, 4.00, 5.00)
-DAYS = {"PERPETUAL": 0.0, "28JUN24": 10.7}
-"""Days to the expiry of what the answer holds; its roll shock is at its least either way."""
+YEAR_SECONDS = 365 * 86_400
+SETTLEMENT_HOUR = 8
+"""Hour of the day, UTC, at which contracts expire."""
 
 
 def portfolio_margin(inputs: Numbers, _: Numbers) -> dict[str, Any]:
     """Return the answer's vectors of each position, and its margin, in coin."""
-    index = inputs["index_btc_usd"]
+    index = _of_coin(inputs, "index_")
     found = margin_one(_account(inputs), _rules(inputs))
     margin = found.margin
     scan, roll = (float(layer) / index for layer in margin.margin[0])
@@ -38,8 +40,7 @@ def portfolio_margin(inputs: Numbers, _: Numbers) -> dict[str, Any]:
     ]
     outside = inputs["mmp_margin"] + inputs["open_orders_margin"]
     return {
-        "standard_perp": vectors[0],
-        "standard_future": vectors[1],
+        **{_vector_name(name): vector for (name, _), vector in zip(held, vectors, strict=True)},
         "worst_case": scan,
         "roll_shock": roll,
         "delta_shock": _delta_shock(inputs),
@@ -52,9 +53,33 @@ def portfolio_margin(inputs: Numbers, _: Numbers) -> dict[str, Any]:
 METHODS = {"deribit_pme": portfolio_margin}
 
 
+def _vector_name(instrument: str) -> str:
+    return "standard_perp" if instrument.endswith("PERPETUAL") else "standard_future"
+
+
+def _of_coin(inputs: Numbers, name: str) -> float:
+    """Return the number whose key begins with ``name`` and goes on with the coin.
+
+    Raises:
+        ValueError: there is not one such key.
+    """
+    found = [key for key in inputs if key.startswith(name)]
+    if len(found) != 1:
+        raise ValueError(f"inputs have {found or 'no key'} for {name}...; one is needed")
+    return float(inputs[found[0]])
+
+
+def _years(expiry: str, timestamp_ms: float) -> float:
+    """Return the years to an expiry such as 28JUN24, zero for a perpetual."""
+    if expiry == "PERPETUAL":
+        return 0.0
+    instant = datetime.strptime(expiry.title(), "%d%b%y").replace(hour=SETTLEMENT_HOUR, tzinfo=UTC)
+    return max((instant.timestamp() - timestamp_ms / 1_000.0) / YEAR_SECONDS, 1e-9)
+
+
 def _delta_shock(inputs: Numbers) -> float:
     """Return the delta shock, which is zero up to a threshold and not published beyond it."""
-    delta = sum(inputs["positions_base_ccy"].values()) * inputs["index_btc_usd"]
+    delta = sum(inputs["positions_base_ccy"].values()) * _of_coin(inputs, "index_")
     threshold = inputs["delta_total_liq_shock_threshold"]
     if abs(delta) > threshold:
         raise ValueError(
@@ -71,9 +96,10 @@ def _account(inputs: Numbers) -> OneAccount:
     marks = np.array([inputs["mark"][name] for name in names])
     expiries = [name.split("-", 1)[1] for name in names]
     perpetual = np.array([expiry == "PERPETUAL" for expiry in expiries])
+    years = [_years(expiry, inputs["timestamp_ms"]) for expiry in expiries]
     one = np.ones(number)
     return OneAccount(
-        underlyings=("BTC",),
+        underlyings=(names[0].split("-", 1)[0],),
         instruments=Instruments(
             kind=np.where(perpetual, Kind.PERPETUAL, Kind.FUTURE).astype(np.int8),
             settlement=np.full(number, Settlement.INVERSE, np.int8),
@@ -82,10 +108,10 @@ def _account(inputs: Numbers) -> OneAccount:
             multiplier=one,
             strike=np.zeros(number),
             is_call=np.zeros(number, np.bool_),
-            time_to_expiry=np.array([DAYS[expiry] / 365.0 for expiry in expiries]),
+            time_to_expiry=np.array(years),
         ),
         market=MarketState(
-            index=np.array([inputs["index_btc_usd"]]),
+            index=np.array([_of_coin(inputs, "index_")]),
             forward=marks,
             volatility=np.zeros(number),
             priced=np.ones(number, np.bool_),
@@ -113,8 +139,8 @@ def _rules(inputs: Numbers) -> Methodology:
         "initial": 1.0,
         "maintenance": inputs["mm_factor"],
         "by_time": {
-            "per_year": inputs["annualised_move_risk_btc"],
-            "least": inputs["min_annualised_move_btc"],
+            "per_year": _of_coin(inputs, "annualised_move_risk_"),
+            "least": _of_coin(inputs, "min_annualised_move_"),
         },
     }
     return Methodology.model_validate(

@@ -11,8 +11,12 @@ Numbers = Mapping[str, Any]
 
 
 def scan_risk(inputs: Numbers, _: Numbers) -> dict[str, Any]:
-    """Return the array of a portfolio, its worst loss and the scenario of it, from 1."""
-    held = inputs.get("positions", {"array_long": 1})
+    """Return the array of a portfolio, its worst loss and the scenario of it, from 1.
+
+    Without ``positions`` one contract is held of every array that is given.
+    """
+    listed = [name for name, array in inputs.items() if isinstance(array, list)]
+    held = inputs.get("positions", dict.fromkeys(listed, 1))
     arrays = np.array([inputs[name] for name in held], dtype=np.float64)
     number = len(held)
     positions = Positions(
