@@ -71,7 +71,8 @@ def positions_of(
 ) -> list[dict[str, Any]]:
     """Return terms, prices and value of each position."""
     table = book.instruments()
-    stored = run.instruments
+    names = ("forward", "volatility", "priced", "value")
+    stored = {name: run.instruments[name].values for name in names}
     return [
         {
             "instrument": table["instrument"][row].as_py(),

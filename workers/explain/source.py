@@ -47,7 +47,7 @@ def source_of(run: Run) -> Source:
     book, rules = book_of(run), run.manifest["inputs"]["methodology"]
     methodology = parse_methodology(rules["text"], rules["events"])
     revaluation = revaluation_of_run(run, book, methodology)
-    return Source(run, book, methodology, run.scenarios, revaluation, stored=True)
+    return Source(run, book, methodology, run.scenarios.load(), revaluation, stored=True)
 
 
 def source_under(run: Run, name: str) -> Source:
