@@ -137,6 +137,11 @@ def _charge_on(
     applies = np.isin(instruments.kind, [Kind[kind.upper()] for kind in spec.kinds])
     names = np.array([*underlyings, ""], dtype=object)[instruments.underlying]
     if spec.underlyings:
+        if not set(spec.underlyings) & set(underlyings):
+            raise ValueError(
+                f"layer {spec.layer!r} charges {list(spec.underlyings)}, none of which the market "
+                f"has; it has {list(underlyings)}"
+            )
         applies &= np.isin(names, spec.underlyings)
     applies &= market.priced
     each = _amount(spec.amount, instruments, market)

@@ -141,6 +141,11 @@ class Methodology(Specification):
 
     @model_validator(mode="after")
     def _one_base(self) -> "Methodology":
+        if self.scan is not None and self.measures:
+            raise ValueError(
+                f"measure {self.measures[0].name!r} stands beside a [scan], which reports its own "
+                "worst loss alone; leave the measures out"
+            )
         binding = any(measure.layer is not None for measure in self.measures)
         ways = {
             "[[measures]] with a layer": binding,
@@ -247,6 +252,12 @@ def parse_methodology(text: str, events: str = "") -> Methodology:
     return Methodology.model_validate(_as_methodology(document))
 
 
+OWN_FORMS = {"rules": "standard", "buckets": "sensitivities"}
+"""Tables that a file of rules by leg, or of Greeks, has at its top, and what they describe."""
+
+BESIDE = ("netting", "volatility_tenor", "charges", "buffers", "health")
+"""What such a file may say beside its own tables, as every methodology may."""
+
 REPORTING_TENOR = {
     "reference_days": 30.0,
     "short_power": 0.30,
@@ -254,30 +265,32 @@ REPORTING_TENOR = {
     "floor_days": 1.0,
     "minimum_volatility": 0.05,
 }
-"""How events move volatilities where they are only reported: as in the house methodology."""
-
-KEPT_OF_SENSITIVITIES = 0.8
-"""Maintenance as a part of a margin from sensitivities; choice."""
+"""How events, which are only reported there, move volatilities where such a file is silent."""
 
 
 def _as_methodology(document: dict[str, Any]) -> dict[str, Any]:
     """Return a rule book that is one table of rules, or of Greeks, as a methodology.
 
-    Such a file has a form of its own; named events are reported beside its requirement.
+    Named events are reported beside its requirement.
     """
-    own = {"rules": "standard", "buckets": "sensitivities"}
-    table = next((name for key, name in own.items() if key in document), None)
-    if table is None:
+    for key, table in OWN_FORMS.items():
+        if table in document:
+            raise ValueError(f"write the tables of [{table}] at the top of the file: [[{key}]] ...")
+    chosen = next((table for key, table in OWN_FORMS.items() if key in document), None)
+    if chosen is None:
         return document
     events = document.pop("events")
+    beside = {name: document.pop(name) for name in BESIDE if name in document}
+    if chosen == "sensitivities" and "maintenance_factor" in document:
+        beside["maintenance_factor"] = document["maintenance_factor"]
     shared = ("name", "version", "effective", "title", "sources", "not_verified")
-    wrapped = {name: document[name] for name in shared if name in document} | {
-        table: document,
-        "netting": document.pop("netting", {}),
-        "volatility_tenor": REPORTING_TENOR,
-        "measures": [{"name": "event_loss", "kind": "worst_loss", "origins": ["event"]}],
-        "events": events,
-    }
-    if table == "sensitivities":
-        wrapped["maintenance_factor"] = KEPT_OF_SENSITIVITIES
-    return wrapped
+    return (
+        {"netting": {}, "volatility_tenor": REPORTING_TENOR}
+        | {name: document[name] for name in shared if name in document}
+        | beside
+        | {
+            chosen: document,
+            "measures": [{"name": "event_loss", "kind": "worst_loss", "origins": ["event"]}],
+            "events": events,
+        }
+    )

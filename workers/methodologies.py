@@ -1,6 +1,7 @@
 """Find a methodology by name, among those that ship or in a file of the user's own."""
 
 import re
+import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -100,5 +101,7 @@ def with_netting(text: str, mode: str) -> str:
         raise ValueError(f"netting {mode!r} is unknown; use one of {[*NETTING]}")
     table = r"^[ \t]*\[[ \t]*netting[ \t]*\][^\n]*(?:\n(?![ \t]*\[)[^\n]*)*"
     without = re.sub(table, "", text, flags=re.MULTILINE)
+    if "netting" in tomllib.loads(without):
+        raise ValueError("netting is not written as a table of its own; write it as [netting]")
     keys = "".join(f'{name} = "{NETTING[mode]}"\n' for name in NETTING)
     return f"{without.rstrip()}\n\n[netting]\n{keys}"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from risk.specification import Positive, Specification
+from risk.specification import Fraction, Positive, Specification
 
 REST = "*"
 """Stands in a bucket for every underlying that no other bucket names."""
@@ -105,6 +105,7 @@ class GreeksSpec(Specification):
     buckets: Annotated[tuple[Bucket, ...], Field(min_length=1)]
     bucket_correlations: tuple[BucketCorrelation, ...] = ()
     vega: Vega
+    maintenance_factor: Fraction
     provenance: dict[str, str]
 
     @model_validator(mode="after")
