@@ -5,7 +5,7 @@ positions serves every level, and a group is a run of positions.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,16 @@ Level = Literal["unit", "expiry", "set", "strike"]
 
 @dataclass(frozen=True, slots=True)
 class RiskOrder:
-    """Where each instrument stands, ``(instrument,)``: its rank, and codes that share runs of it.
+    """Where each instrument stands, ``(instrument,)``: two ranks, and codes of what it is in.
 
-    Codes grow with the rank: ``underlying``, ``settlement`` within it (the settlement currency),
-    then ``expiry``, ``set`` (an expiry's options apart from what else expires) and ``strike``.
+    By ``rank`` an underlying is cut by expiry, its options from what else expires, and those by
+    strike. ``rank_in_currency`` cuts it by settlement currency first. Codes say which underlying,
+    ``settlement`` of it (in one currency), ``expiry``, ``set`` (an expiry's options apart from what
+    else expires) and ``strike`` an instrument is in; none but ``settlement`` looks at the currency.
     """
 
     rank: NDArray[np.int64]
+    rank_in_currency: NDArray[np.int64]
     underlying: NDArray[np.int64]
     settlement: NDArray[np.int64]
     expiry: NDArray[np.int64]
@@ -35,27 +38,30 @@ class RiskOrder:
 
 def risk_order(instruments: Instruments, currency: NDArray[np.int32]) -> RiskOrder:
     """Return the order of instruments; ``currency`` ``(instrument,)`` codes the settlement."""
-    keys = (
-        instruments.underlying,
-        currency,
-        instruments.time_to_expiry,
-        instruments.kind == Kind.OPTION,
-        instruments.strike,
-        np.arange(len(instruments)),
+    coin, row = instruments.underlying, np.arange(len(instruments))
+    within = (instruments.time_to_expiry, instruments.kind == Kind.OPTION, instruments.strike)
+    levels = [(coin, *within[:depth]) for depth in range(len(within) + 1)]
+    underlying, expiry, options, strike = (_codes(keys) for keys in levels)
+    return RiskOrder(
+        rank=_codes((coin, *within, currency, row)),
+        rank_in_currency=_codes((coin, currency, *within, row)),
+        underlying=underlying,
+        settlement=_codes((coin, currency)),
+        expiry=expiry,
+        set=options,
+        strike=strike,
     )
+
+
+def _codes(keys: tuple[NDArray[Any], ...]) -> NDArray[np.int64]:
+    """Return the place of each row among the different rows there are, the first key first."""
     by_rank = np.lexsort(keys[::-1])
-    rank = np.empty(len(by_rank), dtype=np.int64)
-    rank[by_rank] = np.arange(len(by_rank))
-
-    def code(levels: int) -> NDArray[np.int64]:
-        changed = np.zeros(len(by_rank), dtype=np.bool_)
-        for key in keys[:levels]:
-            changed[1:] |= key[by_rank][1:] != key[by_rank][:-1]
-        codes = np.empty(len(by_rank), dtype=np.int64)
-        codes[by_rank] = np.cumsum(changed)
-        return codes
-
-    return RiskOrder(rank, code(1), code(2), code(3), code(4), code(5))
+    changed = np.zeros(len(by_rank), dtype=np.bool_)
+    for key in keys:
+        changed[1:] |= key[by_rank][1:] != key[by_rank][:-1]
+    codes = np.empty(len(by_rank), dtype=np.int64)
+    codes[by_rank] = np.cumsum(changed)
+    return codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +135,12 @@ def nest(
     by_set = scan is None or scan.reads_sets
     held = np.diff(offsets)
     account = np.repeat(np.arange(len(held)), held)
-    chosen = np.argsort(account * len(order.rank) + order.rank[instrument], kind="stable")
-    sorted_rows = instrument[chosen]
     own_key = np.repeat(key, held)
     alone = own_key == NETTING_KEYS.index("position")
     split = alone | by_settlement | (own_key == NETTING_KEYS.index("settlement_currency"))
+    rank = np.where(split, order.rank_in_currency[instrument], order.rank[instrument])
+    chosen = np.argsort(account * len(order.rank) + rank, kind="stable")
+    sorted_rows = instrument[chosen]
     begins = np.zeros(len(account), dtype=np.bool_)
     begins[offsets[:-1][held > 0]] = True
 

@@ -68,7 +68,7 @@ def charged(spec, instruments, market, names, currency, confidence, positions, k
             unit += (place,)
         elif key == "settlement_currency" or by_currency:
             unit += (int(currency[row]),)
-        expiry = (int(currency[row]), float(instruments.time_to_expiry[row]))
+        expiry = (float(instruments.time_to_expiry[row]),)
         option = Kind(instruments.kind[row]) == Kind.OPTION
         group = (
             unit

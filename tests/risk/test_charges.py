@@ -170,6 +170,9 @@ BOOK = [
         ({"group": "expiry", "side": "matched"}, {3: 4, 4: -5}, 400),
         ({"group": "expiry", "side": "matched"}, {3: 4, 4: -5, 0: 3}, 500),
         ({"side": "matched"}, {3: 4, 4: -5, 5: 1}, 500),
+        # One expiry is one expiry, whatever it is paid in: 600 long against 600 short of it.
+        ({"group": "expiry", "side": "matched"}, {5: 3, 6: -60}, 0),
+        ({"group": "expiry"}, {5: 3, 6: -50}, 100),
         ({"amount": "contracts"}, {0: -2, 5: 3}, 5),
         ({"amount": "delta", "group": "unit"}, {5: 3, 6: 7, 7: -1}, 670 + 10),
         # 0.4 a year, at least 0.1: 0.1 for a tenth of a year, 0.2 for half a year.

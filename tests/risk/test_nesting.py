@@ -39,7 +39,7 @@ def groups_of(instruments, currency, holdings, keys, name):
             elif key == "settlement_currency" or name == "by currency":
                 unit += (pays,)
             option = bool(instruments.kind[row] == Kind.OPTION)
-            expiry = (*unit, pays, float(instruments.time_to_expiry[row]))
+            expiry = (*unit, float(instruments.time_to_expiry[row]))
             levels["unit"][unit].add(p)
             levels["expiry"][expiry].add(p)
             levels["set"][unit if scan and not scan.reads_sets else (*expiry, option)].add(p)
@@ -145,10 +145,10 @@ def test_a_portfolio_by_hand():
     assert groups("account", "unit", SCANS["by currency"]) == [[0, 1, 2, 3, 4], [5]]
     assert groups("settlement_currency", "unit") == [[0, 1, 2, 3, 4], [5]]
     assert groups("position", "unit") == [[0], [1], [2], [3], [4], [5]]
-    assert groups("account", "expiry") == [[0, 1, 2, 4], [3], [5]]
-    assert groups("account", "set") == [[0, 1, 2], [3], [4], [5]]
+    assert groups("account", "expiry") == [[0, 1, 2, 4], [3, 5]]
+    assert groups("account", "set") == [[0, 1, 2], [3, 5], [4]]
     assert groups("account", "set", SCANS["sums"]) == [[0, 1, 2, 3, 4, 5]]
-    assert groups("account", "strike") == [[0, 1], [2], [3], [4], [5]]
+    assert groups("account", "strike") == [[0, 1], [2], [3, 5], [4]]
     assert groups("position", "strike") == [[0], [1], [2], [3], [4], [5]]
 
 
