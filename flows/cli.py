@@ -32,6 +32,7 @@ app = App(
     help="Portfolio margin for millions of accounts, revalued over a scenario cube.",
     version_flags=["--version"],
     console=CONSOLE,
+    suppress_keyboard_interrupt=False,
     error_console=MESSAGES,
     help_epilogue=(
         "Exit codes: 0 done, 1 a fault of the program or a number that is not found again, "
@@ -77,6 +78,9 @@ def _exit_code(error: Exception) -> int | None:
     """Return what an outcome that has a name exits with, or nothing for a fault of the program."""
     # A bare KeyError is nobody's message to a user.
     if isinstance(error, ValueError | KeyError | OSError) and type(error) is not KeyError:
+        return EXIT_MISTAKE
+    # What is too large, or too deep, came from outside.
+    if isinstance(error, OverflowError | RecursionError):
         return EXIT_MISTAKE
     # A command that needs none of these starts in half the time.
     from storage.locks import AlreadyLocked

@@ -95,7 +95,7 @@ class Netting(Specification):
 class VolatilityTenorSpec(Specification):
     """How a volatility shock at the reference tenor carries to other tenors."""
 
-    reference_days: Positive
+    reference_days: Annotated[float, Field(gt=0.0, le=3_650.0)]
     short_power: Fraction
     long_power: Fraction
     floor_days: Positive

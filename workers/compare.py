@@ -22,6 +22,7 @@ from storage.tables import MARGIN_MODES
 from workers.engine import SerialEngine
 from workers.inputs import book_of
 from workers.margin_run import MarginRun
+from workers.memory import PeakMemory
 from workers.plan import RunRequest, identify
 from workers.revaluation import revaluation_of_run
 from workers.shards import Shard, cut
@@ -55,12 +56,12 @@ def publish(request: RunRequest, system: System, stages: StageTable) -> Run:
     run_id, store = identify(wanted).run_id, RunStore(request.runs)
     if not store.is_published(run_id):
         engine = SerialEngine()
-        with MarginRun(wanted, lambda: engine, lambda: engine, stages) as run:
+        with MarginRun(wanted, lambda: engine, lambda: engine, stages) as run, PeakMemory() as used:
             if not run.prepare():
                 run.price()
                 run.margin()
                 run.fold()
-                run.publish()
+                run.publish(lambda: used.peak_bytes)
     return store.open(run_id)
 
 

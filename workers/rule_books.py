@@ -3,6 +3,7 @@
 from typing import Any
 
 from risk.methodology import Methodology
+from workers.methodologies import NETTING
 
 KINDS = {
     "measures": "measures of scenarios",
@@ -58,6 +59,18 @@ def binding_origins(methodology: Methodology) -> list[str]:
         return ["scan", "basis"]
     named = (one.origins for one in methodology.measures if one.layer is not None)
     return list(dict.fromkeys(origin for origins in named for origin in origins))
+
+
+def mode_of(methodology: Methodology, mode: str) -> str:
+    """Return a margin mode, and what nets instead where a methodology says otherwise of it.
+
+    >>> from workers.methodologies import load_methodology
+    >>> forced = load_methodology("span-scan-2026-01", netting="portfolio").methodology
+    >>> mode_of(forced, "isolated"), mode_of(forced, "portfolio")
+    ('isolated (netted by account in this run)', 'portfolio')
+    """
+    key = getattr(methodology.netting, mode)
+    return mode if key == NETTING[mode] else f"{mode} (netted by {key} in this run)"
 
 
 def rule_book_of(methodology: Methodology) -> dict[str, Any]:

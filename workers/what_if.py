@@ -22,6 +22,7 @@ from risk.price_path import HIGHEST, LOWEST, nearest_crossings
 from storage.runs import Run
 from workers.account_case import AccountCase, Rules, account_case, rules_of
 from workers.calls import health_rules
+from workers.rule_books import mode_of
 
 Floats = NDArray[np.float64]
 
@@ -127,7 +128,7 @@ def what_if(
     return {
         "run_id": run.run_id,
         "account": account,
-        "margin_mode": case.margin_mode,
+        "margin_mode": mode_of(rules.methodology, case.margin_mode),
         "currency": "USD",
         "trades": _described_trades(case, trades),
         "before": described[0],

@@ -45,6 +45,11 @@ def compare(
     from workers.plan import RunRequest
     from workers.stages import StageTable
 
+    if out is not None and (out.suffix != ".parquet" or not out.resolve().parent.is_dir()):
+        raise ValueError(f"out {str(out)!r} must end in .parquet, in a folder that is there")
+    unknown = sorted(set(netting or ()) - set(MODES))
+    if unknown:
+        raise ValueError(f"netting {unknown} is unknown; use {list(MODES)}")
     settings = Settings()
     chosen = netting or (None, *MODES) if not methodology or netting else (None,)
     systems = [
@@ -98,6 +103,11 @@ def print_comparison(console: Console, found: dict[str, Any]) -> None:
             one["run_id"],
         )
     console.print(table, highlight=False)
+    if any(one["efficiency"] is None for one in systems):
+        console.print(
+            "offsets are known of systems that are asked for with --netting isolated too",
+            highlight=False,
+        )
     console.print(
         "\n[bold]Accounts below maintenance under the system of the row, not under the column's[/]",
         highlight=False,

@@ -27,7 +27,7 @@ class Cell(Specification):
 
     price: PriceMove
     volatility: VolatilityState
-    weight: NonNegative = 1.0
+    weight: Annotated[float, Field(ge=0.0, le=10.0)] = 1.0
 
     @property
     def rotates(self) -> bool:

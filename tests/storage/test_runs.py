@@ -118,6 +118,14 @@ def test_the_latest_is_the_one_that_was_published_last(store):
     assert tip == repository.lookup_tag("run-1")
 
 
+def test_the_latest_passes_over_a_run_that_nets_all_accounts_alike(store):
+    publish(store, "real")
+    supposed = manifest("supposed") | {"settings": {"netting": "portfolio"}}
+    store.publish("supposed", stage(store, "supposed"), small(1.0), supposed)
+    assert store.open().run_id == "real"
+    assert store.open("supposed").run_id == "supposed"
+
+
 def test_a_publication_that_was_cut_short_is_mended_without_going_back(store, monkeypatch):
     """The tag was there when the process died; another run was published before the next start."""
     with monkeypatch.context() as patched:

@@ -123,7 +123,7 @@ def _compare_list(
 def _compare_numbers(path: str, expected: float, got: Any, tolerance: Tolerance) -> Comparison:
     if not _is_number(got):
         return Comparison(path, expected, str(got), False, reason=f"{got!r}, not a number")
-    if not math.isfinite(got):
+    if not _is_finite(got):
         return Comparison(path, expected, str(got), False, reason=f"{got}, not finite")
     error = abs(got - expected)
     relative = None
@@ -142,7 +142,16 @@ def _compare_rays(path: str, expected: str, got: Any, allowed: int) -> Compariso
         return Comparison(path, expected, str(got), False, reason=f"{got!r}, not a whole number")
     error = abs(int(got) - int(expected))
     relative = error / abs(int(expected)) if int(expected) else None
-    return Comparison(path, expected, str(got), error <= allowed, float(error), relative)
+    shown = float(error) if _is_finite(error) else math.inf
+    return Comparison(path, expected, str(got), error <= allowed, shown, relative)
+
+
+def _is_finite(number: float) -> bool:
+    """Return whether a number has a float that is finite; a whole number may be too large."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
 
 
 def _is_whole(text: str) -> bool:

@@ -57,6 +57,8 @@ def read_vectors(path: Path) -> VectorFile:
         )
     except BrokenVectorFile as error:
         raise BrokenVectorFile(f"{path}: {error}") from None
+    except RecursionError:
+        raise BrokenVectorFile(f"{path} is nested too deeply to be a file of vectors") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BrokenVectorFile(f"{path} is not JSON: {error}") from None
     return parse_vectors(content, str(path))

@@ -20,7 +20,7 @@ from workers.explain.by_leg import rules_of_legs, sensitivities_of
 from workers.explain.held import collateral_of, held_because, positions_of
 from workers.explain.risk import charges_of, legs_of, netting_sets_of, scan_of, units_of
 from workers.explain.source import source_of, source_under
-from workers.rule_books import rule_book_of
+from workers.rule_books import mode_of, rule_book_of
 from workers.shards import Shard
 from workers.tasks import read_holdings
 
@@ -59,7 +59,7 @@ def explain_account(run: Run, account: str, methodology: str | None = None) -> d
         "run_id": run.run_id,
         "account": account,
         "member": book.members()["member"][table["member"][0].as_py()].as_py(),
-        "margin_mode": MARGIN_MODES[mode],
+        "margin_mode": mode_of(rules, MARGIN_MODES[mode]),
         "methodology": methodology or run.manifest["settings"]["methodology"],
         "rule_book": rule_book_of(rules),
         "status": "held back" if held else "margined",
