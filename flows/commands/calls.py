@@ -27,6 +27,7 @@ def calls(
     *,
     previous: str | None = None,
     limit: Annotated[int, Parameter(validator=Number(gte=0))] = 20,
+    ways: Annotated[int, Parameter(validator=Number(gte=0))] = 5,
     csv: Path | None = None,
     parquet: Path | None = None,
     json: Json = False,
@@ -38,6 +39,8 @@ def calls(
         previous: the run to compare with; the newest earlier one of the same book and methodology
             when left out
         limit: how many calls and how many changed accounts to list
+        ways: of how many of them to search the cheapest way back, the largest first; an account
+            of dozens of positions takes seconds, and a minute if each is margined alone
         csv: a .csv file to write all calls to
         parquet: a .parquet file to write all calls to
         json: print everything as JSON
@@ -53,19 +56,21 @@ def calls(
     with TerminalProgress(MESSAGES) as progress:
         files = CallFiles(csv, parquet)
         found = margin_calls(opened, progress, previous=before, limit=limit, files=files)
-        names = [call["account"] for call in found["calls"]]
-        ways: list[dict[str, Any]] = []
-        if names:
+        searched = found["calls"][:ways]
+        if not json:
+            print_calls(CONSOLE, found)
+        if searched:
             from workers.ways_back import ways_back
 
+            names = [call["account"] for call in searched]
+            rules = HealthSpec.model_validate(found["rules"])
             with progress.waiting(f"ways back of {len(names):,} accounts"):
-                ways = ways_back(opened, names, HealthSpec.model_validate(found["rules"]))
-    for call, way in zip(found["calls"], ways, strict=True):
-        call["way_back"] = way
+                for call, way in zip(searched, ways_back(opened, names, rules), strict=True):
+                    call["way_back"] = way
     if json:
         print_json(found)
         return
-    print_calls(CONSOLE, found)
+    _print_ways(CONSOLE, searched)
     for path in (csv, parquet):
         if path is not None:
             CONSOLE.print(
@@ -76,7 +81,7 @@ def calls(
 
 
 def print_calls(console: Console, found: dict[str, Any]) -> None:
-    """Print totals, calls with their ways back, and what changed."""
+    """Print totals, calls and what changed."""
     rules, due = found["rules"], found["rules"]["due_hours"]
     console.print(
         f"[bold]{found['run_id']}[/], as of {found['as_of']}; money in {found['currency']}\n"
@@ -90,7 +95,6 @@ def print_calls(console: Console, found: dict[str, Any]) -> None:
     _print_health(console, found)
     _print_members(console, found)
     _print_called(console, found)
-    _print_ways(console, found["calls"])
     if "since" in found:
         _print_since(console, found["since"])
 
