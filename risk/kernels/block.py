@@ -14,6 +14,7 @@ from risk.kernels.registers import Registers, host_registers
 from risk.kernels.rows import set_pnl
 from risk.kernels.selection import workspace
 from risk.kernels.tails import attain, loss_of, tail_memory
+from risk.kernels.units import LONG, SHORT, UnitMeasures, is_one_position, unit_measures
 from risk.kernels.vectors import MASK
 from risk.measures import Measure
 
@@ -83,46 +84,85 @@ def add_accounts(
         system[s], uncovered[s], under[s] = lost, beyond, number
 
 
+@compiled
+def _largest(plan: Any, value: Any) -> Any:
+    """Return the largest sum of binding measures that are added up, and the measures it is of.
+
+    Zero, of no measures, where none of them is a loss.
+    """
+    largest, total, opened, begin, end = 0.0, 0.0, 0, 0, 0
+    for m in range(plan.kind.size):
+        if not plan.joins[m]:
+            total, opened = 0.0, m
+        total += plan.share[m] * value[m]
+        if plan.closes[m] and total > largest:
+            largest, begin, end = total, opened, m + 1
+    return largest, begin, end
+
+
+@compiled
+def _measure_one_position(
+    plan: Any, units: Any, instrument: int, quantity: float, value: Any, binding: Any,
+    contribution: Floats,
+) -> None:  # fmt: skip
+    """Measure a set of one position: its size times what one contract comes to."""
+    side, size = (SHORT, -quantity) if quantity < 0.0 else (LONG, quantity)
+    for m in range(plan.kind.size):
+        value[m] = size * units.value[instrument, side, m]
+        binding[m] = units.binding_scenario[instrument, side, m]
+    largest, _, _ = _largest(plan, value)
+    contribution[instrument] += largest
+
+
+@compiled
+def _measure_row(
+    registers: Any, plan: Any, row: Floats, cube: Floats, instrument: Any, quantity: Any,
+    start: int, stop: int, tail: Any, work: Any, value: Any, binding: Any, contribution: Floats,
+) -> None:  # fmt: skip
+    """Measure a set whose P&L over all scenarios is ``row``."""
+    for m in range(plan.kind.size):
+        binding[m] = attain(registers, plan, m, row, tail, work)
+        value[m] = loss_of(tail, m, plan.mass[m])
+    _, begin, end = _largest(plan, value)
+    for m in range(begin, end):
+        _contribute(
+            tail, m, plan.mass[m], plan.share[m], cube, instrument, quantity, start, stop,
+            contribution,
+        )  # fmt: skip
+
+
 @kernel
 def _block(
     registers: Any, account_sets: Any, set_offsets: Any, instrument: Any, quantity: Any,
-    equity: Any, cube: Any, plan: Any, tail: Any, work: Any, rows: Any, backing: Any,
+    equity: Any, cube: Any, plan: Any, units: Any, tail: Any, work: Any, rows: Any, backing: Any,
     value: Any, binding: Any, sums: Any,
 ) -> None:  # fmt: skip
     """Fill ``value``, ``binding`` and ``sums``, account after account.
 
     ``rows`` holds the P&L of ``TOGETHER`` accounts and, last, that of one netting set.
     """
-    scenarios, accounts, measures = cube.shape[1], account_sets.size - 1, plan.kind.size
-    part = rows[TOGETHER]
+    scenarios, accounts = cube.shape[1], account_sets.size - 1
     for account in range(accounts):
         together = account % TOGETHER
         whole, backing[together] = rows[together], equity[account]
         first, last = account_sets[account], account_sets[account + 1]
-        if first == last:
-            for s in range(scenarios):
-                whole[s] = 0.0
+        set_pnl(registers, cube, instrument, quantity, set_offsets[first], set_offsets[last], whole)
         for n in range(first, last):
             start, stop = set_offsets[n], set_offsets[n + 1]
-            row = whole if n == first else part
-            set_pnl(registers, cube, instrument, quantity, start, stop, row)
-            largest, total, opened, begin, end = 0.0, 0.0, 0, 0, 0
-            for m in range(measures):
-                binding[n, m] = attain(registers, plan, m, row, tail, work)
-                value[n, m] = loss_of(tail, m, plan.mass[m])
-                if not plan.joins[m]:
-                    total, opened = 0.0, m
-                total += plan.share[m] * value[n, m]
-                if plan.closes[m] and total > largest:
-                    largest, begin, end = total, opened, m + 1
-            for m in range(begin, end):
-                _contribute(
-                    tail, m, plan.mass[m], plan.share[m], cube, instrument, quantity, start, stop,
+            if is_one_position(start, stop, quantity):
+                _measure_one_position(
+                    plan, units, instrument[start], quantity[start], value[n], binding[n],
                     sums.contribution,
                 )  # fmt: skip
-            if n > first:
-                for s in range(scenarios):
-                    whole[s] += part[s]
+                continue
+            row = whole
+            if last - first > 1:
+                row = rows[TOGETHER]
+                set_pnl(registers, cube, instrument, quantity, start, stop, row)
+            _measure_row(
+                registers, plan, row, cube, instrument, quantity, start, stop, tail, work,
+                value[n], binding[n], sums.contribution,
+            )  # fmt: skip
         if together == TOGETHER - 1:
             add_accounts(rows, backing, scenarios, sums.system, sums.uncovered, sums.under_water)
     if accounts % TOGETHER > 0:
@@ -139,14 +179,18 @@ def margin_block(
     cube: Floats,
     weight: Floats,
     measures: Sequence[Measure],
+    units: UnitMeasures | None = None,
 ) -> BlockMargin:
     """Measure every netting set of a block of accounts, and add up what its accounts lose.
 
     Shapes ``(account,), (instrument, scenario), (scenario,)``; all money in the reporting
     currency, P&L gain positive. ``weight`` scales the P&L where a worst loss is taken; value at
     risk and expected shortfall read it unscaled. The scenario of least weighted P&L wins, the
-    first of equals. An account's P&L is the sum of its sets', in their order; sums over accounts
-    are taken in their order. The bits do not depend on the processor or on other accounts.
+    first of equals; a set of one position has that of its instrument. An account's P&L is one
+    chain of fused multiply-adds over its positions, in their order; sums over accounts are taken
+    in their order. The bits do not depend on the processor or on other accounts.
+
+    ``units`` of a whole book, by ``unit_measures``, may serve all its blocks.
 
     Raises:
         ValueError: shapes that do not agree, or a measure that ``planned`` refuses.
@@ -163,7 +207,7 @@ def margin_block(
     >>> block.system_loss.tolist(), block.uncovered_loss.tolist()
     ([0.0, 2.0, 0.0], [0.0, 1.0, 0.0])
     """
-    return run_block(host_registers(), positions, equity, cube, weight, measures)
+    return run_block(host_registers(), positions, equity, cube, weight, measures, units)
 
 
 def run_block(
@@ -173,6 +217,7 @@ def run_block(
     cube: Floats,
     weight: Floats,
     measures: Sequence[Measure],
+    units: UnitMeasures | None = None,
 ) -> BlockMargin:
     """Do what ``margin_block`` does on registers of a given shape."""
     positions, cube = checked(positions, cube)
@@ -184,6 +229,8 @@ def run_block(
         if array.shape != (length,):
             raise ValueError(f"{name} has shape {array.shape}, allowed is ({length},)")
     plan = planned(measures, weight)
+    if units is None:
+        units = unit_measures(positions, cube, weight, measures, registers)
     longest = int((plan.stop - plan.start).max(initial=0))
     block = BlockMargin(
         value=np.zeros((positions.sets, len(measures))),
@@ -197,7 +244,7 @@ def run_block(
         registers,
         positions.account_sets, positions.set_offsets, positions.instrument, positions.quantity,
         read_only(equity, np.float64), cube,
-        plan, tail_memory(len(measures), longest), workspace(registers, scenarios),
+        plan, units, tail_memory(len(measures), longest), workspace(registers, scenarios),
         np.zeros((TOGETHER + 1, scenarios + MASK)), np.zeros(TOGETHER),
         block.value, block.binding_scenario,
         _Sums(

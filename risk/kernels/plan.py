@@ -36,6 +36,8 @@ class Plan(NamedTuple):
     until their ``units`` ``(measure, scenario)`` come to it. The ``depth`` worst from ``recent``
     on are enough, each being worth the ``depth``-th part of it or more.
 
+    ``within`` is the place of an earlier measure whose tail holds this one's, -1 where none does.
+
     Measures add up, each times its ``share``, from one that does not ``joins`` to the one that
     ``closes``; those that bind close.
     """
@@ -48,6 +50,7 @@ class Plan(NamedTuple):
     blend: NDArray[np.float64]
     reach: NDArray[np.int64]
     recent: NDArray[np.int64]
+    within: NDArray[np.int64]
     share: NDArray[np.float64]
     joins: NDArray[np.bool_]
     closes: NDArray[np.bool_]
@@ -97,6 +100,7 @@ def planned(measures: Sequence[Measure], weight: NDArray[np.float64]) -> Plan:
         blend=np.array([tail.blend for tail in tails], dtype=np.float64),
         reach=np.array([tail.reach for tail in tails], dtype=np.int64),
         recent=np.array([tail.recent for tail in tails], dtype=np.int64),
+        within=np.array([_within(measures, tails, m) for m in range(len(tails))], dtype=np.int64),
         share=np.array([measure.weight for measure in measures], dtype=np.float64),
         joins=np.array([measure.joins for measure in measures], dtype=np.bool_),
         closes=np.array(
@@ -109,6 +113,22 @@ def planned(measures: Sequence[Measure], weight: NDArray[np.float64]) -> Plan:
         weight=np.ascontiguousarray(weight, dtype=np.float64),
         units=units,
     )
+
+
+def _within(measures: Sequence[Measure], tails: Sequence[_Tail], m: int) -> int:
+    """Return an earlier measure whose tail, of the same scenarios, holds what ``m`` reads, or -1.
+
+    An expected shortfall alone leaves its whole tail behind.
+    """
+    one = measures[m]
+    for before, other in enumerate(measures[:m]):
+        if (
+            (other.kind, other.age_decay, one.age_decay) == ("expected_shortfall", None, None)
+            and (other.start, other.stop) == (one.start, one.stop)
+            and tails[before].depth >= tails[m].depth
+        ):
+            return before
+    return -1
 
 
 def _tail(measure: Measure) -> _Tail:

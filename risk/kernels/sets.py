@@ -53,10 +53,9 @@ def _account_pnl(
     row: Any, out: Any,
 ) -> None:  # fmt: skip
     for account in range(account_sets.size - 1):
-        for n in range(account_sets[account], account_sets[account + 1]):
-            set_pnl(registers, cube, instrument, quantity, set_offsets[n], set_offsets[n + 1], row)
-            for s in range(cube.shape[1]):
-                out[account, s] += row[s]
+        start, stop = set_offsets[account_sets[account]], set_offsets[account_sets[account + 1]]
+        set_pnl(registers, cube, instrument, quantity, start, stop, row)
+        out[account] = row[: cube.shape[1]]
 
 
 def _row(cube: Floats) -> Floats:
@@ -113,7 +112,7 @@ def expected_shortfall_sets(
 
 
 def account_pnl(positions: Positions, cube: Floats, registers: Registers | None = None) -> Floats:
-    """Return the P&L of every account in every scenario, the sum of its sets' in their order.
+    """Return the P&L of accounts by scenario, one chain over their positions in their order.
 
     Shape ``(instrument, scenario) -> (account, scenario)``, gain positive. For explaining an
     account, for tests and for small books: a large book has no room for this array.

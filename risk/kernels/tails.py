@@ -74,8 +74,11 @@ def attain(registers: Any, plan: Any, m: int, row: Floats, tail: Any, work: Any)
         by_age: int = attain_by_age(registers, plan, m, row, tail, work)
         return by_age
     depth = plan.depth[m]
-    bound = tail_bound(registers, row, start, stop, depth, work)
-    found = gather(registers, row, start, stop, bound, work, values, scenarios)
+    if plan.within[m] >= 0:
+        found, bound = take_tail(tail, plan.within[m], values, scenarios)
+    else:
+        bound = tail_bound(registers, row, start, stop, depth, work)
+        found = gather(registers, row, start, stop, bound, work, values, scenarios)
     end = order_statistic(registers, values, found, bound, depth, work)
     kept = keep(registers, values, scenarios, found, end)
     if plan.kind[m] == EXPECTED_SHORTFALL:
@@ -86,6 +89,17 @@ def attain(registers: Any, plan: Any, m: int, row: Floats, tail: Any, work: Any)
     tail.number[m] = settle_quantile(values, scenarios, kept, depth, plan.blend[m], weights)
     named: int = scenarios[1] if plan.blend[m] > 0.5 else scenarios[0]
     return named
+
+
+@compiled
+def take_tail(tail: Any, source: int, values: Floats, scenarios: Rows) -> Any:
+    """Copy the tail of another measure, and return how long it is and its greatest value."""
+    found, greatest = tail.number[source], -np.inf
+    for k in range(found):
+        values[k], scenarios[k] = tail.values[source, k], tail.scenarios[source, k]
+        greatest = values[k] if values[k] > greatest else greatest
+    values[found : found + MASK] = np.inf
+    return found, greatest
 
 
 @compiled

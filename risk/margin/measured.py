@@ -6,7 +6,7 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.kernels import BlockMargin, Positions, margin_block
+from risk.kernels import BlockMargin, Positions, margin_block, unit_measures
 from risk.margin.inputs import Portfolio, Revaluation
 from risk.margin.results import BaseMargin
 from risk.measures import Measure
@@ -107,6 +107,8 @@ def measured_base(
     account_sets, set_offsets = netting_sets(
         offsets, portfolio.instrument, portfolio.key, revaluation.settlement
     )
+    book = Positions(account_sets, set_offsets, portfolio.instrument, portfolio.quantity)
+    units = unit_measures(book, revaluation.cube, revaluation.weight, measures)
 
     def one_block(bounds: tuple[int, int]) -> BlockMargin:
         start, stop = bounds
@@ -119,7 +121,9 @@ def measured_base(
             quantity=portfolio.quantity[rows],
         )
         equity = portfolio.equity[start:stop]
-        return margin_block(positions, equity, revaluation.cube, revaluation.weight, measures)
+        return margin_block(
+            positions, equity, revaluation.cube, revaluation.weight, measures, units
+        )
 
     blocks = list(map_blocks(one_block, block_bounds(0, size)))
     value = np.concatenate([block.value for block in blocks])

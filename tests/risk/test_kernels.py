@@ -13,6 +13,7 @@ from risk.kernels import (
     account_pnl,
     expected_shortfall_sets,
     margin_block,
+    unit_measures,
     worst_loss,
 )
 from risk.kernels.block import run_block
@@ -382,3 +383,70 @@ def test_measures_that_do_not_fit_are_refused():
         block(worst, equity=np.zeros(2))
     with pytest.raises(ValueError, match="at least one"):
         worst_loss(book, np.zeros((20, 0)))
+
+
+def test_a_set_of_one_position_is_its_size_times_one_contract():
+    rng = np.random.default_rng(31)
+    cube, weight = rng.standard_t(3, (5, 210)), np.where(rng.random(210) < 0.5, 1.0, 0.4)
+    measures = [
+        Measure("worst", "worst_loss", 150, 210),
+        Measure("tail", "expected_shortfall", 0, 150, 0.95),
+        Measure("quantile", "value_at_risk", 0, 150, 0.975, "hazen"),
+    ]
+    alone = np.arange(6)
+    contracts = Positions(alone, alone, np.arange(5, dtype=np.int32), np.ones(5))
+    units = unit_measures(contracts, cube, weight, measures)
+    for side, sign in enumerate((1.0, -1.0)):
+        one = Positions(alone, alone, contracts.instrument, np.full(5, sign))
+        twin = slow_block(one, np.zeros(5), cube, weight, measures)
+        np.testing.assert_allclose(units.value[:, side], twin["value"], rtol=1e-12)
+        assert np.array_equal(units.binding_scenario[:, side], twin["binding_scenario"])
+        held = dataclasses.replace(one, quantity=sign * np.array([0.3, 7.0, 1e-9, 2.5, 4e6]))
+        block = margin_block(held, np.zeros(5), cube, weight, measures)
+        size = np.abs(held.quantity)[:, None]
+        assert np.array_equal(block.value, size * units.value[:, side])
+
+
+def test_units_of_a_whole_book_serve_its_blocks():
+    rng = np.random.default_rng(32)
+    positions, cube = random_book(rng, 40, 6, most=2), rng.standard_t(2, (6, 90))
+    equity, weight = rng.normal(2, 4, 40), np.ones(90)
+    measures = [Measure("tail", "expected_shortfall", 0, 90, 0.9)]
+    units = unit_measures(positions, cube, weight, measures)
+    for a, b in ((0, 13), (13, 40)):
+        part = part_of(positions, a, b)
+        assert_same_bits(
+            margin_block(part, equity[a:b], cube, weight, measures, units),
+            margin_block(part, equity[a:b], cube, weight, measures),
+        )
+
+
+def test_an_instrument_that_was_not_measured_shows():
+    nothing = Positions(np.array([0]), np.array([0]), np.zeros(0, np.int32), np.zeros(0))
+    one = Positions(np.array([0, 1]), np.array([0, 1]), np.zeros(1, np.int32), np.ones(1))
+    cube, weight = np.ones((1, 8)), np.ones(8)
+    measures = [Measure("worst", "worst_loss", 0, 8)]
+    units = unit_measures(nothing, cube, weight, measures)
+    assert np.isnan(margin_block(one, np.zeros(1), cube, weight, measures, units).value).all()
+
+
+@pytest.mark.parametrize("first", [0.9, 0.95])
+def test_a_measure_reads_the_tail_of_one_before_it(first):
+    """A quantile is the same bits by itself and after an expected shortfall of the same scenarios.
+
+    The second shortfall reaches further than the first, and so is no part of it.
+    """
+    rng = np.random.default_rng(33)
+    positions, cube = whole_numbers(random_book(rng, 30, 6), rng), rng.integers(-9, 9, (6, 240))
+    cube = cube.astype(float)
+    equity, weight = np.zeros(30), np.ones(240)
+    many = [
+        Measure("tail", "expected_shortfall", 0, 240, first),
+        Measure("quantile", "value_at_risk", 0, 240, 0.96, "hazen"),
+        Measure("again", "expected_shortfall", 0, 240, 0.93),
+    ]
+    together = margin_block(positions, equity, cube, weight, many)
+    for m, measure in enumerate(many):
+        alone = margin_block(positions, equity, cube, weight, [measure])
+        assert together.value[:, m].tobytes() == alone.value[:, 0].tobytes()
+        assert np.array_equal(together.binding_scenario[:, m], alone.binding_scenario[:, 0])
