@@ -3,9 +3,9 @@
 The peer is what one writes without a kernel: positions as a CSR matrix times the dense cube, then
 a minimum or a partition per row. It runs twice: as that one expression over the whole book, and,
 in the lines named ``_batched``, in batches of accounts small enough for its P&L to stay in the
-caches, at the batch size that serves it best. Both sides are float64 and both are checked against
-each other before a clock runs. Times are CPU seconds of this process, medians of rounds that
-take turns, so that a neighbour on the machine slows both alike.
+caches, at the batch size that serves it best. Both sides are of one precision and both
+are checked against each other before a clock runs. Times are CPU seconds of this process, medians
+of rounds that take turns, so that a neighbour on the machine slows both alike.
 """
 
 import math
@@ -19,7 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from risk.kernels import Positions, expected_shortfall_sets, margin_block, worst_loss
+from risk.kernels import (
+    Positions,
+    expected_shortfall_sets,
+    margin_block,
+    screened_worst_loss,
+    worst_loss,
+)
 from risk.measures import Measure, age_units
 
 LEVEL = 0.975
@@ -123,22 +129,30 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def compare(
-    sample: Case, ours: Callable[[], Any], reduce: Callable[[Any], Any], rounds: int
+    sample: Case,
+    ours: Callable[[], Any],
+    reduce: Callable[[Any], Any],
+    rounds: int,
+    number: type[np.floating[Any]] = np.float64,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Time ours and both peers in turns, whole and batched; rates in G multiply-adds/s."""
+    cube = sample.cube.astype(number)
 
     def peer(batches: list[Any]) -> None:
         for batch in batches:
-            reduce(batch @ sample.cube)
+            reduce(batch @ cube)
 
-    cuts = {accounts: sample.batches(accounts) for accounts in BATCHES}
+    cuts = {
+        accounts: [batch.astype(number) for batch in sample.batches(accounts)]
+        for accounts in BATCHES
+    }
     few = {accounts: cut[: max(1, 2048 // accounts)] for accounts, cut in cuts.items()}
     trials = {
         accounts: min(seconds(lambda c=cut: peer(c)) for _ in range(3))
         for accounts, cut in few.items()
     }
     best = min(trials, key=lambda accounts: trials[accounts])
-    whole = sample.batches(sample.positions.sets)
+    whole = [batch.astype(number) for batch in sample.batches(sample.positions.sets)]
     turns = [
         (seconds(ours), seconds(lambda: peer(whole)), seconds(lambda: peer(cuts[best])))
         for _ in range(rounds)
@@ -170,6 +184,8 @@ def check(sample: Case) -> None:
     )
     pnl = sample.batches(512)[0] @ sample.cube
     np.testing.assert_allclose(worst_loss(few, sample.cube)[0], peer_worst_loss(pnl), rtol=1e-10)
+    screened = screened_worst_loss(few, sample.cube)[0]
+    np.testing.assert_allclose(screened, peer_worst_loss(pnl), rtol=1e-4)
     scenarios = sample.cube.shape[1]
     by_age = Measure("by_age", "expected_shortfall", 0, scenarios, LEVEL, age_decay=DECAY)
     block = margin_block(few, np.zeros(512), sample.cube, np.ones(scenarios), [by_age])
@@ -189,8 +205,13 @@ def lines_of(sample: Case, rounds: int) -> dict[str, dict[str, Any]]:
         Measure("worst_loss", "worst_loss", 0, cube.shape[1]),
     )
     by_age = Measure("by_age", "expected_shortfall", 0, cube.shape[1], LEVEL, age_decay=DECAY)
-    contests: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    contests: dict[str, tuple[Any, ...]] = {
         "worst_loss_f64": (lambda: worst_loss(positions, cube), peer_worst_loss),
+        "worst_loss_f32": (
+            lambda: screened_worst_loss(positions, cube),
+            peer_worst_loss,
+            np.float32,
+        ),
         "es_f64": (
             lambda: expected_shortfall_sets(positions, cube, LEVEL),
             peer_expected_shortfall,
@@ -208,7 +229,7 @@ def lines_of(sample: Case, rounds: int) -> dict[str, dict[str, Any]]:
     margin_block(positions, equity, cube, weight, measures)  # compile before the clock runs
     lines = {}
     for name, contest in contests.items():
-        lines[name], lines[f"{name}_batched"] = compare(sample, *contest, rounds)
+        lines[name], lines[f"{name}_batched"] = compare(sample, *contest[:2], rounds, *contest[2:])
     return lines
 
 

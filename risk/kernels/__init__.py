@@ -2,8 +2,10 @@
 
 from risk.kernels.block import BlockMargin, margin_block
 from risk.kernels.positions import Positions
-from risk.kernels.sets import account_pnl, expected_shortfall_sets, worst_loss
+from risk.kernels.rows import account_pnl
+from risk.kernels.shortfall import expected_shortfall_sets
 from risk.kernels.units import UnitMeasures, unit_measures
+from risk.kernels.worst import screened_worst_loss, worst_loss
 
 __all__ = [
     "BlockMargin",
@@ -12,6 +14,7 @@ __all__ = [
     "account_pnl",
     "expected_shortfall_sets",
     "margin_block",
+    "screened_worst_loss",
     "unit_measures",
     "worst_loss",
 ]

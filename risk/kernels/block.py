@@ -244,7 +244,7 @@ def run_block(
         registers,
         positions.account_sets, positions.set_offsets, positions.instrument, positions.quantity,
         read_only(equity, np.float64), cube,
-        plan, units, tail_memory(len(measures), longest), workspace(registers, scenarios),
+        plan, units, tail_memory(len(measures), longest), workspace(registers, scenarios, plan),
         np.zeros((TOGETHER + 1, scenarios + MASK)), np.zeros(TOGETHER),
         block.value, block.binding_scenario,
         _Sums(

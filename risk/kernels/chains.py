@@ -17,24 +17,18 @@ from numba import types
 from numba.extending import intrinsic
 
 from risk.kernels.registers import RegistersType
-from risk.kernels.vectors import BYTES, DOUBLE, INT32, INT64, Vector, pointer_to
-
-LINE = 64
-"""Bytes that a cache moves at once."""
-AHEAD = 6
-"""Positions between the prefetch of a row and its use, as many as cover a cache's latency."""
+from risk.kernels.vectors import INT64, Vector, pointer_to
 
 
 def _chains(
-    builder: Any, registers: RegistersType, instrument: Any, quantity: Any, start: Any, stop: Any,
-    cells_of: Callable[[Any], Any], each: Callable[[Any], None] = lambda position: None,
-) -> tuple[Vector, list[Any]]:  # fmt: skip
+    vector: Vector, registers: RegistersType, instrument: Any, quantity: Any, start: Any,
+    stop: Any, cells_of: Callable[[Any], Any],
+) -> list[Any]:  # fmt: skip
     """Emit the loop over positions, and return the vectors that it ends with.
 
-    ``cells_of`` maps an instrument to the address of its first cell; ``each`` emits what else
-    is done at a position.
+    ``cells_of`` maps an instrument to the address of its first cell.
     """
-    vector = Vector(builder, registers.lanes)
+    builder = vector.builder
     before = builder.block
     body = builder.function.append_basic_block("position")
     after = builder.function.append_basic_block("positions.done")
@@ -43,7 +37,6 @@ def _chains(
     builder.position_at_end(body)
     position = builder.phi(INT64)
     totals = [builder.phi(vector.type) for _ in range(registers.accumulators)]
-    each(position)
     cells = cells_of(builder.load(builder.gep(instrument, [position])))
     held = vector.spread(builder.load(builder.gep(quantity, [position])))
     updated = [
@@ -62,7 +55,7 @@ def _chains(
         total.add_incoming(update, body)
         result.add_incoming(vector.zero, before)
         result.add_incoming(update, body)
-    return vector, results
+    return results
 
 
 @intrinsic
@@ -94,9 +87,8 @@ def accumulate(
         def cells_of(which: Any) -> Any:
             return builder.gep(column, [builder.mul(builder.sext(which, INT64), stride_)])
 
-        vector, results = _chains(
-            builder, registers, instrument_, quantity_, start_, stop_, cells_of
-        )
+        vector = Vector(builder, registers.lanes, cube.dtype)
+        results = _chains(vector, registers, instrument_, quantity_, start_, stop_, cells_of)
         for k, result in enumerate(results):
             vector.store(result, target, k)
         return context.get_dummy_value()
@@ -105,77 +97,44 @@ def accumulate(
 
 
 @intrinsic
-def lower_least(
+def reaches(
     typing: Any,
     registers: RegistersType,
     tile: Any,
-    first: Any,
     instrument: Any,
     quantity: Any,
     start: Any,
     stop: Any,
-    last: Any,
-    n: Any,
-    lowest: Any,
-    scenario: Any,
+    bound: Any,
+    row: Any,
 ) -> Any:
-    """Lower ``lowest[n]``, at ``scenario[n]``, to the least P&L of the positions in a tile.
+    """Tell whether the positions ``start:stop`` reach a bound in a tile ``(instrument, width)``.
 
-    ``tile`` ``(instrument, width)`` holds the scenarios from ``first``. Where its least P&L is
-    below ``lowest[n]``, that and the first scenario that has it are written. Rows are prefetched
-    past ``stop``, as far as the position ``last``. Nothing is checked.
+    Where their P&L is at most the bound in some scenario it is written to ``row[:width]``.
+    Nothing is checked.
     """
-    signature = types.void(
-        registers, tile, types.int64, instrument, quantity, types.int64, types.int64, types.int64,
-        types.int64, lowest, scenario,
-    )  # fmt: skip
-    wide = registers.lanes * registers.accumulators
-    bits = ir.IntType(max(wide, INT64.width))
+    signature = types.boolean(
+        registers, tile, instrument, quantity, types.int64, types.int64, tile.dtype, row
+    )
+    wide = ir.Constant(INT64, registers.lanes * registers.accumulators)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        tile_, instrument_, quantity_, lowest_, scenario_ = (
-            pointer_to(context, builder, sig, args, k) for k in (1, 3, 4, 9, 10)
+        tile_, instrument_, quantity_, row_ = (
+            pointer_to(context, builder, sig, args, k) for k in (1, 2, 3, 7)
         )
-        first_, (start_, stop_, last_, n_) = args[2], args[5:9]
 
         def cells_of(which: Any) -> Any:
-            row = builder.sext(which, INT64)
-            return builder.gep(tile_, [builder.mul(row, ir.Constant(INT64, wide))])
+            return builder.gep(tile_, [builder.mul(builder.sext(which, INT64), wide)])
 
-        def prefetch(position: Any) -> None:
-            later = builder.add(position, ir.Constant(INT64, AHEAD))
-            later = builder.select(builder.icmp_signed("<", later, last_), later, last_)
-            _prefetch(builder, cells_of(builder.load(builder.gep(instrument_, [later]))), wide)
-
-        vector, results = _chains(
-            builder, registers, instrument_, quantity_, start_, stop_, cells_of, prefetch
-        )
+        vector = Vector(builder, registers.lanes, tile.dtype)
+        results = _chains(vector, registers, instrument_, quantity_, args[4], args[5], cells_of)
         least = results[0]
         for result in results[1:]:
             least = vector.lower(result, least)
-        value, known = vector.least_lane(least), builder.gep(lowest_, [n_])
-        with builder.if_then(builder.fcmp_ordered("<", value, builder.load(known)), likely=False):
-            builder.store(value, known)
-            everywhere, places = vector.spread(value), ir.Constant(bits, 0)
+        reached = vector.any_at_most(least, vector.spread(args[6]))
+        with builder.if_then(reached, likely=False):
             for k, result in enumerate(results):
-                equal = vector.equal_lanes(result, everywhere, bits)
-                shift = ir.Constant(bits, k * registers.lanes)
-                places = builder.or_(places, builder.shl(equal, shift))
-            place = builder.cttz(places, ir.Constant(ir.IntType(1), 0))
-            where = builder.add(builder.trunc(first_, INT32), builder.trunc(place, INT32))
-            builder.store(where, builder.gep(scenario_, [n_]))
-        return context.get_dummy_value()
+                vector.store(result, row_, k)
+        return reached
 
     return signature, codegen
-
-
-def _prefetch(builder: Any, cells: Any, number: int) -> None:
-    """Emit the prefetch of so many cells, for reading, into the nearest cache."""
-    function = builder.module.declare_intrinsic(
-        "llvm.prefetch.p0",
-        fnty=ir.FunctionType(ir.VoidType(), [DOUBLE.as_pointer(), INT32, INT32, INT32]),
-    )
-    read, nearest, data = (ir.Constant(INT32, value) for value in (0, 3, 1))
-    for cell in range(0, number, LINE // BYTES):
-        line = builder.gep(cells, [ir.Constant(INT64, cell)])
-        builder.call(function, [line, read, nearest, data])

@@ -32,6 +32,21 @@ class Positions:
         """Number of netting sets."""
         return len(self.set_offsets) - 1
 
+    def take(self, chosen: NDArray[np.int64]) -> "Positions":
+        """Return some of the netting sets, each as an account of its own.
+
+        >>> book = Positions(
+        ...     np.array([0, 2]), np.array([0, 2, 3]), np.array([4, 5, 6]), np.ones(3)
+        ... )
+        >>> book.take(np.array([1])).instrument.tolist()
+        [6]
+        """
+        length = np.diff(self.set_offsets)[chosen]
+        offsets = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
+        rows = np.repeat(self.set_offsets[chosen] - offsets[:-1], length) + np.arange(offsets[-1])
+        alone = np.arange(len(chosen) + 1, dtype=np.int64)
+        return Positions(alone, offsets, self.instrument[rows], self.quantity[rows])
+
 
 def read_only(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
     """Return a contiguous read-only view, a copy only where type or layout ask for one.

@@ -24,9 +24,13 @@ class Registers:
     lanes: int
     accumulators: int
 
+    def single(self) -> "Registers":
+        """Return the same registers as they hold numbers of half the size."""
+        return Registers(2 * self.lanes, self.accumulators)
+
 
 @functools.cache
-def host_registers() -> Registers:
+def host_registers(accumulators: int = 12) -> Registers:
     """Return what suits the processor that compiles.
 
     Twelve accumulators leave room for the quantity and the loads among sixteen registers. With
@@ -35,10 +39,10 @@ def host_registers() -> Registers:
     """
     features = llvmlite.binding.get_host_cpu_features()
     if features.get("avx512f"):
-        return Registers(lanes=8, accumulators=12)
+        return Registers(8, accumulators)
     if features.get("avx2") and features.get("fma"):
-        return Registers(lanes=4, accumulators=12)
-    return Registers(lanes=2, accumulators=12)
+        return Registers(4, accumulators)
+    return Registers(2, accumulators)
 
 
 class RegistersType(types.Type):  # type: ignore[misc]  # numba publishes no types

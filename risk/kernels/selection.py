@@ -1,18 +1,21 @@
 """The lowest values of a row, exactly, and where they are.
 
 Selection is by counting. The minima of disjoint groups of scenarios bound the tail from above,
-because as many scenarios as there are minima under a bound lie under it; one compare of the row
-against that bound leaves little more than the tail; and the end of the tail is found among those
-few by narrowing an interval until it holds a handful, which are sorted. Any bound gives the same
-result, so neither the width of vectors nor the order of comparisons shows in it.
+because as many scenarios as there are minima under a bound lie under it; a lower bound is likely
+to do, and is tried first. One compare of the row against the bound leaves little more than the
+tail, and the end of the tail is found among those few by narrowing an interval until it holds a
+handful, which are sorted. Any bound that holds gives the same result, so neither the width of
+vectors nor the order of comparisons shows in it.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from risk.kernels.compilation import compiled
+from risk.kernels.plan import Plan
 from risk.kernels.registers import Registers, lanes_of, width
 from risk.kernels.vectors import (
     MASK,
@@ -37,7 +40,10 @@ UNROLLED = 8
 
 
 class Workspace(NamedTuple):
-    """Memory that selection uses while it works on one row."""
+    """Memory that selection uses while it works on one row, and where it looks for bounds.
+
+    ``sections``, ``likely`` and ``sure`` ``(measure,)``, see ``bound_ranks``.
+    """
 
     minima: Floats
     masks: NDArray[np.uint64]
@@ -45,10 +51,19 @@ class Workspace(NamedTuple):
     weighted: Floats
     units: NDArray[np.int64]
     ordered_units: NDArray[np.int64]
+    sections: NDArray[np.int64]
+    likely: NDArray[np.int64]
+    sure: NDArray[np.int64]
 
 
-def workspace(registers: Registers, scenarios: int) -> Workspace:
-    """Return memory for rows of so many scenarios."""
+def workspace(registers: Registers, scenarios: int, plan: Plan) -> Workspace:
+    """Return memory for the measures of a plan on rows of so many scenarios."""
+    first = np.where(plan.reach > 0, plan.recent, plan.start)
+    ranks = [
+        bound_ranks(registers, int(length), int(depth))
+        for length, depth in zip(plan.stop - first, plan.depth, strict=True)
+    ]
+    sections, likely, sure = np.array(ranks, dtype=np.int64).reshape(-1, 3).T.copy()
     return Workspace(
         minima=np.empty(registers.lanes * registers.accumulators),
         masks=np.empty(scenarios // MASK + 1, dtype=np.uint64),
@@ -56,7 +71,30 @@ def workspace(registers: Registers, scenarios: int) -> Workspace:
         weighted=np.zeros(scenarios + MASK),
         units=np.zeros(scenarios + MASK, dtype=np.int64),
         ordered_units=np.zeros(scenarios + MASK, dtype=np.int64),
+        sections=sections,
+        likely=likely,
+        sure=sure,
     )
+
+
+def bound_ranks(registers: Registers, length: int, depth: int) -> tuple[int, int, int]:
+    """Return how a row is cut for its tail's bound, and which minima bound it.
+
+    A row is cut into sections, and a section, lane by lane, into as many groups as there are
+    accumulators. ``sure`` is the rank among a lane's minima at which the greatest of all lanes is
+    no less than ``depth`` scenarios. At ``likely`` the mean of the lanes is expected, were the
+    scenarios in random order, to be above two deviations more than ``depth``. No section at all
+    where the scenarios are too few for groups.
+    """
+    groups, wide = registers.accumulators, registers.accumulators * registers.lanes
+    chunks = length // wide
+    sections = (5 * depth + 3 * wide - 1) // (3 * wide)
+    if sections > chunks:
+        return 0, 0, 0
+    sure = -(-depth // (sections * registers.lanes))
+    wanted, members = depth + 2.0 * math.sqrt(depth), chunks / sections
+    share = 1.0 - (1.0 - min(1.0, wanted / (chunks * wide))) ** members
+    return sections, min(sure, max(1, math.ceil(share * (groups + 1)))), sure
 
 
 @compiled
@@ -80,27 +118,27 @@ def least(registers: Any, values: Floats, start: int, stop: int, work: Any) -> i
 
 
 @compiled
-def tail_bound(registers: Any, row: Floats, start: int, stop: int, depth: int, work: Any) -> float:
-    """Return a value that at least ``depth`` scenarios do not exceed, and not many more.
+def tail_bounds(registers: Any, row: Floats, start: int, stop: int, m: int, work: Any) -> Any:
+    """Return a value that the tail of measure ``m`` likely does not exceed, and one that is sure.
 
     The greatest of all where the scenarios are too few for groups.
     """
     wide, lanes = width(registers), lanes_of(registers)
-    chunks = (stop - start) // wide
-    sections = (5 * depth + 3 * wide - 1) // (3 * wide)
-    bound = -np.inf
-    if sections > chunks:
+    chunks, sections = (stop - start) // wide, work.sections[m]
+    bound, total = -np.inf, 0.0
+    if sections == 0:
         for k in range(start, stop):
             bound = row[k] if row[k] > bound else bound
-        return bound
-    each = (depth + sections * lanes - 1) // (sections * lanes)
+        return bound, bound
     for k in range(sections):
         begin, end = k * chunks // sections * wide, (k + 1) * chunks // sections * wide
         sorted_minima(registers, row, start + begin, start + end, work.minima)
         for lane in range(lanes):
-            value = work.minima[(each - 1) * lanes + lane]
+            total += work.minima[(work.likely[m] - 1) * lanes + lane]
+            value = work.minima[(work.sure[m] - 1) * lanes + lane]
             bound = value if value > bound else bound
-    return bound
+    likely = total / (sections * lanes)
+    return (likely if likely < bound else bound), bound
 
 
 @compiled

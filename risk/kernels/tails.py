@@ -24,7 +24,7 @@ from risk.kernels.selection import (
     keep,
     least,
     order_statistic,
-    tail_bound,
+    tail_bounds,
 )
 from risk.kernels.vectors import MASK
 
@@ -77,8 +77,11 @@ def attain(registers: Any, plan: Any, m: int, row: Floats, tail: Any, work: Any)
     if plan.within[m] >= 0:
         found, bound = take_tail(tail, plan.within[m], values, scenarios)
     else:
-        bound = tail_bound(registers, row, start, stop, depth, work)
+        bound, sure = tail_bounds(registers, row, start, stop, m, work)
         found = gather(registers, row, start, stop, bound, work, values, scenarios)
+        if found < depth:
+            bound = sure
+            found = gather(registers, row, start, stop, bound, work, values, scenarios)
     end = order_statistic(registers, values, found, bound, depth, work)
     kept = keep(registers, values, scenarios, found, end)
     if plan.kind[m] == EXPECTED_SHORTFALL:
@@ -107,9 +110,14 @@ def attain_by_age(registers: Any, plan: Any, m: int, row: Floats, tail: Any, wor
     """Do what ``attain`` does where scenarios count by their units."""
     values, scenarios, weights = tail.values[m], tail.scenarios[m], tail.weights[m]
     units, reach = plan.units[m], plan.reach[m]
-    bound = tail_bound(registers, row, plan.recent[m], plan.stop[m], plan.depth[m], work)
-    found = gather(registers, row, plan.start[m], plan.stop[m], bound, work, values, scenarios)
+    start, stop = plan.start[m], plan.stop[m]
+    bound, sure = tail_bounds(registers, row, plan.recent[m], stop, m, work)
+    found = gather(registers, row, start, stop, bound, work, values, scenarios)
     held = gather_units(units, scenarios, found, work)
+    if held < reach:
+        bound = sure
+        found = gather(registers, row, start, stop, bound, work, values, scenarios)
+        held = gather_units(units, scenarios, found, work)
     end = end_of_units(registers, values, found, bound, held, reach, work)
     kept = keep(registers, values, scenarios, found, end)
     if plan.kind[m] == EXPECTED_SHORTFALL:

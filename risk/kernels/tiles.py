@@ -10,27 +10,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.kernels.chains import LINE
 from risk.kernels.compilation import compiled
 from risk.kernels.registers import Registers, width
-from risk.kernels.vectors import BYTES
 
-Floats = NDArray[np.float64]
+Numbers = NDArray[np.floating[Any]]
+
+LINE = 64
+"""Bytes that a cache moves at once."""
 
 
-def tile_memory(registers: Registers, instruments: int) -> Floats:
+def tile_memory(
+    registers: Registers, instruments: int, number: type[np.floating[Any]] = np.float64
+) -> Numbers:
     """Return room for a tile, ``(instrument, width)``, that starts on a line of the cache.
 
     A row that starts within a line is spread over one line more.
     """
-    cells = registers.lanes * registers.accumulators
-    memory = np.empty(instruments * cells + LINE // BYTES)
-    begin = -memory.ctypes.data % LINE // BYTES
+    cells, size = registers.lanes * registers.accumulators, np.dtype(number).itemsize
+    memory = np.empty(instruments * cells + LINE // size, dtype=number)
+    begin = -memory.ctypes.data % LINE // size
     return memory[begin : begin + instruments * cells].reshape(instruments, cells)
 
 
 @compiled
-def pack(registers: Any, cube: Floats, first: int, tile: Floats) -> None:
+def pack(registers: Any, cube: Any, first: int, tile: Any) -> None:
     """Copy the scenarios from ``first`` into the tile; the cube's last fills what it lacks."""
     left, wide = cube.shape[1] - first, width(registers)
     known = left if left < wide else wide

@@ -85,7 +85,7 @@ def unit_measures(
     starts = positions.set_offsets[:-1][np.diff(positions.set_offsets) == 1]
     _measure_units(
         registers, np.unique(positions.instrument[starts]), cube, plan,
-        tail_memory(len(measures), longest), workspace(registers, scenarios),
+        tail_memory(len(measures), longest), workspace(registers, scenarios, plan),
         np.zeros(scenarios + MASK), *units,
     )  # fmt: skip
     return units

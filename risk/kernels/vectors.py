@@ -13,7 +13,8 @@ from numba.extending import intrinsic
 from risk.kernels.registers import RegistersType
 
 DOUBLE, INT32, INT64 = ir.DoubleType(), ir.IntType(32), ir.IntType(64)
-BYTES = 8
+REALS = {types.float64: (DOUBLE, 8), types.float32: (ir.FloatType(), 4)}
+"""The numbers that vectors are made of, and their bytes."""
 MASK = 64
 """Values that one mask compares, and what an array that is read by masks must be padded by."""
 
@@ -25,11 +26,13 @@ def pointer_to(context: Any, builder: Any, signature: Any, args: Any, which: int
 
 
 class Vector:
-    """Emits loads, stores and arithmetic on one width of vector."""
+    """Emits loads, stores and arithmetic on one width of vector of one kind of number."""
 
-    def __init__(self, builder: Any, lanes: int) -> None:
+    def __init__(self, builder: Any, lanes: int, number: Any) -> None:
         self.builder, self.lanes = builder, lanes
-        self.type = ir.VectorType(DOUBLE, lanes)
+        self.real, self.bytes = REALS[number]
+        self.name = f"v{lanes}f{8 * self.bytes}"
+        self.type = ir.VectorType(self.real, lanes)
         self.zero = ir.Constant(self.type, [0.0] * lanes)
         self.infinity = ir.Constant(self.type, [float("inf")] * lanes)
 
@@ -40,15 +43,17 @@ class Vector:
     def load(self, pointer: Any, vector: int) -> Any:
         """Load the ``vector``-th vector from a pointer, which need not be aligned."""
         loaded = self.builder.load(self._address(pointer, vector))
-        loaded.align = BYTES
+        loaded.align = self.bytes
         return loaded
 
     def store(self, value: Any, pointer: Any, vector: int) -> None:
         """Store the ``vector``-th vector from a pointer, which need not be aligned."""
-        self.builder.store(value, self._address(pointer, vector), align=BYTES)
+        self.builder.store(value, self._address(pointer, vector), align=self.bytes)
 
     def spread(self, scalar: Any) -> Any:
-        """Put a scalar into every lane."""
+        """Put a scalar into every lane, rounded where the lanes are narrower."""
+        if scalar.type != self.real:
+            scalar = self.builder.fptrunc(scalar, self.real)
         undefined = ir.Constant(self.type, ir.Undefined)
         first = self.builder.insert_element(undefined, scalar, ir.Constant(INT32, 0))
         everywhere = ir.Constant(ir.VectorType(INT32, self.lanes), [0] * self.lanes)
@@ -66,21 +71,23 @@ class Vector:
         """Return the least of the lanes."""
         fold = cgutils.get_or_insert_function(
             self.builder.module,
-            ir.FunctionType(DOUBLE, [self.type]),
-            f"llvm.vector.reduce.fmin.v{self.lanes}f64",
+            ir.FunctionType(self.real, [self.type]),
+            f"llvm.vector.reduce.fmin.{self.name}",
         )
         return self.builder.call(fold, [values], fastmath=("nnan",))
 
-    def equal_lanes(self, a: Any, b: Any, bits: Any) -> Any:
-        """Return which lanes are equal as an integer of type ``bits``, the first in bit 0."""
-        same = self.builder.fcmp_ordered("==", a, b)
-        return self.builder.zext(self.builder.bitcast(same, ir.IntType(self.lanes)), bits)
+    def any_at_most(self, a: Any, b: Any) -> Any:
+        """Tell whether some lane of ``a`` is at most that of ``b``."""
+        low = self.builder.fcmp_ordered("<=", a, b)
+        bits = self.builder.bitcast(low, ir.IntType(self.lanes))
+        return self.builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
 
     def fused_multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         """Return ``a * b + c``, rounded once."""
-        name = f"llvm.fma.v{self.lanes}f64"
         function = cgutils.get_or_insert_function(
-            self.builder.module, ir.FunctionType(self.type, [self.type] * 3), name
+            self.builder.module,
+            ir.FunctionType(self.type, [self.type] * 3),
+            f"llvm.fma.{self.name}",
         )
         return self.builder.call(function, [a, b, c])
 
@@ -117,7 +124,7 @@ def sorted_minima(
     number = registers.accumulators
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = Vector(builder, registers.lanes)
+        vector = Vector(builder, registers.lanes, values.dtype)
         source = pointer_to(context, builder, sig, args, 1)
         target = pointer_to(context, builder, sig, args, 4)
         before = builder.block
@@ -151,14 +158,15 @@ def sorted_minima(
 @intrinsic
 def count_of_64(typing: Any, registers: RegistersType, values: Any, first: Any, bound: Any) -> Any:
     """Count how many of ``values[first:first+64]`` are at most the bound."""
-    signature = types.int64(registers, values, types.int64, types.float64)
+    signature = types.int64(registers, values, types.int64, values.dtype)
     lanes = registers.lanes
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = Vector(builder, lanes)
+        vector = Vector(builder, lanes, values.dtype)
         cells = builder.gep(pointer_to(context, builder, sig, args, 1), [args[2]])
         limit = vector.spread(args[3])
-        whole = ir.VectorType(INT64, lanes)
+        number = ir.IntType(8 * vector.bytes)
+        whole = ir.VectorType(number, lanes)
         counts = []
         for k in range(MASK // lanes):
             low = builder.fcmp_ordered("<=", vector.load(cells, k), limit)
@@ -166,9 +174,12 @@ def count_of_64(typing: Any, registers: RegistersType, values: Any, first: Any, 
         while len(counts) > 1:
             counts = [builder.add(a, b) for a, b in zip(counts[::2], counts[1::2], strict=True)]
         total = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(INT64, [whole]), f"llvm.vector.reduce.add.v{lanes}i64"
+            builder.module,
+            ir.FunctionType(number, [whole]),
+            f"llvm.vector.reduce.add.v{lanes}i{number.width}",
         )
-        return builder.call(total, counts)
+        count = builder.call(total, counts)
+        return count if number == INT64 else builder.zext(count, INT64)
 
     return signature, codegen
 
@@ -176,11 +187,11 @@ def count_of_64(typing: Any, registers: RegistersType, values: Any, first: Any, 
 @intrinsic
 def least_of_64(typing: Any, registers: RegistersType, values: Any, first: Any) -> Any:
     """Return the least of ``values[first:first+64]``."""
-    signature = types.float64(registers, values, types.int64)
+    signature = values.dtype(registers, values, types.int64)
     lanes = registers.lanes
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = Vector(builder, lanes)
+        vector = Vector(builder, lanes, values.dtype)
         cells = builder.gep(pointer_to(context, builder, sig, args, 1), [args[2]])
         least = [vector.load(cells, k) for k in range(MASK // lanes)]
         while len(least) > 1:
@@ -193,11 +204,11 @@ def least_of_64(typing: Any, registers: RegistersType, values: Any, first: Any) 
 @intrinsic
 def at_most(typing: Any, registers: RegistersType, values: Any, first: Any, bound: Any) -> Any:
     """Return which of ``values[first:first+64]`` are at most the bound, the first in bit 0."""
-    signature = types.uint64(registers, values, types.int64, types.float64)
+    signature = types.uint64(registers, values, types.int64, values.dtype)
     lanes = registers.lanes
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = Vector(builder, lanes)
+        vector = Vector(builder, lanes, values.dtype)
         cells = builder.gep(pointer_to(context, builder, sig, args, 1), [args[2]])
         limit = vector.spread(args[3])
         mask = ir.Constant(INT64, 0)
@@ -206,6 +217,36 @@ def at_most(typing: Any, registers: RegistersType, values: Any, first: Any, boun
             bits = builder.zext(builder.bitcast(low, ir.IntType(lanes)), INT64)
             mask = builder.or_(mask, builder.shl(bits, ir.Constant(INT64, k * lanes)))
         return mask
+
+    return signature, codegen
+
+
+@intrinsic
+def chained(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """Return ``a * b + c``, rounded once."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fma(*args)
+
+    return types.float64(types.float64, types.float64, types.float64), codegen
+
+
+@intrinsic
+def prefetch(typing: Any, cube: Any, row: Any, column: Any) -> Any:
+    """Ask for a cell of a C-contiguous array before it is read; any address is allowed."""
+    signature = types.void(cube, types.int64, types.int64)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        array = context.make_array(sig.args[0])(context, builder, args[0])
+        stride = builder.extract_value(array.shape, 1)
+        cell = builder.gep(array.data, [builder.add(builder.mul(args[1], stride), args[2])])
+        function = builder.module.declare_intrinsic(
+            "llvm.prefetch.p0",
+            fnty=ir.FunctionType(ir.VoidType(), [cell.type, INT32, INT32, INT32]),
+        )
+        read, nearest, data = (ir.Constant(INT32, value) for value in (0, 3, 1))
+        builder.call(function, [cell, read, nearest, data])
+        return context.get_dummy_value()
 
     return signature, codegen
 

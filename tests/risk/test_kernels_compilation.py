@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[2]
 WORKER = """
 import numpy as np
 from risk.kernels import Positions, worst_loss
-from risk.kernels.sets import _worst_loss
+from risk.kernels.worst import _worst
 
 book = Positions(np.array([0, 1]), np.array([0, 2]), np.array([0, 1]), np.array([1.0, -2.0]))
 loss, scenario = worst_loss(book, np.arange(200.0).reshape(2, 100))
-print(loss[0], scenario[0], sum(_worst_loss.stats.cache_hits.values()))
+print(loss[0], scenario[0], sum(_worst.stats.cache_hits.values()))
 """
 
 
