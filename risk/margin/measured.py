@@ -167,10 +167,10 @@ def binding_scenario(
     best = np.argmax(asked, axis=1)
     loss, scenario = asked[rows, best], named[rows, best]
     account = np.repeat(np.arange(len(result)), np.diff(account_sets))
-    # Costliest set first within its account, the earlier set on a tie.
-    order = np.lexsort((rows, -loss, account))
-    first = np.concatenate([[True], account[order][1:] != account[order][:-1]])
-    chosen = order[first]
-    costly = loss[chosen] > 0.0
-    result[account[chosen][costly]] = scenario[chosen][costly]
+    held = np.flatnonzero(np.diff(account_sets))
+    costliest = np.zeros(len(result))
+    costliest[held] = np.maximum.reduceat(loss, account_sets[held])
+    chosen = np.flatnonzero((loss == costliest[account]) & (loss > 0.0))
+    # In descending order, so that the first of an account's equals is written last.
+    result[account[chosen[::-1]]] = scenario[chosen[::-1]]
     return result
