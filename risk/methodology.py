@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from risk.charges import ChargeSpec
 from risk.health import HealthSpec
 from risk.measures import CONVENTIONS, require_inverted_cdf
+from risk.model_risk import ModelRiskSpec
 from risk.revaluation import VolatilityTenor
 from risk.scan.specification import ScanSpec
 from risk.scenarios.specification import EventSpec, GridSpec, HistoricalSpec, StressedSpec
@@ -110,11 +111,12 @@ class Methodology(Specification):
     """A dated margin methodology; the whole of what makes one run's rules differ from another's.
 
     Base risk comes from one of four ways: ``measures`` of named scenario sets, a ``scan`` of
-    weighted scenarios, ``standard`` rules by leg, or ``sensitivities``; ``charges`` are stacked
-    on it, and ``buffers`` on both. ``maintenance_factor`` is the part of the layers of measures
-    or sensitivities that an account must hold to keep its positions; ``health`` says when it is
-    warned, called and liquidated. ``venue`` names whose number this is, and only where every
-    parameter is known: ``not_verified`` says which are not, and then there is no venue.
+    weighted scenarios, ``standard`` rules by leg, or ``sensitivities``; ``model_risk`` and
+    ``charges`` are stacked on it, and ``buffers`` on all. ``maintenance_factor`` is the part of
+    the layers of measures or sensitivities that an account must hold to keep its positions;
+    ``health`` says when it is warned, called and liquidated. ``venue`` names whose number this
+    is, and only where every parameter is known: ``not_verified`` says which are not, and then
+    there is no venue.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -134,6 +136,7 @@ class Methodology(Specification):
     scan: ScanSpec | None = None
     standard: StandardSpec | None = None
     sensitivities: GreeksSpec | None = None
+    model_risk: ModelRiskSpec | None = None
     charges: tuple[ChargeSpec, ...] = ()
     buffers: tuple[BufferSpec, ...] = ()
     health: HealthSpec = HealthSpec()
@@ -176,6 +179,25 @@ class Methodology(Specification):
                     )
         if self.stressed is not None and self.historical is None:
             raise ValueError("[stressed] takes its windows from [historical]; give both")
+        return self
+
+    @model_validator(mode="after")
+    def _models_are_of_one_measure(self) -> "Methodology":
+        if self.model_risk is None:
+            return self
+        known = {measure.name: measure for measure in self.measures}
+        missing = [name for name in self.model_risk.models if name not in known]
+        if missing:
+            raise ValueError(
+                f"layer {self.model_risk.layer!r}: models {missing} are no measures of this "
+                f"methodology; it has {[*known]}"
+            )
+        kinds = {(known[name].kind, known[name].level) for name in self.model_risk.models}
+        if len(kinds) > 1:
+            raise ValueError(
+                f"layer {self.model_risk.layer!r}: models must estimate one quantity; these are "
+                + ", ".join(f"{kind} at {level:g}" for kind, level in sorted(kinds))
+            )
         return self
 
     @model_validator(mode="after")
@@ -226,7 +248,8 @@ class Methodology(Specification):
     def layers(self) -> tuple[str, ...]:
         """Names of all layers, in the order in which they are stacked."""
         buffers = (buffer.layer for buffer in self.buffers)
-        return (*self.base_layers, *self.charge_layers, *buffers)
+        models = () if self.model_risk is None else (self.model_risk.layer,)
+        return (*self.base_layers, *models, *self.charge_layers, *buffers)
 
     @property
     def measured(self) -> tuple[str, ...]:

@@ -240,6 +240,7 @@ def _print_requirement(console: Console, explained: dict[str, Any]) -> None:
     table.add_row("maintenance, what keeping positions takes", f"{explained['maintenance']:,.2f}")
     table.add_row("health", explained["health"].replace("_", " "))
     console.print(table, highlight=False)
+    _print_model_risk(console, explained["model_risk"])
     _print_charges(console, explained["charges"])
     for buffer in explained["buffers"]:
         console.print(
@@ -247,6 +248,22 @@ def _print_requirement(console: Console, explained: dict[str, Any]) -> None:
             f"{buffer['maintenance']:.0%} in maintenance",
             highlight=False,
         )
+
+
+def _print_model_risk(console: Console, models: dict[str, Any]) -> None:
+    if not models:
+        return
+    table = columns(
+        f"Layer {escape(models['layer'])}: a share of the spread of models", "", "", left=1
+    )
+    for name, estimate in models["estimates"].items():
+        table.add_row(escape(name), f"{estimate:,.2f}")
+    table.add_row(f"spread: {models['of'].replace('_', ' ')}", f"{models['spread']:,.2f}")
+    table.add_row(f"initial: {models['initial_share']:.0%}", f"{models['initial']:,.2f}")
+    table.add_row(
+        f"maintenance: {models['maintenance_share']:.0%}", f"{models['maintenance']:,.2f}"
+    )
+    console.print(table, highlight=False)
 
 
 def _print_charges(console: Console, charges: list[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Charges and buffers stacked on base risk, layer by layer."""
+"""Model risk, charges and buffers stacked on base risk, layer by layer."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,6 +7,7 @@ from risk.charges import charge_accounts
 from risk.margin.inputs import Portfolio, Revaluation
 from risk.margin.results import BaseMargin
 from risk.methodology import Methodology
+from risk.model_risk import spread_of_models
 from risk.nesting import Nested
 
 
@@ -17,12 +18,19 @@ def stack_charges(
     methodology: Methodology,
     base: BaseMargin,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return base layers with those of the charges, and of buffers, and maintenance."""
+    """Return base layers with those stacked on them, and maintenance."""
     order = slice(None) if nested is None else nested.order
     instrument, quantity = portfolio.instrument[order], portfolio.quantity[order]
     account = np.repeat(np.arange(len(portfolio)), np.diff(portfolio.offsets))
     initial, maintenance = base.layers.sum(axis=1), base.maintenance
     layers = [base.layers]
+    if methodology.model_risk is not None:
+        spec = methodology.model_risk
+        columns = [methodology.measured.index(name) for name in spec.models]
+        spread = spread_of_models(base.measured[:, columns], spec)
+        initial = initial + spec.initial * spread
+        maintenance = maintenance + spec.maintenance * spread
+        layers.append((spec.initial * spread)[:, np.newaxis])
     for layer in methodology.charge_layers:
         asked, kept = np.zeros(len(portfolio)), np.zeros(len(portfolio))
         charges = [charge for charge in revaluation.charges if charge.spec.layer == layer]

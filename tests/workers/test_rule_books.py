@@ -237,6 +237,12 @@ def stacked(explained, rules):
     for one in explained["charges"]:
         by_layer[one["layer"]] += one["initial"]
     total = math.fsum(amounts[layer] for layer in rules.base_layers)
+    if rules.model_risk is not None:
+        estimates = explained["model_risk"]["estimates"].values()
+        asked = rules.model_risk.initial * (max(estimates) - min(estimates))
+        assert rules.model_risk.spread == "range"
+        assert amounts[rules.model_risk.layer] == pytest.approx(asked, **ABOUT)
+        total += asked
     for layer in rules.charge_layers:
         role = next(one["role"] for one in explained["charges"] if one["layer"] == layer)
         asked = by_layer[layer] if role == "addition" else max(0.0, by_layer[layer] - total)

@@ -20,6 +20,7 @@ from workers.explain.by_leg import rules_of_legs, sensitivities_of
 from workers.explain.held import collateral_of, held_because, positions_of
 from workers.explain.risk import charges_of, legs_of, netting_sets_of, scan_of, units_of
 from workers.explain.source import source_of, source_under
+from workers.explain.stacked import model_risk_of
 from workers.rule_books import mode_of, rule_book_of
 from workers.shards import Shard
 from workers.tasks import read_holdings
@@ -86,6 +87,7 @@ def explain_account(run: Run, account: str, methodology: str | None = None) -> d
         explained["units"] = units_of(source, key, holdings, nested)
         explained["scan"] = scan_of(source, key, holdings, nested, explained["units"])
     return explained | {
+        "model_risk": model_risk_of(rules, margin),
         "charges": charges_of(source, holdings, nested),
         "buffers": [buffer.model_dump() for buffer in rules.buffers],
         "legs": _ruled(legs_of(source, holdings, measures), rules_of_legs(source, holdings)),
