@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from risk.instruments import Instruments, Kind, MarketState, unit_notional
 from risk.nesting import Nested
 from risk.revaluation import cash_delta
-from risk.specification import Fraction, NonNegative, Positive, Specification
+from risk.specification import Fraction, Name, NonNegative, Positive, Specification
 from risk.summation import sum_by_group
 
 Floats = NDArray[np.float64]
@@ -47,7 +47,7 @@ class ChargeSpec(Specification):
     it exceeds them by, the floors of one layer being summed first.
     """
 
-    layer: Annotated[str, Field(min_length=1)]
+    layer: Name
     role: Literal["addition", "floor"] = "addition"
     kinds: Annotated[
         tuple[Literal["spot", "future", "perpetual", "option"], ...], Field(min_length=1)

@@ -16,7 +16,7 @@ from risk.scan.specification import ScanSpec
 from risk.scenarios.specification import EventSpec, GridSpec, HistoricalSpec, StressedSpec
 from risk.sensitivities.margin import LAYERS as GREEKS_LAYERS
 from risk.sensitivities.specification import GreeksSpec
-from risk.specification import Fraction, Positive, Specification
+from risk.specification import Fraction, Name, Positive, Specification
 from risk.standard.margin import LAYERS as STANDARD_LAYERS
 from risk.standard.spec import StandardSpec
 
@@ -39,7 +39,7 @@ class MeasureSpec(Specification):
     origins: tuple[Origin, ...]
     level: Annotated[float, Field(ge=0.0)] = 0.0
     convention: str = "inverted_cdf"
-    layer: str | None = None
+    layer: Name | None = None
     weight: Positive | None = None
     age_decay: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
 
@@ -71,7 +71,7 @@ class BufferSpec(Specification):
     Source: Regulation (EU) 153/2013, Article 28 (1) (a): a buffer of at least 25 % of margin.
     """
 
-    layer: Annotated[str, Field(min_length=1)]
+    layer: Name
     initial: Fraction
     maintenance: Fraction
 
@@ -119,7 +119,7 @@ class Methodology(Specification):
     there is no venue.
     """
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Name
     version: Annotated[str, Field(min_length=1)]
     effective: date
     title: Annotated[str, Field(min_length=1)]
@@ -214,6 +214,9 @@ class Methodology(Specification):
         layers = self.layers
         if len(set(layers)) < len(layers):
             raise ValueError(f"layer names {list(layers)} must differ")
+        for number, charge in enumerate(self.charges):
+            if charge in self.charges[:number]:
+                raise ValueError(f"layer {charge.layer!r} has the same charge twice; write it once")
         for layer in self.charge_layers:
             if len({charge.role for charge in self.charges if charge.layer == layer}) > 1:
                 raise ValueError(f"layer {layer!r} has charges of both roles; use one role a layer")

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from risk.specification import NonNegative, Specification
+from risk.specification import Name, NonNegative, Specification
 
 Floats = NDArray[np.float64]
 
@@ -22,7 +22,7 @@ class ModelRiskSpec(Specification):
     the highest and the lowest estimate of several models for the same position.
     """
 
-    layer: Annotated[str, Field(min_length=1)]
+    layer: Name
     models: Annotated[tuple[str, ...], Field(min_length=2)]
     spread: Literal["range", "standard_deviation"] = "range"
     initial: NonNegative

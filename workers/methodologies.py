@@ -53,6 +53,22 @@ def _shipped() -> dict[str, Traversable]:
     }
 
 
+def ships(methodology: Methodology) -> bool:
+    """Tell whether a methodology is one that ships, whatever is netted and whichever events.
+
+    >>> rules = load_methodology("derive-pmrm-2-2025-04").methodology
+    >>> ships(rules), ships(rules.model_copy(update={"venue": "another"}))
+    (True, False)
+    """
+    own = {"netting": methodology.netting, "events": methodology.events}
+    texts = (entry.read_text() for entry in _shipped().values())
+    return any(
+        parse_methodology(text).model_copy(update=own) == methodology
+        for text in texts
+        if f'name = "{methodology.name}"' in text
+    )
+
+
 NETTING = {"isolated": "position", "cross": "settlement_currency", "portfolio": "account"}
 """What nets in each margin mode, by its name."""
 

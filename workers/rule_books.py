@@ -3,7 +3,7 @@
 from typing import Any
 
 from risk.methodology import Methodology
-from workers.methodologies import NETTING
+from workers.methodologies import NETTING, ships
 
 KINDS = {
     "measures": "measures of scenarios",
@@ -24,9 +24,16 @@ def kind_of(methodology: Methodology) -> str:
 
 
 def venue_of(methodology: Methodology) -> str | None:
-    """Return the venue whose own number this is: none while any parameter is not verified."""
-    if methodology.not_verified:
-        return None
+    """Return the venue whose own number this is: none while any parameter is not verified.
+
+    What a file says of itself is believed of those that ship alone.
+    """
+    claimed = _claimed_venue(methodology)
+    verified = claimed is not None and not methodology.not_verified and ships(methodology)
+    return claimed if verified else None
+
+
+def _claimed_venue(methodology: Methodology) -> str | None:
     standard = methodology.standard
     return standard.venue if standard and standard.venue_number else methodology.venue
 
@@ -39,6 +46,9 @@ def standing_of(methodology: Methodology) -> str:
     "modelled on published rules; not a venue's number"
     """
     standard, venue = methodology.standard, venue_of(methodology)
+    claimed = _claimed_venue(methodology)
+    if claimed is not None and not ships(methodology):
+        return f"said to be {claimed}'s by a file that does not ship; not called its number"
     if standard is not None and not standard.venue_number:
         return standard.label
     if venue is not None:

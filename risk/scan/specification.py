@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from risk.specification import Fraction, NonNegative, Positive, Specification
+from risk.specification import Fraction, Name, NonNegative, Positive, Specification
 
 VolatilityState = Literal["up", "none", "down", "skew", "absolute_skew"]
 
@@ -157,7 +157,7 @@ class ScanSpec(Specification):
     of a coin that the market lacks is for another market.
     """
 
-    layer: str = "scan"
+    layer: Name = "scan"
     unit: Literal["underlying", "underlying_settlement"] = "underlying"
     cells: Annotated[tuple[Cell, ...], Field(min_length=1)]
     volatility_up: VolatilityMove = 0.0

@@ -6,6 +6,7 @@ import io
 import json
 import signal
 import sys
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -339,7 +340,20 @@ def test_nothing_is_a_venue_s_number_while_a_point_is_not_verified(name):
         assert "not" in book["standing"]
 
 
-def test_a_verified_rule_book_may_be_called_the_venue_s():
+def test_a_file_that_does_not_ship_is_not_believed_about_its_venue(tmp_path):
+    text = resources.files("risk.methodologies").joinpath("span-scan-2026-01.toml").read_text()
+    start, end = text.index("not_verified = ["), text.index("]\n", text.index("not_verified = ["))
+    path = tmp_path / "mine.toml"
+    path.write_text(text[:start] + 'venue = "Deribit"\n' + text[end + 2 :])
+    rules = load_methodology(str(path)).methodology
+    assert (rules.venue, rules.not_verified, venue_of(rules)) == ("Deribit", (), None)
+    assert rule_book_of(rules)["standing"] == (
+        "said to be Deribit's by a file that does not ship; not called its number"
+    )
+
+
+def test_a_verified_rule_book_may_be_called_the_venue_s(monkeypatch):
+    monkeypatch.setattr("workers.rule_books.ships", lambda rules: True)
     derive = load_methodology("derive-standard-2025-01").methodology
     standard = derive.standard.model_copy(update={"not_verified": ()})
     verified = derive.model_copy(update={"not_verified": (), "standard": standard})

@@ -227,7 +227,7 @@ def test_a_doubtful_price_is_charged_for_what_is_doubtful():
         ({"kinds": []}, "kinds\n.*at least 1 item"),
         ({"kinds": ["swap"]}, "kinds.0\n.*'spot', 'future', 'perpetual' or 'option'"),
         ({"group": "underlying"}, "group\n.*'position', 'strike', 'expiry' or 'unit'"),
-        ({"layer": ""}, "layer\n.*at least 1 character"),
+        ({"layer": ""}, "layer\n.*'' is no name"),
         ({"below_confidence": 1.5}, "below_confidence\n.*less than or equal to 1"),
         ({"initial": float("nan")}, "initial\n.*finite number"),
         ({"rate": 0.1}, "rate\n.*not permitted"),

@@ -314,6 +314,15 @@ def check_totals(run):
     assert run.manifest["totals"]["requirement"] == pytest.approx(margin.sum())
 
 
+def test_a_charge_that_is_written_twice_is_refused(tmp_path):
+    path = tmp_path / "twice.toml"
+    begin = NEW.index("[[charges]]")
+    charge = NEW[begin : NEW.index("[[charges]]", begin + 1)]
+    path.write_text(NEW.replace(charge, charge + charge, 1))
+    with pytest.raises(ValidationError, match="has the same charge twice"):
+        load_methodology(str(path))
+
+
 def test_a_new_rule_book_is_nothing_but_a_file(new_venue, mixed_book, tmp_path):
     run = run_of(mixed_book, new_venue, tmp_path)
     check_totals(run)
@@ -355,7 +364,7 @@ def test_every_rule_book_runs_end_to_end(name, synthetic_book, tmp_path):
         (
             'name = "new-venue"',
             'name = ""',
-            "name: String should have at least 1 character, got ''",
+            "name: '' is no name; use up to 100 letters, digits",
         ),
         ("[netting]", "[net]", "net: Extra inputs are not permitted"),
         (
@@ -423,6 +432,13 @@ def test_every_rule_book_runs_end_to_end(name, synthetic_book, tmp_path):
         ('layer = "least"', 'layer = "size"', "layer 'size' has charges of both roles"),
         ('layer = "least"', 'layer = "scan"', "layer names"),
         ("maintenance = 0.1\n", "maintenance = 0.3\n", "layer 'buffer': maintenance 0.3 is above"),
+        (
+            'name = "new-venue"',
+            'name = "../new"',
+            "name: '../new' is no name; use up to 100 letters",
+        ),
+        ('layer = "least"', 'layer = "the least"', "layer: 'the least' is no name"),
+        ("initial = 0.005", "initial = true", "initial is true; true and false are not allowed"),
         ("[scan]\nunit", "[scans]\nunit", "scans: Extra inputs are not permitted"),
     ],
 )
