@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from risk.charges import ChargeSpec
+from risk.collateral import HAIRCUT_LAYER, CollateralRule
 from risk.health import HealthSpec
 from risk.measures import CONVENTIONS, require_inverted_cdf
 from risk.revaluation import VolatilityTenor
@@ -110,11 +111,12 @@ class Methodology(Specification):
     """A dated margin methodology; the whole of what makes one run's rules differ from another's.
 
     Base risk comes from one of four ways: ``measures`` of named scenario sets, a ``scan`` of
-    weighted scenarios, ``standard`` rules by leg, or ``sensitivities``; ``charges`` are stacked
-    on it, and ``buffers`` on both. ``maintenance_factor`` is the part of the layers of measures
-    or sensitivities that an account must hold to keep its positions; ``health`` says when it is
-    warned, called and liquidated. ``venue`` names whose number this is, and only where every
-    parameter is known: ``not_verified`` says which are not, and then there is no venue.
+    weighted scenarios, ``standard`` rules by leg, or ``sensitivities``. Rules for ``collateral``
+    add what its assets do not count for; ``charges`` are stacked on that, and ``buffers`` on all
+    before them. ``maintenance_factor`` is the part of the layers of measures or sensitivities
+    that an account must hold to keep its positions; ``health`` says when it is warned, called and
+    liquidated. ``venue`` names whose number this is, and only where every parameter is known:
+    ``not_verified`` says which are not, and then there is no venue.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -134,6 +136,7 @@ class Methodology(Specification):
     scan: ScanSpec | None = None
     standard: StandardSpec | None = None
     sensitivities: GreeksSpec | None = None
+    collateral: tuple[CollateralRule, ...] = ()
     charges: tuple[ChargeSpec, ...] = ()
     buffers: tuple[BufferSpec, ...] = ()
     health: HealthSpec = HealthSpec()
@@ -204,11 +207,17 @@ class Methodology(Specification):
 
     @property
     def base_layers(self) -> tuple[str, ...]:
-        """Names of the layers that scenarios set, in the order in which they are stacked."""
-        if self.scan is not None:
-            return (self.scan.layer,)
+        """Names of the layers before charges, in the order in which they are stacked."""
         if self.standard is not None:
             return STANDARD_LAYERS
+        haircut = (HAIRCUT_LAYER,) if self.collateral else ()
+        return (*self._risk_layers, *haircut)
+
+    @property
+    def _risk_layers(self) -> tuple[str, ...]:
+        """Names of the layers that scenarios or sensitivities set."""
+        if self.scan is not None:
+            return (self.scan.layer,)
         if self.sensitivities is not None:
             return GREEKS_LAYERS
         return tuple(
@@ -255,7 +264,7 @@ def parse_methodology(text: str, events: str = "") -> Methodology:
 OWN_FORMS = {"rules": "standard", "buckets": "sensitivities"}
 """Tables that a file of rules by leg, or of Greeks, has at its top, and what they describe."""
 
-BESIDE = ("netting", "volatility_tenor", "charges", "buffers", "health")
+BESIDE = ("netting", "volatility_tenor", "collateral", "charges", "buffers", "health")
 """What such a file may say beside its own tables, as every methodology may."""
 
 REPORTING_TENOR = {

@@ -23,6 +23,7 @@ from risk.standard.kernel import Form
 from risk.standard.terms import standard_terms
 from storage.book import Book
 from storage.runs import Run
+from workers.collateral import counted_assets
 from workers.terms import instrument_terms
 
 
@@ -54,6 +55,7 @@ def price_cube(
 
 def revaluation_of(
     table: pa.Table,
+    assets: pa.Table,
     instruments: Instruments,
     market: MarketState,
     underlyings: Sequence[str],
@@ -61,7 +63,7 @@ def revaluation_of(
     scenarios: xr.Dataset,
     cube: NDArray[np.float64],
 ) -> Revaluation:
-    """Return the cube with what margin needs to know of each instrument of the book's table."""
+    """Return the cube with what margin needs to know of the book's instruments and assets."""
     currency = table["settlement_currency"].to_numpy(zero_copy_only=False)
     settlement = np.unique(currency, return_inverse=True)[1].astype(np.int32)
     value = contract_value(instruments, market)
@@ -74,6 +76,7 @@ def revaluation_of(
     if "standard" in legs:
         # An instrument that no rule margins holds its accounts back, as one without a price.
         priced = priced & (legs["standard"].form != Form.NONE)
+    index = dict(zip(underlyings, market.index.tolist(), strict=True))
     return Revaluation(
         cube=cube,
         weight=weight,
@@ -83,6 +86,7 @@ def revaluation_of(
         order=risk_order(instruments, settlement),
         charges=charges_on(methodology.charges, instruments, market, underlyings),
         scan=scan,
+        collateral=counted_assets(assets, index, methodology.collateral).weights,
         **legs,
     )
 
@@ -128,6 +132,7 @@ def revaluation_of_run(run: Run, book: Book, methodology: Methodology) -> Revalu
     instruments, market = terms_and_market_of(run, book)
     return revaluation_of(
         book.instruments(),
+        book.assets(),
         instruments,
         market,
         run.scenarios["underlying"].values.tolist(),

@@ -1,12 +1,14 @@
 """Margin of accounts: base risk, charges on top, equity set against both."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from risk.charges import needs_nesting
 from risk.margin.charged import stack_charges
+from risk.margin.haircuts import with_haircuts
 from risk.margin.inputs import Holdings, Portfolio, Revaluation
 from risk.margin.legs import greeks_base, standard_base
 from risk.margin.measured import measured_base
@@ -55,6 +57,7 @@ def margin_accounts(
             methodology.scan,
         )
     base = _base(held_by, nested, revaluation, methodology, measures, map_blocks)
+    base = with_haircuts(base, replace(holdings, held=held), revaluation, methodology)
     margin, maintenance = stack_charges(held_by, nested, revaluation, methodology, base)
     requirement = margin.sum(axis=1)
     blocks = base.blocks
