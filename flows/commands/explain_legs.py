@@ -37,12 +37,13 @@ def print_legs(console: Console, explained: dict[str, Any], shown: int | None) -
             f"{ours:,} of {len(legs):,} positions are under a rule of ours, for the venue has none",
             highlight=False,
         )
-        console.print(
-            "equity has options at their marks and these rules give no credit for them: a long "
-            "option asks for its own value, a short one for its margin without its mark",
-            highlight=False,
-            soft_wrap=True,
-        )
+        if explained["rule_book"]["kind"] != "protocol":
+            console.print(
+                "equity has options at their marks and these rules give no credit for them: a long "
+                "option asks for its own value, a short one for its margin without its mark",
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 def _whose(rule: dict[str, Any]) -> str:

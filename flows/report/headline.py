@@ -105,8 +105,8 @@ def tiles(view: RunView, tail: Tail) -> list[Tile]:
             f"with {exact(total('positions'))} positions in {exact(total('instruments'))} "
             "instruments; "
             + (
-                f"{exact(total('margined'))} margined, {held:,} held back for bad or unpriced "
-                "positions"
+                f"{exact(total('margined'))} margined, {held:,} held back for positions "
+                "that are bad, unpriced or under no rule"
                 if held
                 else "all margined, none held back"
             ),

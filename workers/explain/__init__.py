@@ -18,6 +18,7 @@ from storage.tables import MARGIN_MODES
 from workers.call_rows import HEALTH_NAMES
 from workers.collateral import counted_assets
 from workers.explain.by_leg import rules_of_legs, sensitivities_of
+from workers.explain.health import health_of
 from workers.explain.held import collateral_of, held_because, positions_of
 from workers.explain.risk import charges_of, legs_of, netting_sets_of, scan_of, units_of
 from workers.explain.source import source_of, source_under
@@ -102,6 +103,7 @@ def explain_account(run: Run, account: str, methodology: str | None = None) -> d
         "health": HEALTH_NAMES[
             account_health(margin.equity, margin.requirement, margin.maintenance, rules.health)[0]
         ],
+        "protocol_health": health_of(source, holdings, assets),
         "excess": float(margin.excess[0]),
         "shortfall": max(0.0, -float(margin.excess[0])),
     }
