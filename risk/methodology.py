@@ -19,6 +19,7 @@ from risk.sensitivities.specification import GreeksSpec
 from risk.specification import Fraction, Positive, Specification
 from risk.standard.margin import LAYERS as STANDARD_LAYERS
 from risk.standard.spec import StandardSpec
+from risk.wrong_way import WRONG_WAY_LAYER, WrongWaySpec
 
 Origin = Literal["historical", "episode", "stressed", "grid", "event"]
 
@@ -137,6 +138,7 @@ class Methodology(Specification):
     standard: StandardSpec | None = None
     sensitivities: GreeksSpec | None = None
     collateral: tuple[CollateralRule, ...] = ()
+    wrong_way: WrongWaySpec | None = None
     charges: tuple[ChargeSpec, ...] = ()
     buffers: tuple[BufferSpec, ...] = ()
     health: HealthSpec = HealthSpec()
@@ -166,6 +168,11 @@ class Methodology(Specification):
             raise ValueError(
                 "maintenance_factor goes with measures or sensitivities, and they need it; "
                 f"this has {given[0]} and {self.maintenance_factor}"
+            )
+        if self.wrong_way is not None and not binding:
+            raise ValueError(
+                "[wrong_way] moves the collateral in the scenarios of the measures that set base "
+                f"risk; this has {given[0]}, leave [wrong_way] out"
             )
         if binding and self.measures[0].layer is None:
             first = self.measures[0].name
@@ -211,7 +218,8 @@ class Methodology(Specification):
         if self.standard is not None:
             return STANDARD_LAYERS
         haircut = (HAIRCUT_LAYER,) if self.collateral else ()
-        return (*self._risk_layers, *haircut)
+        wrong_way = (WRONG_WAY_LAYER,) if self.wrong_way else ()
+        return (*self._risk_layers, *haircut, *wrong_way)
 
     @property
     def _risk_layers(self) -> tuple[str, ...]:
@@ -264,7 +272,7 @@ def parse_methodology(text: str, events: str = "") -> Methodology:
 OWN_FORMS = {"rules": "standard", "buckets": "sensitivities"}
 """Tables that a file of rules by leg, or of Greeks, has at its top, and what they describe."""
 
-BESIDE = ("netting", "volatility_tenor", "collateral", "charges", "buffers", "health")
+BESIDE = ("netting", "volatility_tenor", "collateral", "wrong_way", "charges", "buffers", "health")
 """What such a file may say beside its own tables, as every methodology may."""
 
 REPORTING_TENOR = {

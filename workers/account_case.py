@@ -279,9 +279,7 @@ def account_case(rules: Rules, account: str, beside: Sequence[int] = ()) -> Acco
 def _coins(rules: Rules, row: int, assets: CountedAssets) -> Floats:
     """Return units of each coin that an account's collateral counts for, ``(underlying,)``."""
     held = rules.book.collateral_slice(row, row + 1)
-    where = {name: at for at, name in enumerate(rules.underlyings)}
-    coin = np.array([where.get(name, -1) for name in assets.underlying], dtype=np.int64)
-    unit = assets.value
+    coin, unit = assets.coins(rules.underlyings), assets.value
     moves = coin[held.asset] >= 0
     value = (held.quantity * unit[held.asset])[moves]
     total = np.bincount(

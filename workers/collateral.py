@@ -29,6 +29,16 @@ class CountedAssets:
     underlying: tuple[str, ...]
     weights: Weights | None
 
+    @property
+    def credit(self) -> Floats:
+        """USD that a unit counts for, its weight of the rules applied, ``(asset,)``."""
+        return self.value if self.weights is None else self.value * self.weights.held_initial
+
+    def coins(self, underlyings: Sequence[str]) -> NDArray[np.int64]:
+        """Return the row of the coin that each asset is priced as, ``(asset,)``, -1 for cash."""
+        row = {name: at for at, name in enumerate(underlyings)}
+        return np.array([row.get(name, -1) for name in self.underlying], dtype=np.int64)
+
 
 def counted_assets(
     assets: pa.Table, index: Mapping[str, float], rules: Sequence[CollateralRule]

@@ -21,6 +21,7 @@ from risk.sensitivities.greeks import unit_sensitivities
 from risk.sensitivities.specification import risk_factors
 from risk.standard.kernel import Form
 from risk.standard.terms import standard_terms
+from risk.wrong_way import credit_moves
 from storage.book import Book
 from storage.runs import Run
 from workers.collateral import counted_assets
@@ -77,6 +78,11 @@ def revaluation_of(
         # An instrument that no rule margins holds its accounts back, as one without a price.
         priced = priced & (legs["standard"].form != Form.NONE)
     index = dict(zip(underlyings, market.index.tolist(), strict=True))
+    counted = counted_assets(assets, index, methodology.collateral)
+    moves = None
+    if methodology.wrong_way is not None:
+        coins = counted.coins(underlyings)
+        moves = credit_moves(counted.credit, coins, shocks_of(scenarios).price)
     return Revaluation(
         cube=cube,
         weight=weight,
@@ -86,7 +92,8 @@ def revaluation_of(
         order=risk_order(instruments, settlement),
         charges=charges_on(methodology.charges, instruments, market, underlyings),
         scan=scan,
-        collateral=counted_assets(assets, index, methodology.collateral).weights,
+        collateral=counted.weights,
+        credit_moves=moves,
         **legs,
     )
 

@@ -6,7 +6,11 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 
-from flows.commands.explain_collateral import print_collateral, print_protocol_health
+from flows.commands.explain_collateral import (
+    print_collateral,
+    print_protocol_health,
+    print_wrong_way,
+)
 from flows.commands.explain_legs import print_legs, print_reported, print_sensitivities
 from flows.commands.shared import CONSOLE, Json, print_json
 from flows.settings import Settings
@@ -223,6 +227,7 @@ def _print_requirement(console: Console, explained: dict[str, Any]) -> None:
     table.add_row("health", explained["health"].replace("_", " "))
     console.print(table, highlight=False)
     print_protocol_health(console, explained["protocol_health"])
+    print_wrong_way(console, explained["wrong_way"])
     _print_charges(console, explained["charges"])
     for buffer in explained["buffers"]:
         console.print(

@@ -1,4 +1,4 @@
-"""What ``explain`` prints of collateral, and of the health of an account under a protocol."""
+"""What ``explain`` prints of collateral: what it counts for, how it moves, what it covers."""
 
 from typing import Any
 
@@ -62,4 +62,30 @@ def print_protocol_health(console: Console, health: dict[str, Any]) -> None:
             *(escape(one["underlying"]), f"{one['price']:,.2f}"),
             *(("at no price", "") if at is None else (one["liquidated"], f"{at:,.2f}")),
         )
+    console.print(table, highlight=False)
+
+
+def print_wrong_way(console: Console, wrong_way: dict[str, Any]) -> None:
+    """Print what moving collateral adds to base risk, measure by measure."""
+    if not wrong_way:
+        return
+    console.print(
+        f"layer wrong_way: {wrong_way['amount']:,.2f} = {wrong_way['share']:.0%} of what is asked "
+        f"with collateral that moves, {wrong_way['moving']:,.2f}, beyond {wrong_way['still']:,.2f} "
+        f"with collateral that does not, all positions together; "
+        f"{wrong_way['maintenance_share']:.0%} in maintenance",
+        highlight=False,
+        soft_wrap=True,
+    )
+    table = columns(
+        "Each measure, and the worst of its scenarios when collateral moves",
+        *("measure", "still", "moving", "scenario", "P&L of all", "of it collateral"),
+    )
+    for one in wrong_way["measures"]:
+        worst = one["scenarios"][0] if one["scenarios"] else None
+        cells = ("", "", "")
+        if worst is not None:
+            change = f"{worst['change']:,.2f}"
+            cells = (escape(worst["scenario"]), f"{worst['pnl']:,.2f}", change)
+        table.add_row(one["measure"], f"{one['still']:,.2f}", f"{one['moving']:,.2f}", *cells)
     console.print(table, highlight=False)

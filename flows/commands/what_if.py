@@ -128,7 +128,7 @@ def _print_shares(console: Console, shares: dict[str, Any]) -> None:
     if rest:
         table.add_row(f"{len(rest):,} more", "", f"{sum(one['share'] for one in rest):,.2f}", "")
     if shares["collateral"]:
-        table.add_row("collateral, its haircuts", "", f"{shares['collateral']:,.2f}", "")
+        table.add_row("collateral by itself", "", f"{shares['collateral']:,.2f}", "")
     whole = sum(one["share"] for one in positions) + shares["collateral"]
     table.add_row("[bold]all[/]", "", f"{whole:,.2f}", "")
     console.print(table, highlight=False)

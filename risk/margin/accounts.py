@@ -14,6 +14,7 @@ from risk.margin.legs import greeks_base, standard_base
 from risk.margin.measured import measured_base
 from risk.margin.results import HELD, MARGINED, AccountMargin, BaseMargin
 from risk.margin.scanned import scanned_base
+from risk.margin.wrong_way import with_wrong_way
 from risk.measures import Measure
 from risk.methodology import Methodology
 from risk.nesting import Nested, nest
@@ -57,7 +58,9 @@ def margin_accounts(
             methodology.scan,
         )
     base = _base(held_by, nested, revaluation, methodology, measures, map_blocks)
-    base = with_haircuts(base, replace(holdings, held=held), revaluation, methodology)
+    backed_by = replace(holdings, held=held)
+    base = with_haircuts(base, backed_by, revaluation, methodology)
+    base = with_wrong_way(base, held_by, backed_by, revaluation, methodology, measures, map_blocks)
     margin, maintenance = stack_charges(held_by, nested, revaluation, methodology, base)
     requirement = margin.sum(axis=1)
     blocks = base.blocks

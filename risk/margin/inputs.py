@@ -47,7 +47,9 @@ class Revaluation:
     canonical order. ``priced`` is false where an input was missing. ``weight`` is ``(scenario,)``.
     ``order`` and ``charges`` serve the charges of the methodology, ``scan`` its scan, ``standard``
     its rules by leg, ``sensitivities`` and ``factors`` its margin from Greeks, ``collateral``
-    its weights of the assets, none where it has no rules for them.
+    its weights of the assets, none where it has no rules for them. ``credit_moves`` is
+    ``(asset, scenario)``, what a unit of each asset gains in what it counts for, for the wrong-way
+    layer.
     """
 
     cube: NDArray[np.float64]
@@ -62,6 +64,7 @@ class Revaluation:
     sensitivities: Sensitivities | None = None
     factors: RiskFactors | None = None
     collateral: Weights | None = None
+    credit_moves: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)

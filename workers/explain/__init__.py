@@ -22,6 +22,7 @@ from workers.explain.health import health_of
 from workers.explain.held import collateral_of, held_because, positions_of
 from workers.explain.risk import charges_of, legs_of, netting_sets_of, scan_of, units_of
 from workers.explain.source import source_of, source_under
+from workers.explain.wrong_way import wrong_way_of
 from workers.rule_books import mode_of, rule_book_of
 from workers.shards import Shard
 from workers.tasks import read_holdings
@@ -88,6 +89,7 @@ def explain_account(run: Run, account: str, methodology: str | None = None) -> d
         explained["units"] = units_of(source, key, holdings, nested)
         explained["scan"] = scan_of(source, key, holdings, nested, explained["units"])
     return explained | {
+        "wrong_way": wrong_way_of(source, holdings, measures),
         "charges": charges_of(source, holdings, nested),
         "buffers": [buffer.model_dump() for buffer in rules.buffers],
         "legs": _ruled(legs_of(source, holdings, measures), rules_of_legs(source, holdings)),

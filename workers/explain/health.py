@@ -95,10 +95,9 @@ def _assets(source: Source, holdings: Holdings, assets: CountedAssets) -> Side:
         return Side(np.zeros(0, np.int64), none, none, none, np.zeros(0, np.bool_))
     _, haircut = weighted_requirement(held.asset, held.quantity, assets.weights)
     counted = held.quantity * assets.value[held.asset] - haircut
-    names = [assets.underlying[row] for row in held.asset.tolist()]
-    coin = [coins.index(name) if name in coins else -1 for name in names]
+    coin = assets.coins(coins)[held.asset]
     every = np.ones(len(counted), dtype=np.bool_)
-    return Side(np.array(coin, np.int64), counted, np.zeros_like(counted), counted, every)
+    return Side(coin, counted, np.zeros_like(counted), counted, every)
 
 
 def _positions(source: Source, holdings: Holdings) -> Side:
