@@ -89,7 +89,7 @@ def tiles(view: RunView, tail: Tail) -> list[Tile]:
         Tile(
             "Equity",
             money(total("equity")),
-            "collateral after haircuts plus the value of options and spot",
+            "collateral as it counts plus the value of options and spot",
         ),
         Tile(
             "Shortfall",

@@ -199,6 +199,30 @@ def test_aave(spot, asset, price):
 
 @SETTINGS
 @given(AMOUNT, three(AMOUNT), three(PRICE))
+def test_aave_in_efficiency_mode(debt, asset, price):
+    """A rule book of one category: members 0 and 1 at its weights, nothing but 0 is lent."""
+    ratio, threshold = (np.array(column) for column in zip(*LENDING, strict=True))
+    mode = aave.EfficiencyMode(
+        np.array([True, True, False]), np.array([True, False, False]), 0.93, 0.95
+    )
+    owed = np.array([debt, 0.0, 0.0])
+    lifted = aave.in_efficiency_mode(aave.Reserves(ratio, threshold), mode, [True], owed[None])
+    pairs = [(0.93, 0.95), (0.93, 0.95), LENDING[2]]
+    book = ProtocolBook(lender(pairs, debts=[0]), price)
+    found = book.margin(spot=-owed, asset=asset)
+    scale = price @ (asset + owed)
+    room = float(aave.borrow_capacity(asset[None], owed[None], price, lifted)[0])
+    assert close(max(found.equity[0] - found.requirement[0], 0.0), room, scale)
+    if debt:
+        value = float(price @ owed)
+        factor = float(aave.health_factor(asset[None], owed[None], price, lifted)[0])
+        assert factor_of(found, value)[0] == pytest.approx(factor, abs=1e-12 * scale / value)
+    # What the category does not lend is under no rule.
+    assert book.margin(spot=[0.0, -1.0, 0.0], asset=asset).status[0] == HELD
+
+
+@SETTINGS
+@given(AMOUNT, three(AMOUNT), three(PRICE))
 def test_compound(debt, asset, price):
     """Coin 0 is the base asset; it backs nothing as collateral."""
     factors = [(1.0, 1.0), (0.7, 0.8), (0.6, 0.65)]
