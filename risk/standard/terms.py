@@ -19,7 +19,7 @@ from risk.standard.spec import (
     StandardSpec,
     WeightRule,
 )
-from risk.standard.weighted import fill_weights, grows_by_root, initial_share, notional_and_coins
+from risk.standard.weighted import fill_weights, initial_share, notional_and_coins
 from risk.weights import Weights, no_weights
 
 Floats = NDArray[np.float64]
@@ -104,7 +104,7 @@ def standard_terms(
             value = np.abs(value_per_contract[rows])
             unit[rows, Column.INITIAL] = value * (1.0 - rule.factor * rule.initial_scale)
             unit[rows, Column.MAINTENANCE] = value * (1.0 - rule.factor)
-        elif isinstance(rule, WeightRule) or grows_by_root(rule):
+        elif isinstance(rule, WeightRule) or (isinstance(rule, FractionRule) and rule.size_factor):
             form[rows] = Form.WEIGHTED
             weights = weights or no_weights(size)
             fill_weights(weights, rows, rule, instruments, market)

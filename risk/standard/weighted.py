@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from risk.instruments import Instruments, MarketState, Settlement, unit_notional
 from risk.protocols.dydx import MILLION, LiquidityTier, initial_margin_ppm
-from risk.standard.spec import BracketRule, FractionRule, WeightRule
+from risk.standard.spec import FractionRule, WeightRule
 from risk.weights import Weights, scaled_pair
 
 Floats = NDArray[np.float64]
@@ -28,15 +28,10 @@ def notional_and_coins(
     return notional, coins
 
 
-def grows_by_root(rule: object) -> bool:
-    """Return whether a rule is for contracts whose share grows with the root of their size."""
-    return isinstance(rule, FractionRule) and rule.size_factor > 0.0
-
-
 def fill_weights(
     weights: Weights,
     rows: Rows,
-    rule: WeightRule | FractionRule | BracketRule,
+    rule: WeightRule | FractionRule,
     instruments: Instruments,
     market: MarketState,
 ) -> None:
@@ -47,12 +42,11 @@ def fill_weights(
     if isinstance(rule, WeightRule):
         held = scaled_pair(rule.held, rule.deposits)
         owed = scaled_pair(rule.owed, rule.borrows)
-        weights.size_factor[rows] = rule.size_factor
-    elif isinstance(rule, FractionRule):
+    else:
         shares = (initial_share(rule), rule.maintenance)
         held = (1.0 - shares[0], 1.0 - shares[1])
         owed = (1.0 + shares[0], 1.0 + shares[1])
-        weights.size_factor[rows] = rule.size_factor
+    weights.size_factor[rows] = rule.size_factor
     weights.held_initial[rows], weights.held_maintenance[rows] = held
     weights.owed_initial[rows], weights.owed_maintenance[rows] = owed
 

@@ -13,6 +13,7 @@ from risk.protocols.lending import coverage
 from risk.revaluation import cash_delta
 from risk.standard.kernel import Form
 from risk.standard.margin import margin_positions
+from risk.standard.terms import StandardTerms
 from risk.weights import weighted_requirement
 from workers.collateral import CountedAssets
 from workers.explain.source import Source
@@ -54,7 +55,7 @@ def health_of(source: Source, holdings: Holdings, assets: CountedAssets) -> dict
         return {}
     if (terms.form[holdings.instrument] == Form.OPTION).any():
         return {}
-    sides = [_assets(source, holdings, assets), _positions(source, holdings)]
+    sides = [_assets(source, holdings, assets), _positions(source, holdings, terms)]
     covered = sum(float(side.covered.sum()) for side in sides)
     owed = sum(float(side.owed.sum()) for side in sides)
     factor = float(coverage(covered, owed))
@@ -100,11 +101,8 @@ def _assets(source: Source, holdings: Holdings, assets: CountedAssets) -> Side:
     return Side(coin, counted, np.zeros_like(counted), counted, every)
 
 
-def _positions(source: Source, holdings: Holdings) -> Side:
+def _positions(source: Source, holdings: Holdings, terms: StandardTerms) -> Side:
     """Return what the positions of one account count for, and what they ask."""
-    terms = source.revaluation.standard
-    if terms is None:
-        raise ValueError("the methodology has no rules by leg")
     rows, quantity = holdings.instrument.astype(np.int64), holdings.quantity
     instruments, market = terms_and_market_of(source.run, source.book)
     alone = np.arange(len(rows) + 1, dtype=np.int64)
