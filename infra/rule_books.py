@@ -38,6 +38,7 @@ def margined(book: Path, runs: Path, name: str, threads: int) -> Row:
         "name": name,
         "scenarios": totals["scenarios"],
         "requirement": totals["requirement"],
+        "margined": totals["margined"],
         "short": totals["accounts_short"],
         "seconds": margin["wall_s"],
     }

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from risk.charges import ChargeSpec
+from risk.collateral import HAIRCUT_LAYER, CollateralRule
 from risk.health import HealthSpec
 from risk.measures import CONVENTIONS, require_inverted_cdf
 from risk.model_risk import ModelRiskSpec
@@ -19,6 +20,7 @@ from risk.sensitivities.specification import GreeksSpec
 from risk.specification import Fraction, Name, Positive, Specification
 from risk.standard.margin import LAYERS as STANDARD_LAYERS
 from risk.standard.spec import StandardSpec
+from risk.wrong_way import WRONG_WAY_LAYER, WrongWaySpec
 
 Origin = Literal["historical", "episode", "stressed", "grid", "event"]
 
@@ -111,9 +113,10 @@ class Methodology(Specification):
     """A dated margin methodology; the whole of what makes one run's rules differ from another's.
 
     Base risk comes from one of four ways: ``measures`` of named scenario sets, a ``scan`` of
-    weighted scenarios, ``standard`` rules by leg, or ``sensitivities``; ``model_risk`` and
-    ``charges`` are stacked on it, and ``buffers`` on all. ``maintenance_factor`` is the part of
-    the layers of measures or sensitivities that an account must hold to keep its positions;
+    weighted scenarios, ``standard`` rules by leg, or ``sensitivities``. Rules for ``collateral``
+    add what its assets do not count for; ``wrong_way``, ``model_risk``, ``charges`` and
+    ``buffers`` are stacked on that, in this order. ``maintenance_factor`` is the part of the
+    layers of measures or sensitivities that an account must hold to keep its positions;
     ``health`` says when it is warned, called and liquidated. ``venue`` names whose number this
     is, and only where every parameter is known: ``not_verified`` says which are not, and then
     there is no venue.
@@ -136,6 +139,8 @@ class Methodology(Specification):
     scan: ScanSpec | None = None
     standard: StandardSpec | None = None
     sensitivities: GreeksSpec | None = None
+    collateral: tuple[CollateralRule, ...] = ()
+    wrong_way: WrongWaySpec | None = None
     model_risk: ModelRiskSpec | None = None
     charges: tuple[ChargeSpec, ...] = ()
     buffers: tuple[BufferSpec, ...] = ()
@@ -166,6 +171,11 @@ class Methodology(Specification):
             raise ValueError(
                 "maintenance_factor goes with measures or sensitivities, and they need it; "
                 f"this has {given[0]} and {self.maintenance_factor}"
+            )
+        if self.wrong_way is not None and not binding:
+            raise ValueError(
+                "[wrong_way] moves the collateral in the scenarios of the measures that set base "
+                f"risk; this has {given[0]}, leave [wrong_way] out"
             )
         if binding and self.measures[0].layer is None:
             first = self.measures[0].name
@@ -229,11 +239,18 @@ class Methodology(Specification):
 
     @property
     def base_layers(self) -> tuple[str, ...]:
-        """Names of the layers that scenarios set, in the order in which they are stacked."""
-        if self.scan is not None:
-            return (self.scan.layer,)
+        """Names of the layers before charges, in the order in which they are stacked."""
         if self.standard is not None:
             return STANDARD_LAYERS
+        haircut = (HAIRCUT_LAYER,) if self.collateral else ()
+        wrong_way = (WRONG_WAY_LAYER,) if self.wrong_way else ()
+        return (*self._risk_layers, *haircut, *wrong_way)
+
+    @property
+    def _risk_layers(self) -> tuple[str, ...]:
+        """Names of the layers that scenarios or sensitivities set."""
+        if self.scan is not None:
+            return (self.scan.layer,)
         if self.sensitivities is not None:
             return GREEKS_LAYERS
         return tuple(
@@ -281,7 +298,7 @@ def parse_methodology(text: str, events: str = "") -> Methodology:
 OWN_FORMS = {"rules": "standard", "buckets": "sensitivities"}
 """Tables that a file of rules by leg, or of Greeks, has at its top, and what they describe."""
 
-BESIDE = ("netting", "volatility_tenor", "charges", "buffers", "health")
+BESIDE = ("netting", "volatility_tenor", "collateral", "wrong_way", "charges", "buffers", "health")
 """What such a file may say beside its own tables, as every methodology may."""
 
 REPORTING_TENOR = {

@@ -50,7 +50,7 @@ ACCOUNTS = (
     Variable("margin", ("account", "layer"), "float64", USD, "amount of one layer, non-negative"),
     Variable("risk_measure", ("account", "measure"), "float64", USD,
              "risk measure summed over the account's netting sets, loss positive"),
-    Variable("collateral_value", ("account",), "float64", USD, "collateral after haircuts"),
+    Variable("collateral_value", ("account",), "float64", USD, "what collateral adds to equity"),
     Variable("position_value", ("account",), "float64", USD, "market value of options and spot"),
     Variable("equity", ("account",), "float64", USD, "collateral value plus position value"),
     Variable("requirement", ("account",), "float64", USD,

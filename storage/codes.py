@@ -446,5 +446,15 @@ _MARKET = (
     ),
 )
 
-CODES = {code.name: code for code in (*_FILES, *_KEYS, *_TERMS, *_QUANTITIES, *_MARKET)}
+_RULES = (
+    Code(
+        "RULE_MISSING",
+        _Q,
+        "the rule book of a run has no rule for an instrument, such as an option under a lender's",
+        "instruments that a rule of the methodology is for",
+        "give the methodology a rule, or take the position out; the account is held back there",
+    ),
+)
+
+CODES = {code.name: code for code in (*_FILES, *_KEYS, *_TERMS, *_QUANTITIES, *_MARKET, *_RULES)}
 """Every code by its name."""

@@ -12,6 +12,7 @@ import pyarrow as pa
 import xarray as xr
 from numpy.typing import NDArray
 
+from risk.collateral import AssetHoldings
 from risk.instruments import Instruments, MarketState, unit_notional
 from risk.margin import AccountMargin, Holdings, Revaluation, margin_accounts, measures_of
 from risk.measures import Measure
@@ -23,11 +24,11 @@ from storage.book import Book
 from storage.runs import Run
 from storage.tables import MARGIN_MODES
 from workers.call_rows import require_maintenance
+from workers.collateral import CountedAssets, counted_assets
 from workers.inputs import book_of
 from workers.revaluation import axis_of, price_cube, revaluation_of, terms_and_market_of
 from workers.shards import Shard
 from workers.tasks import read_holdings
-from workers.terms import CASH
 
 Floats = NDArray[np.float64]
 
@@ -50,6 +51,7 @@ class Rules:
     scenarios: xr.Dataset
     measures: tuple[Measure, ...]
     table: pa.Table
+    assets: pa.Table
     instruments: Instruments
     market: MarketState
     underlyings: tuple[str, ...]
@@ -78,6 +80,7 @@ def rules_of(run: Run) -> Rules:
         scenarios=scenarios,
         measures=measures_of(methodology, scenarios["origin"].values.tolist()),
         table=book.instruments(),
+        assets=book.assets(),
         instruments=instruments,
         market=market,
         underlyings=underlyings,
@@ -91,7 +94,8 @@ class AccountCase:
     """One account with the legs that are looked at, in the order of the instruments.
 
     Shapes are ``(leg,)``; ``lots`` and ``quantity`` are as held, zero where a leg is only asked
-    for. ``coins`` ``(underlying,)`` are the units of each coin in the collateral, after haircuts.
+    for. ``coins`` ``(underlying,)`` are the units of each coin that the collateral counts for, and
+    ``assets`` what it consists of.
     """
 
     rules: Rules
@@ -106,6 +110,7 @@ class AccountCase:
     lot_size: Floats
     collateral: float
     coins: Floats
+    assets: AssetHoldings | None
     revaluation: Revaluation
 
     @property
@@ -126,7 +131,7 @@ class AccountCase:
 
     @property
     def equity(self) -> float:
-        """Collateral after haircuts and the value of what is held."""
+        """What collateral counts for, and the value of what is held."""
         return self.collateral + float(self.quantity @ self.revaluation.value)
 
     @property
@@ -142,7 +147,8 @@ class AccountCase:
     ) -> AccountMargin:
         """Return the margin of portfolios of the legs, ``(portfolio, leg)``, each as an account.
 
-        ``collateral`` ``(portfolio,)`` is USD after haircuts, that of the account unless given.
+        ``collateral`` ``(portfolio,)`` is what it counts for in equity, USD; that of the account
+        unless given.
         """
         portfolio, leg = np.nonzero(quantity)
         count = np.bincount(portfolio, minlength=len(quantity))
@@ -154,10 +160,22 @@ class AccountCase:
             margin_mode=np.full(size, self.mode, dtype=np.int8),
             collateral=np.full(size, self.collateral) if collateral is None else collateral,
             held=np.zeros(size, dtype=np.bool_),
+            assets=self._assets(size),
         )
         rules = self.rules
         return margin_accounts(
             holdings, revaluation or self.revaluation, rules.methodology, rules.measures
+        )
+
+    def _assets(self, portfolios: int) -> AssetHoldings | None:
+        """Return the assets of the account once for each portfolio."""
+        if self.assets is None:
+            return None
+        number = len(self.assets.asset)
+        return AssetHoldings(
+            offsets=np.arange(portfolios + 1, dtype=np.int64) * number,
+            asset=np.tile(self.assets.asset, portfolios),
+            quantity=np.tile(self.assets.quantity, portfolios),
         )
 
     def requirement(self, quantity: Floats) -> Floats:
@@ -206,7 +224,7 @@ def _revaluation(
 ) -> Revaluation:
     """Return what margin needs to know of a few instruments in some market."""
     parts = (rules.underlyings, rules.methodology, rules.scenarios)
-    return revaluation_of(table, instruments, market, *parts, cube)
+    return revaluation_of(table, rules.assets, instruments, market, *parts, cube)
 
 
 def account_case(rules: Rules, account: str, beside: Sequence[int] = ()) -> AccountCase:
@@ -224,9 +242,10 @@ def account_case(rules: Rules, account: str, beside: Sequence[int] = ()) -> Acco
             f"account {account} is held back in run {run.run_id}; margincube explain {account} "
             "says why"
         )
-    unit, priced, coin = _assets(rules)
+    index = dict(zip(rules.underlyings, rules.market.index.tolist(), strict=True))
+    assets = counted_assets(rules.assets, index, rules.methodology.collateral)
     lot_size = rules.table["lot_size"].to_numpy()
-    holdings = read_holdings(book, Shard(0, row, row + 1), lot_size, unit, priced)
+    holdings = read_holdings(book, Shard(0, row, row + 1), lot_size, assets.value, assets.priced)
     legs = np.union1d(holdings.instrument, np.asarray(beside, dtype=np.int64)).astype(np.int64)
     lots = np.zeros(len(legs), dtype=np.int64)
     held = np.searchsorted(legs, holdings.instrument)
@@ -249,30 +268,18 @@ def account_case(rules: Rules, account: str, beside: Sequence[int] = ()) -> Acco
         lots=lots,
         lot_size=lot_size[legs],
         collateral=float(holdings.collateral[0]),
-        coins=_coins(rules, row, unit, coin),
+        coins=_coins(rules, row, assets),
+        assets=holdings.assets,
         revaluation=_revaluation(rules, table, instruments, market, cube),
     )
     _check_stored(case)
     return case
 
 
-def _assets(rules: Rules) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]:
-    """Return what a unit of each asset counts for, whether it has a price, and its coin or -1."""
-    assets = rules.book.assets()
-    price = dict(zip(rules.underlyings, rules.market.index.tolist(), strict=True)) | {CASH: 1.0}
-    names = assets["underlying"].to_pylist()
-    unit = np.array([price.get(name, 0.0) for name in names])
-    where = {coin: row for row, coin in enumerate(rules.underlyings)}
-    return (
-        unit * (1.0 - assets["haircut"].to_numpy()),
-        np.array([name in price for name in names], dtype=np.bool_),
-        np.array([where.get(name, -1) for name in names], dtype=np.int64),
-    )
-
-
-def _coins(rules: Rules, row: int, unit: Floats, coin: NDArray[np.int64]) -> Floats:
-    """Return units of each coin in an account's collateral, after haircuts, ``(underlying,)``."""
+def _coins(rules: Rules, row: int, assets: CountedAssets) -> Floats:
+    """Return units of each coin that an account's collateral counts for, ``(underlying,)``."""
     held = rules.book.collateral_slice(row, row + 1)
+    coin, unit = assets.coins(rules.underlyings), assets.value
     moves = coin[held.asset] >= 0
     value = (held.quantity * unit[held.asset])[moves]
     total = np.bincount(

@@ -10,12 +10,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from risk.health import HealthSpec, account_health
-from risk.margin import MARGINED
+from risk.margin import HELD, MARGINED
 from storage.book import PART_ACCOUNTS, Book
 from storage.runs import Run
 from storage.tables import MARGIN_MODES
 from workers.call_rows import HEALTH_NAMES
 from workers.calls import health_rules
+from workers.collateral import counted_assets
 from workers.inputs import book_of
 from workers.shards import Shard, cut
 from workers.stages import Observer
@@ -63,7 +64,7 @@ def _table(run: Run, book: Book, shard: Shard, rules: HealthSpec) -> pa.Table:
         "member": members.take(accounts["member"].combine_chunks()),
         "margin_mode": modes.take(accounts["margin_mode"].combine_chunks()),
         "status": statuses.take(pa.array(stored["status"].values)),
-        "held_because": pa.array(_reasons(book, shard, stored["status"].values), pa.string()),
+        "held_because": pa.array(_reasons(run, book, shard, stored["status"].values), pa.string()),
         "positions": pa.array(stored["positions"].values),
         "netting_sets": pa.array(stored["netting_sets"].values),
     }
@@ -93,11 +94,35 @@ def _health(stored: xr.Dataset, rules: HealthSpec) -> pa.Array:
     return pa.array(HEALTH_NAMES).take(pa.array(code, mask=~known))
 
 
-def _reasons(book: Book, shard: Shard, status: NDArray[np.int8]) -> list[str | None]:
-    """Return the code for which each account is held back, if it is."""
+def _reasons(run: Run, book: Book, shard: Shard, status: NDArray[np.int8]) -> list[str | None]:
+    """Return the code for which each account is held back, if it is.
+
+    What the book holds back has the book's code. Of the others those with all their prices are
+    under no rule of the methodology.
+    """
     reasons = book.held_reasons()
     code = dict(zip(reasons["account"].to_pylist(), reasons["code"].to_pylist(), strict=True))
+    unpriced = _unpriced(run, book, shard) if (status == HELD).any() else status.astype(np.bool_)
     return [
-        code.get(row, "PRICE_MISSING") if held else None
-        for row, held in enumerate((status == 1).tolist(), shard.start)
+        code.get(row, "PRICE_MISSING" if missing else "RULE_MISSING") if held else None
+        for row, (held, missing) in enumerate(
+            zip((status == HELD).tolist(), unpriced.tolist(), strict=True), shard.start
+        )
     ]
+
+
+def _unpriced(run: Run, book: Book, shard: Shard) -> NDArray[np.bool_]:
+    """Return whether a position or an asset of each account has no price in the run."""
+    accounts = shard.stop - shard.start
+    instruments = run.instruments["priced"].values.astype(np.bool_)
+    assets = counted_assets(book.assets(), run.manifest["index"], ()).priced
+    positions = book.position_slice(shard.start, shard.stop)
+    collateral = book.collateral_slice(shard.start, shard.stop)
+    missing = np.zeros(accounts, dtype=np.bool_)
+    for offsets, known in (
+        (positions.offsets, instruments[positions.instrument]),
+        (collateral.offsets, assets[collateral.asset]),
+    ):
+        owner = np.repeat(np.arange(accounts), np.diff(offsets))
+        missing |= np.bincount(owner[~known], minlength=accounts) > 0
+    return missing

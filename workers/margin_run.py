@@ -19,10 +19,11 @@ from risk.scenarios.shocks import shocks_of
 from storage.arrays import INSTRUMENTS
 from storage.digest import dataset_digest
 from storage.runs import RunStore
+from workers.collateral import counted_assets
 from workers.engine import Engine, FoldEngine
 from workers.fold import FoldInputs, IncompleteRun, fold_dataset, fold_run, require_whole
 from workers.manifest import run_manifest
-from workers.plan import RunRequest, asset_values, identify, make_plan
+from workers.plan import RunRequest, identify, make_plan
 from workers.revaluation import axis_of, revaluation_of
 from workers.shards import Shard
 from workers.stages import StageTable
@@ -142,7 +143,7 @@ class MarginRun:
 
     def _margin_inputs(self) -> MarginInputs:
         plan = self.plan
-        value, priced = asset_values(plan.book, plan.built)
+        assets = counted_assets(plan.book.assets(), plan.index, plan.methodology.collateral)
         return MarginInputs(
             book=plan.book.path,
             book_digest=plan.book.digest,
@@ -150,8 +151,8 @@ class MarginRun:
             methodology=plan.methodology,
             measures=measures_of(plan.methodology, plan.scenarios["origin"].values.tolist()),
             lot_size=plan.lot_size,
-            asset_value=value,
-            asset_priced=priced,
+            asset_value=assets.value,
+            asset_priced=assets.priced,
             threads=self.request.threads,
             fork=self._staged.fork(),
         )
@@ -161,6 +162,7 @@ class MarginRun:
         plan = self.plan
         return revaluation_of(
             plan.book.instruments(),
+            plan.book.assets(),
             plan.instruments,
             plan.built.state,
             plan.built.underlyings,

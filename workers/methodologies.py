@@ -42,9 +42,9 @@ def shipped_methodologies() -> list[str]:
 
 
 def _shipped() -> dict[str, Traversable]:
-    """Return the files that ship, by name: rule books, those by leg, and those from Greeks."""
+    """Return the files that ship, by name, from the folder of rule books and those below it."""
     folder = resources.files("risk.methodologies")
-    folders = (folder, folder / "standard", folder / "sensitivities")
+    folders = (folder, *(folder / name for name in ("standard", "protocols", "sensitivities")))
     return {
         entry.name[:-5]: entry
         for one in folders

@@ -21,7 +21,7 @@ from workers.memory import available_bytes, projected_bytes, require_room
 from workers.methodologies import DEFAULT_METHODOLOGY, NamedMethodology, load_methodology
 from workers.scenarios import build_scenarios
 from workers.shards import Shard, cut, shard_length
-from workers.terms import CASH, instrument_terms
+from workers.terms import instrument_terms
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """What the name of a book may be: it becomes the name of runs, tags and files."""
@@ -111,6 +111,11 @@ class Plan:
         """The rules by which it is margined."""
         return self.identity.named.methodology
 
+    @property
+    def index(self) -> dict[str, float]:
+        """The price of each coin of the market, USD."""
+        return dict(zip(self.built.underlyings, self.built.state.index.tolist(), strict=True))
+
 
 def make_plan(identity: Identity, request: RunRequest) -> Plan:
     """Build market and scenarios, and cut the accounts and the cube.
@@ -163,13 +168,3 @@ def make_plan(identity: Identity, request: RunRequest) -> Plan:
         blocks=cut(len(instruments), INSTRUMENT_BLOCK),
         layout=layout,
     )
-
-
-def asset_values(book: Book, built: BuiltMarket) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return what a unit of each asset counts for, in reporting currency, and whether it can."""
-    assets = book.assets()
-    price = dict(zip(built.underlyings, built.state.index.tolist(), strict=True)) | {CASH: 1.0}
-    underlying = assets["underlying"].to_pylist()
-    priced = np.array([name in price for name in underlying], dtype=np.bool_)
-    unit = np.array([price.get(name, 0.0) for name in underlying])
-    return unit * (1.0 - assets["haircut"].to_numpy()), priced

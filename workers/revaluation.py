@@ -21,8 +21,10 @@ from risk.sensitivities.greeks import unit_sensitivities
 from risk.sensitivities.specification import risk_factors
 from risk.standard.kernel import Form
 from risk.standard.terms import standard_terms
+from risk.wrong_way import credit_moves
 from storage.book import Book
 from storage.runs import Run
+from workers.collateral import counted_assets
 from workers.terms import instrument_terms
 
 
@@ -54,6 +56,7 @@ def price_cube(
 
 def revaluation_of(
     table: pa.Table,
+    assets: pa.Table,
     instruments: Instruments,
     market: MarketState,
     underlyings: Sequence[str],
@@ -61,7 +64,7 @@ def revaluation_of(
     scenarios: xr.Dataset,
     cube: NDArray[np.float64],
 ) -> Revaluation:
-    """Return the cube with what margin needs to know of each instrument of the book's table."""
+    """Return the cube with what margin needs to know of the book's instruments and assets."""
     currency = table["settlement_currency"].to_numpy(zero_copy_only=False)
     settlement = np.unique(currency, return_inverse=True)[1].astype(np.int32)
     value = contract_value(instruments, market)
@@ -74,6 +77,12 @@ def revaluation_of(
     if "standard" in legs:
         # An instrument that no rule margins holds its accounts back, as one without a price.
         priced = priced & (legs["standard"].form != Form.NONE)
+    index = dict(zip(underlyings, market.index.tolist(), strict=True))
+    counted = counted_assets(assets, index, methodology.collateral)
+    moves = None
+    if methodology.wrong_way is not None:
+        coins = counted.coins(underlyings)
+        moves = credit_moves(counted.credit, coins, shocks_of(scenarios).price)
     return Revaluation(
         cube=cube,
         weight=weight,
@@ -83,6 +92,8 @@ def revaluation_of(
         order=risk_order(instruments, settlement),
         charges=charges_on(methodology.charges, instruments, market, underlyings),
         scan=scan,
+        collateral=counted.weights,
+        credit_moves=moves,
         **legs,
     )
 
@@ -128,6 +139,7 @@ def revaluation_of_run(run: Run, book: Book, methodology: Methodology) -> Revalu
     instruments, market = terms_and_market_of(run, book)
     return revaluation_of(
         book.instruments(),
+        book.assets(),
         instruments,
         market,
         run.scenarios["underlying"].values.tolist(),

@@ -9,6 +9,7 @@ KINDS = {
     "measures": "measures of scenarios",
     "scan": "scan of scenarios",
     "standard": "rules by leg",
+    "protocol": "weights of what is held and owed",
     "Greeks": "sensitivities",
 }
 """Where base risk comes from, by the word for it, and what that means."""
@@ -19,7 +20,7 @@ def kind_of(methodology: Methodology) -> str:
     if methodology.scan is not None:
         return "scan"
     if methodology.standard is not None:
-        return "standard"
+        return "protocol" if methodology.collateral else "standard"
     return "measures" if methodology.sensitivities is None else "Greeks"
 
 
@@ -110,7 +111,8 @@ def extent_of(methodology: Methodology) -> str:
         basis = ", basis contingency" if methodology.scan.basis is not None else ""
         return f"{len(methodology.scan.cells)} scenarios{basis}"
     if methodology.standard is not None:
-        return f"{len(methodology.standard.rules)} rules"
+        assets = len(methodology.collateral)
+        return f"{len(methodology.standard.rules)} rules" + (f", {assets} of assets" * (assets > 0))
     if methodology.sensitivities is not None:
         return f"{len(methodology.sensitivities.buckets)} buckets"
     parts = []

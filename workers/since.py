@@ -4,6 +4,7 @@ Accounts are matched by name. What the positions and the collateral of the earli
 gained if nobody had touched them is known; the rest of the change of equity is not told apart.
 """
 
+import tomllib
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from risk.collateral import CollateralRule
 from risk.health import AccountHealth, Cause, HealthSpec, account_health
 from risk.instruments import MarketState
 from risk.summation import sum_by_group
 from risk.variation import Variation, variation
 from storage.book import PART_ACCOUNTS, Book
 from storage.runs import Run
+from workers.collateral import CountedAssets, counted_assets
 from workers.inputs import book_of
-from workers.terms import CASH, instrument_terms
+from workers.terms import instrument_terms
 
 Floats = NDArray[np.float64]
 
@@ -233,16 +236,30 @@ def _gain(previous: Run, run: Run, book: Book, now: Book) -> Variation:
 
 
 def _asset_gain(previous: Run, run: Run, book: Book, now: Book) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return what a unit of each asset gained after haircuts, and where that is known."""
-    key = ("asset", "chain", "protocol")
-    later = {tuple(one[name] for name in key): one["haircut"] for one in now.assets().to_pylist()}
-    gain, known = [], []
-    for one in book.assets().to_pylist():
-        was, becomes = (
-            (run_of.manifest["index"] | {CASH: 1.0}).get(one["underlying"])
-            for run_of in (previous, run)
-        )
-        haircut = later.get(tuple(one[name] for name in key), one["haircut"])
-        known.append(was is not None and becomes is not None)
-        gain.append((becomes or 0.0) * (1.0 - haircut) - (was or 0.0) * (1.0 - one["haircut"]))
-    return np.where(known, gain, 0.0).astype(np.float64), np.array(known, dtype=np.bool_)
+    """Return what a unit of each asset gained in what it counts for, and where that is known."""
+    was, becomes, later = (
+        _counted(of_run, of_book.assets())
+        for of_run, of_book in ((previous, book), (run, book), (run, now))
+    )
+    row = {name: at for at, name in enumerate(_asset_names(now))}
+    # An asset that the later book does not list keeps its haircut.
+    value = [
+        later.value[row[name]] if name in row else becomes.value[at]
+        for at, name in enumerate(_asset_names(book))
+    ]
+    known = was.priced & becomes.priced
+    return np.where(known, np.array(value) - was.value, 0.0).astype(np.float64), known
+
+
+def _asset_names(book: Book) -> list[tuple[str, str, str]]:
+    table = book.assets().to_pylist()
+    return [(one["asset"], one["chain"], one["protocol"]) for one in table]
+
+
+def _counted(run: Run, assets: pa.Table) -> CountedAssets:
+    """Return what assets count for at the prices and by the rules of a run."""
+    # What lists calls prices nothing, so it reads no more of the methodology than this.
+    text = run.manifest["inputs"]["methodology"]["text"]
+    listed = tomllib.loads(text).get("collateral", ())
+    rules = [CollateralRule.model_validate(one) for one in listed]
+    return counted_assets(assets, run.manifest["index"], rules)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.aggregation import account_arrays
+from risk.collateral import AssetHoldings
 from risk.instruments import Instruments, MarketState
 from risk.margin import HELD, AccountMargin, Holdings, Revaluation, margin_accounts
 from risk.measures import Measure
@@ -65,7 +66,7 @@ def price_block(inputs: CubeInputs, block: Shard) -> TaskResult:
 
 @dataclass(frozen=True, slots=True)
 class MarginInputs:
-    """What every margin task shares. ``asset_value`` is USD per unit after its haircut."""
+    """What every margin task shares; assets are those of ``workers.collateral``."""
 
     book: Path
     book_digest: str
@@ -101,7 +102,7 @@ def read_holdings(
     asset_value: NDArray[np.float64],
     asset_priced: NDArray[np.bool_],
 ) -> Holdings:
-    """Read what a run of accounts holds, with collateral at its value after haircuts."""
+    """Read what a run of accounts holds, with collateral at what its assets add to equity."""
     positions = book.position_slice(shard.start, shard.stop)
     collateral = book.collateral_slice(shard.start, shard.stop)
     accounts = shard.stop - shard.start
@@ -116,6 +117,7 @@ def read_holdings(
         margin_mode=table["margin_mode"].to_numpy(),
         collateral=value,
         held=book.held(shard.start, shard.stop) | unpriced,
+        assets=AssetHoldings(collateral.offsets, collateral.asset, collateral.quantity),
     )
 
 

@@ -153,7 +153,7 @@ def _require_margined(case: AccountCase) -> None:
     """Refuse an instrument that has a price but that no rule of the methodology margins."""
     for leg in np.flatnonzero(~case.revaluation.priced):
         raise TradeRefused(
-            f"PRICE_MISSING: no rule of {case.rules.methodology.name} margins {case.names[leg]}; "
+            f"RULE_MISSING: no rule of {case.rules.methodology.name} margins {case.names[leg]}; "
             "an account that held it would be held back"
         )
 
@@ -229,18 +229,20 @@ def _marginal(case: AccountCase, trades: Sequence[Trade], traded: Floats) -> lis
 def _shares(case: AccountCase, quantity: Floats) -> dict[str, Any]:
     """Return the share of each position in the requirement, and what closing it would release.
 
-    Shares sum to the requirement. They are Euler's where it is homogeneous, else Aumann and
-    Shapley's, integrated at ``NODES`` points.
+    Shares and ``collateral``, what its assets ask without any position, sum to the requirement.
+    They are Euler's where it is homogeneous, else Aumann and Shapley's, integrated at ``NODES``
+    points.
     """
     held = np.flatnonzero(quantity)
+    collateral = float(case.requirement(np.zeros((1, len(quantity))))[0])
 
     def requirement(part: Floats) -> Floats:
         whole = np.zeros((len(part), len(quantity)))
         whole[:, held] = part
-        return case.requirement(whole)
+        return case.requirement(whole) - collateral
 
     if not len(held):
-        return {"method": "euler", "unexplained": 0.0, "positions": []}
+        return {"method": "euler", "unexplained": 0.0, "collateral": collateral, "positions": []}
     nodes = 1 if _homogeneous(requirement, quantity[held]) else NODES
     found = aumann_shapley(requirement, quantity[held], nodes)
     released = with_without(requirement, quantity[held])
@@ -248,6 +250,7 @@ def _shares(case: AccountCase, quantity: Floats) -> dict[str, Any]:
     return {
         "method": "euler" if nodes == 1 else "aumann_shapley",
         "unexplained": found.residual,
+        "collateral": collateral,
         "positions": [
             {
                 "instrument": names[leg],

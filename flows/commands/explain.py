@@ -6,6 +6,11 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 
+from flows.commands.explain_collateral import (
+    print_collateral,
+    print_protocol_health,
+    print_wrong_way,
+)
 from flows.commands.explain_legs import print_legs, print_reported, print_sensitivities
 from flows.commands.shared import CONSOLE, Json, print_json
 from flows.settings import Settings
@@ -56,7 +61,7 @@ def print_explanation(console: Console, explained: dict[str, Any], *, whole: boo
         highlight=False,
     )
     print_rule_book(console, explained["rule_book"], explained["methodology"])
-    _print_collateral(console, explained["collateral"])
+    print_collateral(console, explained["collateral"])
     shown = None if whole else POSITIONS_SHOWN
     _print_positions(console, explained["positions"], shown)
     if explained["status"] != "margined":
@@ -84,27 +89,6 @@ def _print_sets(
             print_sensitivities(console, explained["sensitivities"], shown)
         print_reported(console, netting_sets, shown)
     _left_out(console, len(netting_sets), shown, "netting sets")
-
-
-def _print_collateral(console: Console, collateral: list[dict[str, Any]]) -> None:
-    table = columns(
-        "Collateral: value = quantity x price x (1 - haircut)",
-        *("asset", "chain", "protocol", "quantity", "price", "haircut", "value"),
-        left=3,
-    )
-    for row in collateral:
-        price = "none" if row["price"] is None else f"{row['price']:,.2f}"
-        table.add_row(
-            *(
-                escape(row["asset"]),
-                escape(row["chain"]),
-                escape(row["protocol"]),
-                f"{row['quantity']:,.6f}",
-                price,
-            ),
-            *(f"{row['haircut']:.3f}", f"{row['value']:,.2f}"),
-        )
-    console.print(table, highlight=False)
 
 
 def _print_positions(console: Console, positions: list[dict[str, Any]], shown: int | None) -> None:
@@ -233,7 +217,9 @@ def _print_requirement(console: Console, explained: dict[str, Any]) -> None:
     for layer in explained["layers"]:
         table.add_row(f"layer {layer['layer']}", f"{layer['amount']:,.2f}")
     table.add_row("[bold]requirement = sum of layers[/]", f"{explained['requirement']:,.2f}")
-    table.add_row("collateral after haircuts", f"{explained['collateral_value']:,.2f}")
+    weighed = any("rule" in row for row in explained["collateral"])
+    collateral = "collateral at its whole value" if weighed else "collateral after haircuts"
+    table.add_row(collateral, f"{explained['collateral_value']:,.2f}")
     table.add_row("value of options and spot", f"{explained['position_value']:,.2f}")
     table.add_row("[bold]equity = collateral + value[/]", f"{explained['equity']:,.2f}")
     table.add_row("[bold]excess = equity - requirement[/]", f"{explained['excess']:,.2f}")
@@ -241,6 +227,8 @@ def _print_requirement(console: Console, explained: dict[str, Any]) -> None:
     table.add_row("health", explained["health"].replace("_", " "))
     console.print(table, highlight=False)
     _print_model_risk(console, explained["model_risk"])
+    print_protocol_health(console, explained["protocol_health"])
+    print_wrong_way(console, explained["wrong_way"])
     _print_charges(console, explained["charges"])
     for buffer in explained["buffers"]:
         console.print(

@@ -28,7 +28,8 @@ def print_legs(console: Console, explained: dict[str, Any], shown: int | None) -
     total = sum(leg["requirement"] for leg in legs)
     table.add_row("[bold]all, added up[/]", f"{total:,.2f}")
     # What is left of sums that cancel is rounding, far below a cent.
-    offsets = round(total - explained["requirement"], 2) + 0.0
+    asked = explained["requirement"] - _asked_of_collateral(explained)
+    offsets = round(total - asked, 2) + 0.0
     table.add_row("worth of offsets", f"{offsets:,.2f}")
     console.print(table, highlight=False)
     if ruled:
@@ -37,12 +38,19 @@ def print_legs(console: Console, explained: dict[str, Any], shown: int | None) -
             f"{ours:,} of {len(legs):,} positions are under a rule of ours, for the venue has none",
             highlight=False,
         )
-        console.print(
-            "equity has options at their marks and these rules give no credit for them: a long "
-            "option asks for its own value, a short one for its margin without its mark",
-            highlight=False,
-            soft_wrap=True,
-        )
+        if explained["rule_book"]["kind"] != "protocol":
+            console.print(
+                "equity has options at their marks and these rules give no credit for them: a long "
+                "option asks for its own value, a short one for its margin without its mark",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+def _asked_of_collateral(explained: dict[str, Any]) -> float:
+    """Return the part of the requirement that the collateral asks and no position does."""
+    haircuts = sum(asset.get("initial_haircut", 0.0) for asset in explained["collateral"])
+    return float(haircuts + explained["wrong_way"].get("amount", 0.0))
 
 
 def _whose(rule: dict[str, Any]) -> str:

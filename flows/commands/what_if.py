@@ -93,7 +93,7 @@ def _print_states(console: Console, answer: dict[str, Any]) -> None:
     names = (
         ("requirement = sum of layers", "requirement"),
         ("maintenance", "maintenance"),
-        ("collateral after haircuts", "collateral_value"),
+        ("what collateral counts for", "collateral_value"),
         ("value of options and spot", "position_value"),
         ("equity", "equity"),
         ("excess = equity - requirement", "excess"),
@@ -127,7 +127,10 @@ def _print_shares(console: Console, shares: dict[str, Any]) -> None:
     rest = positions[SHOWN:]
     if rest:
         table.add_row(f"{len(rest):,} more", "", f"{sum(one['share'] for one in rest):,.2f}", "")
-    table.add_row("[bold]all[/]", "", f"{sum(one['share'] for one in positions):,.2f}", "")
+    if shares["collateral"]:
+        table.add_row("collateral by itself", "", f"{shares['collateral']:,.2f}", "")
+    whole = sum(one["share"] for one in positions) + shares["collateral"]
+    table.add_row("[bold]all[/]", "", f"{whole:,.2f}", "")
     console.print(table, highlight=False)
 
 

@@ -89,7 +89,7 @@ def tiles(view: RunView, tail: Tail) -> list[Tile]:
         Tile(
             "Equity",
             money(total("equity")),
-            "collateral after haircuts plus the value of options and spot",
+            "collateral as it counts plus the value of options and spot",
         ),
         Tile(
             "Shortfall",
@@ -105,8 +105,8 @@ def tiles(view: RunView, tail: Tail) -> list[Tile]:
             f"with {exact(total('positions'))} positions in {exact(total('instruments'))} "
             "instruments; "
             + (
-                f"{exact(total('margined'))} margined, {held:,} held back for bad or unpriced "
-                "positions"
+                f"{exact(total('margined'))} margined, {held:,} held back for positions "
+                "that are bad, unpriced or under no rule"
                 if held
                 else "all margined, none held back"
             ),

@@ -1,17 +1,20 @@
 """Margin of accounts: base risk, charges on top, equity set against both."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from risk.charges import needs_nesting
 from risk.margin.charged import stack_charges
+from risk.margin.haircuts import with_haircuts
 from risk.margin.inputs import Holdings, Portfolio, Revaluation
 from risk.margin.legs import greeks_base, standard_base
 from risk.margin.measured import measured_base
 from risk.margin.results import HELD, MARGINED, AccountMargin, BaseMargin
 from risk.margin.scanned import scanned_base
+from risk.margin.wrong_way import with_wrong_way
 from risk.measures import Measure
 from risk.methodology import Methodology
 from risk.nesting import Nested, nest
@@ -55,6 +58,9 @@ def margin_accounts(
             methodology.scan,
         )
     base = _base(held_by, nested, revaluation, methodology, measures, map_blocks)
+    backed_by = replace(holdings, held=held)
+    base = with_haircuts(base, backed_by, revaluation, methodology)
+    base = with_wrong_way(base, held_by, backed_by, revaluation, methodology, measures, map_blocks)
     margin, maintenance = stack_charges(held_by, nested, revaluation, methodology, base)
     requirement = margin.sum(axis=1)
     blocks = base.blocks

@@ -6,11 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.charges import Charge
+from risk.collateral import AssetHoldings
 from risk.nesting import RiskOrder
 from risk.scan.prepared import PreparedScan
 from risk.sensitivities.greeks import Sensitivities
 from risk.sensitivities.specification import RiskFactors
 from risk.standard.terms import StandardTerms
+from risk.weights import Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +20,10 @@ class Holdings:
     """What a run of accounts holds; positions sorted by account, then by instrument row.
 
     Shapes ``(account+1,)`` for ``offsets``, ``(position,)`` for ``instrument`` and ``quantity``
-    (contracts, long positive), ``(account,)`` for the rest. ``collateral`` is the value after
-    haircuts in reporting currency.
+    (contracts, long positive), ``(account,)`` for the rest. ``collateral`` is what the collateral
+    adds to equity, in reporting currency: its value after the haircuts of the book, or its whole
+    value where the methodology has rules for collateral. ``assets`` is what it consists of, and
+    may be left out where nothing but its value is known.
     """
 
     offsets: NDArray[np.int64]
@@ -28,6 +32,7 @@ class Holdings:
     margin_mode: NDArray[np.int8]
     collateral: NDArray[np.float64]
     held: NDArray[np.bool_]
+    assets: AssetHoldings | None = None
 
     def __len__(self) -> int:
         return len(self.held)
@@ -41,7 +46,10 @@ class Revaluation:
     ``(instrument,)``, what one contract is worth. ``settlement`` codes the settlement currency in
     canonical order. ``priced`` is false where an input was missing. ``weight`` is ``(scenario,)``.
     ``order`` and ``charges`` serve the charges of the methodology, ``scan`` its scan, ``standard``
-    its rules by leg, ``sensitivities`` and ``factors`` its margin from Greeks.
+    its rules by leg, ``sensitivities`` and ``factors`` its margin from Greeks, ``collateral``
+    its weights of the assets, none where it has no rules for them. ``credit_moves`` is
+    ``(asset, scenario)``, what a unit of each asset gains in what it counts for, for the wrong-way
+    layer.
     """
 
     cube: NDArray[np.float64]
@@ -55,6 +63,8 @@ class Revaluation:
     standard: StandardTerms | None = None
     sensitivities: Sensitivities | None = None
     factors: RiskFactors | None = None
+    collateral: Weights | None = None
+    credit_moves: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)

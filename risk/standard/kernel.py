@@ -11,12 +11,13 @@ from risk.kernels.compilation import compiled, kernel
 
 
 class Form(IntEnum):
-    """How positions in an instrument are margined."""
+    """How positions in an instrument are margined; weighted ones are not the kernel's."""
 
     NONE = -1
     OPTION = 0
     FUTURE = 1
     SPOT = 2
+    WEIGHTED = 3
 
 
 class Column(IntEnum):
@@ -44,7 +45,7 @@ class Column(IntEnum):
 COLUMNS = len(Column)
 
 # Plain integers, which numba takes for constants.
-_NONE, _OPTION, _FUTURE = (int(form) for form in (Form.NONE, Form.OPTION, Form.FUTURE))
+_NONE, _OPTION, _FUTURE, _SPOT = (int(form) for form in list(Form)[:4])
 _INITIAL, _MAINTENANCE, _NOTIONAL, _VALUE = (int(c) for c in list(Column)[:4])
 _STRIKE, _CONTRACT, _UNPAIRED_INITIAL, _UNPAIRED_MAINTENANCE = (int(c) for c in list(Column)[4:8])
 _ORACLE_LONG, _ORACLE_SHORT, _DEPEG_LONG, _DEPEG_SHORT = (int(c) for c in list(Column)[8:])
@@ -177,7 +178,7 @@ def margin_run(
                 )  # fmt: skip
                 layers[account, FUTURES] += initial
                 maintenance[account] += keep
-            else:
+            elif form[row] == _SPOT:
                 layers[account, HAIRCUT] += abs(held) * unit[row, _INITIAL]
                 maintenance[account] += abs(held) * unit[row, _MAINTENANCE]
             _charges(held, unit, row, layers, account)

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from risk.instruments import Instruments, MarketState
 from risk.kernels.positions import read_only
-from risk.standard.kernel import margin_run
+from risk.standard.kernel import FUTURES, HAIRCUT, Form, margin_run
 from risk.standard.spec import StandardSpec
 from risk.standard.terms import Feeds, StandardTerms, standard_terms
-from risk.summation import BlockMap, block_bounds
+from risk.summation import BlockMap, block_bounds, sum_by_group
+from risk.weights import weighted_requirement
 
 Floats = NDArray[np.float64]
 
@@ -112,6 +113,11 @@ def margin_positions(
             start, block, instrument, quantity, *table, order,
             layers, maintenance, option_value, held, by_choice,
         )  # fmt: skip
+        rows = slice(block[0], block[-1])
+        _add_weighted(
+            terms, block, instrument[rows], quantity[rows], held[start:stop],
+            layers[start:stop], maintenance[start:stop],
+        )  # fmt: skip
 
     for _ in map_blocks(one_block, block_bounds(0, accounts) if accounts else []):
         pass
@@ -123,6 +129,28 @@ def margin_positions(
         held=held,
         by_choice=by_choice,
     )
+
+
+def _add_weighted(
+    terms: StandardTerms,
+    offsets: NDArray[np.int64],
+    instrument: NDArray[np.int32],
+    quantity: Floats,
+    held: NDArray[np.bool_],
+    layers: Floats,
+    maintenance: Floats,
+) -> None:
+    """Add what weighted positions ask to the layers and the maintenance of a block of accounts."""
+    if terms.weights is None:
+        return
+    owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    chosen = np.flatnonzero((terms.form[instrument] == Form.WEIGHTED) & ~held[owner])
+    row, owner = instrument[chosen], owner[chosen]
+    initial, keep = weighted_requirement(row, quantity[chosen], terms.weights)
+    margined = terms.weights.margined[row]
+    for column, of_layer in ((FUTURES, margined), (HAIRCUT, ~margined)):
+        layers[:, column] += sum_by_group(np.where(of_layer, initial, 0.0), owner, len(held))
+    maintenance += sum_by_group(keep, owner, len(held))
 
 
 def _readable(terms: StandardTerms) -> tuple[NDArray[np.generic], ...]:

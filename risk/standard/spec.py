@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from risk.specification import Fraction, NonNegative, Positive, Specification
+from risk.weights import LiabilityPair, TotalValue, WeightPair
 
 KINDS = ("spot", "future", "perpetual", "option")
 SETTLEMENTS = ("linear", "inverse", "quanto")
@@ -79,11 +80,33 @@ class OptionRule(_Rule):
         return self
 
 
+class OpenInterest(Specification):
+    """The initial share grows with the open interest of a market, all in the reporting currency.
+
+    Linear from the share itself at ``lower_cap`` to one at ``upper_cap``, in whole millionths; an
+    ``upper_cap`` of 0 says that it does not grow. Source: dYdX v4, ``risk.protocols.dydx``.
+    """
+
+    value: NonNegative
+    lower_cap: NonNegative
+    upper_cap: NonNegative
+
+    @model_validator(mode="after")
+    def _rises(self) -> "OpenInterest":
+        if self.lower_cap > self.upper_cap:
+            raise ValueError(
+                f"open interest caps are {self.lower_cap:g} and {self.upper_cap:g}; lower_cap is "
+                "never above upper_cap"
+            )
+        return self
+
+
 class FractionRule(_Rule):
     """A future: a share of the notional, growing with the coins in the position.
 
     requirement = notional (share + share_per_coin coins), notional at the contract's own mark or
-    at the index.
+    at the index. With a ``size_factor`` the share is max(share, 0.8 share + factor √coins), as at
+    Drift; with ``open_interest`` the initial share is the scaled one.
     """
 
     kind: Literal["future", "perpetual"]
@@ -93,6 +116,18 @@ class FractionRule(_Rule):
     maintenance: Fraction
     initial_per_coin: NonNegative = 0.0
     maintenance_per_coin: NonNegative = 0.0
+    size_factor: NonNegative = 0.0
+    open_interest: OpenInterest | None = None
+
+    @model_validator(mode="after")
+    def _grows_one_way(self) -> "FractionRule":
+        if self.size_factor and (self.initial_per_coin or self.maintenance_per_coin):
+            raise ValueError(
+                f"size_factor {self.size_factor:g} stands beside initial_per_coin "
+                f"{self.initial_per_coin:g} and maintenance_per_coin "
+                f"{self.maintenance_per_coin:g}; a share grows with size in one way, leave one out"
+            )
+        return self
 
 
 class Bracket(Specification):
@@ -150,8 +185,39 @@ class HaircutRule(_Rule):
     initial_scale: Fraction = 1.0
 
 
+class WeightRule(_Rule):
+    """A balance: what is held counts for less than its value, what is owed for more.
+
+    With V the value of the balance, requirement = V (1 - weight) held and V (weight - 1) owed;
+    a weight of 1 asks nothing. ``deposits`` and ``borrows`` scale the initial weights, and
+    ``size_factor`` changes all of them with the coins of the balance: see ``risk.weights``.
+    The same weights on a perpetual are on its notional, as at Mango.
+    """
+
+    kind: Literal["spot", "future", "perpetual"]
+    form: Literal["weights"]
+    held: WeightPair
+    owed: LiabilityPair
+    size_factor: NonNegative = 0.0
+    deposits: TotalValue | None = None
+    borrows: TotalValue | None = None
+    price: PriceOf = "index"
+
+    @model_validator(mode="after")
+    def _of_a_balance(self) -> "WeightRule":
+        if self.kind != "spot" and (self.size_factor or self.deposits or self.borrows):
+            raise ValueError(
+                f"size_factor, deposits and borrows are of balances of spot, this rule is for a "
+                f"{self.kind}; use form 'fraction' for one that grows with size"
+            )
+        if self.kind == "spot" and self.price != "index":
+            raise ValueError("price 'mark' is of futures and perpetuals; spot is at the index")
+        return self
+
+
 Rule: TypeAlias = Annotated[
-    OptionRule | FractionRule | BracketRule | HaircutRule, Field(discriminator="form")
+    OptionRule | FractionRule | BracketRule | HaircutRule | WeightRule,
+    Field(discriminator="form"),
 ]
 
 
@@ -222,9 +288,11 @@ class StandardSpec(Specification):
     @property
     def label(self) -> str:
         """What a number of this rule book may be called."""
+        weighs = any(rule.form == "weights" for rule in self.rules)
+        what = f"{self.venue} {'health' if weighs else 'standard margin'}"
         if self.venue_number:
-            return f"{self.venue} standard margin, as of {self.effective}"
-        return f"modelled on {self.venue} standard margin; not the venue's number"
+            return f"{what}, as of {self.effective}"
+        return f"modelled on {what}; not the venue's number"
 
 
 def parse_standard(text: str) -> StandardSpec:

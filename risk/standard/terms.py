@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.instruments import Instruments, Kind, MarketState, Settlement, unit_notional
+from risk.instruments import Instruments, Kind, MarketState, unit_notional
 from risk.standard.kernel import COLUMNS, Column, Form
 from risk.standard.options import short_option
 from risk.standard.spec import (
@@ -17,7 +17,10 @@ from risk.standard.spec import (
     HaircutRule,
     OptionRule,
     StandardSpec,
+    WeightRule,
 )
+from risk.standard.weighted import fill_weights, initial_share, notional_and_coins
+from risk.weights import Weights, no_weights
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -47,7 +50,8 @@ class StandardTerms:
     rule fits, or there is no price. ``group`` numbers the options that are relieved together,
     -1 for none. ``unit`` is ``(instrument, column)``, see ``Column``. ``bracket`` is
     ``(instrument, 2)``, a range of rows of ``brackets`` ``(row, 4)``: floor, initial and
-    maintenance share, deduction. ``choice`` marks rules that are not the venue's.
+    maintenance share, deduction. ``choice`` marks rules that are not the venue's. ``weights`` are
+    those of the instruments of ``Form.WEIGHTED``, none where there are no such.
     """
 
     form: NDArray[np.int8]
@@ -56,6 +60,7 @@ class StandardTerms:
     bracket: NDArray[np.int32]
     brackets: Floats
     choice: NDArray[np.bool_]
+    weights: Weights | None = None
 
 
 def standard_terms(
@@ -86,6 +91,7 @@ def standard_terms(
     bracket = np.zeros((size, 2), dtype=np.int32)
     brackets: list[tuple[float, float, float, float]] = []
     choice = np.zeros(size, dtype=np.bool_)
+    weights: Weights | None = None
     for number, rule in enumerate(spec.rules):
         rows = np.flatnonzero(rule_of == number)
         choice[rows] = rule.choice
@@ -98,6 +104,10 @@ def standard_terms(
             value = np.abs(value_per_contract[rows])
             unit[rows, Column.INITIAL] = value * (1.0 - rule.factor * rule.initial_scale)
             unit[rows, Column.MAINTENANCE] = value * (1.0 - rule.factor)
+        elif isinstance(rule, WeightRule) or (isinstance(rule, FractionRule) and rule.size_factor):
+            form[rows] = Form.WEIGHTED
+            weights = weights or no_weights(size)
+            fill_weights(weights, rows, rule, instruments, market)
         else:
             form[rows] = Form.FUTURE
             brackets += _bracket_table(rule)
@@ -111,6 +121,7 @@ def standard_terms(
         bracket=bracket,
         brackets=np.array(brackets, dtype=np.float64).reshape(-1, _BRACKET_FIELDS),
         choice=choice,
+        weights=weights,
     )
 
 
@@ -173,15 +184,8 @@ def _fill_futures(
     instruments: Instruments,
     market: MarketState,
 ) -> None:
-    """Fill notional and growth; an inverse contract is fixed in cash, the others in coins."""
-    terms = instruments.take(rows)
-    index, forward = market.index[terms.underlying], market.forward[rows]
-    inverse = terms.settlement == Settlement.INVERSE
-    notional = unit_notional(terms, market.index)
-    coins = notional / index
-    if rule.price == "mark":
-        notional = notional * np.where(inverse, index / forward, forward / index)
-        coins = np.where(inverse, notional / index, coins)
+    """Fill notional and growth."""
+    notional, coins = notional_and_coins(rows, rule.price, instruments, market)
     unit[rows, Column.NOTIONAL] = notional
     if isinstance(rule, FractionRule):
         unit[rows, Column.INITIAL] = rule.initial_per_coin * coins
@@ -190,7 +194,7 @@ def _fill_futures(
 
 def _bracket_table(rule: FractionRule | BracketRule) -> list[tuple[float, float, float, float]]:
     if isinstance(rule, FractionRule):
-        return [(0.0, rule.initial, rule.maintenance, 0.0)]
+        return [(0.0, initial_share(rule), rule.maintenance, 0.0)]
     return [(b.floor, b.initial, b.maintenance, b.deduction) for b in rule.brackets]
 
 

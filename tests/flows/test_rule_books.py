@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import json
+import re
 import signal
 import sys
 from importlib import resources
@@ -239,6 +240,33 @@ def test_an_account_is_explained_under_every_rule_book(runs, name):
     assert explained["health"].replace("_", " ") in shown
     layers = sum(layer["amount"] for layer in explained["layers"])
     assert explained["requirement"] == pytest.approx(layers, rel=1e-12)
+
+
+def test_a_protocol_is_explained_with_weights_and_its_health_factor(runs, tmp_path):
+    """The rules of a protocol, for every coin and settlement, and for futures too."""
+    text = load_methodology("mango-v4-2023-02").text
+    text = re.sub(r'^(settlement = "linear"|underlyings = .*)\n', "", text, flags=re.M)
+    start = text.index('[[rules]]\nkind = "perpetual"')
+    ours = text.index('[[rules]]\nkind = "perpetual"', start + 1)
+    text = text[:ours] + text[ours:].replace('"perpetual"', '"future"', 1)
+    path = tmp_path / "everything.toml"
+    path.write_text(text)
+    run, seen = runs[1]["small"], 0
+    for row in range(1, 40, 4):
+        explained = explain_account(run, f"acc-{row:03d}", str(path))
+        if explained["status"] != "margined" or not explained["collateral"]:
+            continue
+        console = Console(file=io.StringIO(), width=240)
+        print_explanation(console, json.loads(json.dumps(explained)), whole=True)
+        shown, health = console.file.getvalue(), explained["protocol_health"]
+        assert "none names it: it counts for nothing" in shown
+        assert "collateral at its whole value" in shown
+        factor = health["factor"]
+        assert f"health factor: {'infinite' if factor is None else f'{factor:.6f}'}" in shown
+        for line in health["liquidation"]:
+            assert f"{line['price']:,.2f}" in shown
+        seen += factor is not None
+    assert seen
 
 
 def test_an_account_that_is_held_back_is_explained_too(runs):

@@ -16,11 +16,14 @@ from risk.netting import NETTING_KEYS
 from storage.runs import Run
 from storage.tables import MARGIN_MODES
 from workers.call_rows import HEALTH_NAMES
+from workers.collateral import counted_assets
 from workers.explain.by_leg import rules_of_legs, sensitivities_of
+from workers.explain.health import health_of
 from workers.explain.held import collateral_of, held_because, positions_of
+from workers.explain.model_risk import model_risk_of
 from workers.explain.risk import charges_of, legs_of, netting_sets_of, scan_of, units_of
 from workers.explain.source import source_of, source_under
-from workers.explain.stacked import model_risk_of
+from workers.explain.wrong_way import wrong_way_of
 from workers.rule_books import mode_of, rule_book_of
 from workers.shards import Shard
 from workers.tasks import read_holdings
@@ -48,9 +51,9 @@ def explain_account(run: Run, account: str, methodology: str | None = None) -> d
     row = book.account_row(account)
     table = book.account_table(row, row + 1)
     mode = int(table["margin_mode"][0].as_py())
-    value, priced, collateral = collateral_of(run, book, row)
+    assets = counted_assets(book.assets(), run.manifest["index"], rules.collateral)
     lot_size = run.instruments["lot_size"].values
-    holdings = read_holdings(book, Shard(0, row, row + 1), lot_size, value, priced)
+    holdings = read_holdings(book, Shard(0, row, row + 1), lot_size, assets.value, assets.priced)
     measures = measures_of(rules, source.scenarios["origin"].values.tolist())
     margin = margin_accounts(holdings, source.revaluation, rules, measures)
     if source.stored:
@@ -65,7 +68,7 @@ def explain_account(run: Run, account: str, methodology: str | None = None) -> d
         "rule_book": rule_book_of(rules),
         "status": "held back" if held else "margined",
         "held_because": held_because(run, book, row, source.revaluation.priced) if held else [],
-        "collateral": collateral,
+        "collateral": collateral_of(source, row, assets),
         "positions": positions_of(run, book, holdings.instrument, holdings.quantity),
     }
     if held:
@@ -88,6 +91,7 @@ def explain_account(run: Run, account: str, methodology: str | None = None) -> d
         explained["scan"] = scan_of(source, key, holdings, nested, explained["units"])
     return explained | {
         "model_risk": model_risk_of(rules, margin),
+        "wrong_way": wrong_way_of(source, holdings, measures),
         "charges": charges_of(source, holdings, nested),
         "buffers": [buffer.model_dump() for buffer in rules.buffers],
         "legs": _ruled(legs_of(source, holdings, measures), rules_of_legs(source, holdings)),
@@ -103,6 +107,7 @@ def explain_account(run: Run, account: str, methodology: str | None = None) -> d
         "health": HEALTH_NAMES[
             account_health(margin.equity, margin.requirement, margin.maintenance, rules.health)[0]
         ],
+        "protocol_health": health_of(source, holdings, assets),
         "excess": float(margin.excess[0]),
         "shortfall": max(0.0, -float(margin.excess[0])),
     }

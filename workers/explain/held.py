@@ -6,10 +6,13 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from risk.collateral import NO_RULE, match_collateral
+from risk.weights import weighted_requirement
 from storage.book import Book
 from storage.codes import CODES
 from storage.runs import Run
-from workers.terms import CASH
+from workers.collateral import CountedAssets
+from workers.explain.source import Source
 
 
 def held_because(run: Run, book: Book, row: int, margined: NDArray[np.bool_]) -> list[str]:
@@ -40,30 +43,40 @@ def held_because(run: Run, book: Book, row: int, margined: NDArray[np.bool_]) ->
     return found or ["PRICE_MISSING, an asset of its collateral has no price in the market"]
 
 
-def collateral_of(
-    run: Run, book: Book, row: int
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[dict[str, Any]]]:
-    """Return the value of a unit of each asset, whether it has one, and what the account holds."""
-    assets = book.assets()
-    price = {CASH: 1.0} | run.manifest["index"]
-    underlying = assets["underlying"].to_pylist()
-    haircut = assets["haircut"].to_numpy()
-    priced = np.array([name in price for name in underlying])
-    value = np.array([price.get(name, 0.0) for name in underlying]) * (1.0 - haircut)
+def collateral_of(source: Source, row: int, assets: CountedAssets) -> list[dict[str, Any]]:
+    """Return the assets of an account's collateral, and what each counts for.
+
+    Where the methodology has rules for collateral each has its ``rule``: the weights that hold at
+    the amount held, what does not count, and the source; ``None`` where no rule names the asset.
+    """
+    rules, book = source.methodology.collateral, source.book
+    table = book.assets()
     held = book.collateral_slice(row, row + 1)
+    matched = match_collateral(rules, table["asset"].to_pylist(), table["chain"].to_pylist())
     rows = [
         {
-            "asset": assets["asset"][asset].as_py(),
-            "chain": assets["chain"][asset].as_py(),
-            "protocol": assets["protocol"][asset].as_py(),
+            "asset": table["asset"][asset].as_py(),
+            "chain": table["chain"][asset].as_py(),
+            "protocol": table["protocol"][asset].as_py(),
             "quantity": quantity,
-            "price": price.get(underlying[asset]),
-            "haircut": float(haircut[asset]),
-            "value": quantity * float(value[asset]),
+            "price": float(assets.price[asset]) if assets.priced[asset] else None,
+            "haircut": float(assets.haircut[asset]),
+            "value": quantity * float(assets.value[asset]),
         }
         for asset, quantity in zip(held.asset.tolist(), held.quantity.tolist(), strict=True)
     ]
-    return value, priced, rows
+    if assets.weights is None:
+        return rows
+    initial, maintenance = weighted_requirement(held.asset, held.quantity, assets.weights)
+    for at, one in enumerate(rows):
+        number = int(matched[held.asset[at]])
+        value = one["value"]
+        one["rule"] = None if number == NO_RULE else rules[number].source
+        one["initial_haircut"] = float(initial[at])
+        one["maintenance_haircut"] = float(maintenance[at])
+        one["initial_weight"] = 1.0 - float(initial[at]) / value if value else 0.0
+        one["maintenance_weight"] = 1.0 - float(maintenance[at]) / value if value else 0.0
+    return rows
 
 
 def positions_of(

@@ -85,7 +85,7 @@ def netting_sets_of(
                     "value": -sum(one.weight * one.pnl for one in binding),
                     "scenarios": [
                         {
-                            **_scenario(source, one.scenario),
+                            **scenario_of(source, one.scenario),
                             "weight": one.weight,
                             "pnl": one.pnl,
                             "pnl_by_position": {
@@ -136,7 +136,7 @@ def units_of(
                 "netting": key,
                 "loss": unit.loss,
                 "binds": "basis contingency" if worst < 0 else "scenario",
-                "scenario": None if worst < 0 else _scenario(source, worst),
+                "scenario": None if worst < 0 else scenario_of(source, worst),
                 "weight": 1.0 if worst < 0 else float(tables.weight[worst]),
                 "dampened_by": 0.0 if worst < 0 else float(tables.dampener[first, worst]),
                 "basis_contingency": unit.basis_loss,
@@ -208,7 +208,8 @@ def _set(
     }
 
 
-def _scenario(source: Source, row: int) -> dict[str, Any]:
+def scenario_of(source: Source, row: int) -> dict[str, Any]:
+    """Return name, label and moves of a scenario."""
     chosen = source.scenarios.isel(scenario=row)
     return {
         "scenario": str(chosen["scenario"].item()),

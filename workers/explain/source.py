@@ -65,7 +65,14 @@ def source_under(run: Run, name: str) -> Source:
     cube = price_cube(instruments, market, shocks_of(scenarios), methodology, axis)
     underlyings = run.scenarios["underlying"].values.tolist()
     revaluation = revaluation_of(
-        book.instruments(), instruments, market, underlyings, methodology, scenarios, cube
+        book.instruments(),
+        book.assets(),
+        instruments,
+        market,
+        underlyings,
+        methodology,
+        scenarios,
+        cube,
     )
     return Source(run, book, methodology, scenarios, revaluation, stored=False)
 

@@ -1,4 +1,4 @@
-"""What is stacked on the base risk of an account, and what it is made of."""
+"""What models say of an account, and what their spread asks."""
 
 from typing import Any
 
