@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -18,6 +19,11 @@ from workers.engine import SerialEngine
 from workers.generate import generate_book
 from workers.margin_run import MarginRun
 from workers.plan import RunRequest
+
+# A build server tries the same cases each time; a person who runs the tests tries others.
+hypothesis.settings.register_profile("build server", derandomize=True)
+if "CI" in os.environ:
+    hypothesis.settings.load_profile("build server")
 
 # Nothing that a test starts may look at, or write to, the settings of the person who runs it.
 for name in [name for name in os.environ if name.startswith("MARGINCUBE_")]:
