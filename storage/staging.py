@@ -5,6 +5,7 @@ commits them to the run's staging branch, which is also the checkpoint that a la
 on from. Publishing adds a tag, moves ``main`` to it and drops the branch.
 """
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -16,7 +17,9 @@ import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
+from zarr.api import asynchronous
 from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.core.sync import sync
 
 from storage.arrays import ACCOUNTS, BLOCKS, CUBE, Variable
 
@@ -64,8 +67,21 @@ class Fork:
         Raises:
             ValueError: the rows do not start and end on chunk borders, or there are too many.
         """
-        for name, values in arrays.items():
-            array = zarr.open_array(store=self._session.store, path=f"{group}/{name}", mode="r+")
+        sync(self._write(group, arrays, start))
+
+    async def _write(
+        self, group: str, arrays: Mapping[str, NDArray[np.generic]], start: int
+    ) -> None:
+        """Write all arrays at once, for most of a write is waiting."""
+        opened = await asyncio.gather(
+            *(
+                asynchronous.open_array(
+                    store=self._session.store, path=f"{group}/{name}", mode="r+"
+                )
+                for name in arrays
+            )
+        )
+        for (name, values), array in zip(arrays.items(), opened, strict=True):
             chunk, length, stop = array.chunks[0], array.shape[0], start + len(values)
             if stop > length:
                 raise ValueError(f"{group}/{name} has {length} rows; {start}:{stop} are not there")
@@ -74,7 +90,12 @@ class Fork:
                     f"{group}/{name}: rows {start}:{stop} cut a chunk of {chunk} rows; "
                     "two writers of one chunk lose one of the writes"
                 )
-            array[start:stop] = values
+        await asyncio.gather(
+            *(
+                array.setitem(slice(start, start + len(values)), values)
+                for array, values in zip(opened, arrays.values(), strict=True)
+            )
+        )
 
     def __getstate__(self) -> icechunk.ForkSession:
         return self._session
