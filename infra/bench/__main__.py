@@ -12,9 +12,9 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
 from rich.console import Console  # noqa: E402 - after the thread counts
 from rich.table import Table  # noqa: E402
 
-from infra.bench import kernels, repricing, scan  # noqa: E402
+from infra.bench import bounds, kernels, repricing, scan, tables  # noqa: E402
 
-BENCHMARKS = [kernels.run, scan.run, repricing.run]
+BENCHMARKS = [kernels.run, scan.run, repricing.run, tables.run]
 OUTPUT = Path("build") / "bench.json"
 
 
@@ -23,14 +23,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m infra.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller books, fewer rounds")
     quick = parser.parse_args().quick
-    lines = {name: line for run in BENCHMARKS for name, line in run(quick).items()}
-    table = Table(width=110, title="One core, float64 unless named otherwise, CPU seconds")
+    lines = {}
+    for run in BENCHMARKS:
+        print(f"{run.__module__} ...", flush=True)
+        lines |= run(quick)
+    lines |= bounds.of_bound(lines)
+    table = Table(width=110, title="One core and CPU seconds, float64, unless named otherwise")
     for heading in ("benchmark", "ours", "peer", "ratio", "unit", "peer is"):
         table.add_column(
             heading, justify="right" if heading in ("ours", "peer", "ratio") else "left"
         )
     for name, line in lines.items():
-        figures = (f"{line['ours']:.3g}", f"{line['peer']:.3g}", f"{line['ratio']:.1f}x")
+        figures = (f"{line['ours']:.3g}", f"{line['peer']:.3g}", f"{line['ratio']:.2f}x")
         table.add_row(name, *figures, line["unit"], line.get("peer_name", ""))
     Console(width=110).print(table)
     OUTPUT.parent.mkdir(exist_ok=True)
