@@ -41,10 +41,12 @@ class CollateralRule(Specification):
     size_factor: NonNegative = 0.0
     deposits: TotalValue | None = None
     source: Annotated[str, Field(min_length=1)]
-    choice: bool = False
 
     @model_validator(mode="after")
     def _ordered(self) -> "CollateralRule":
+        for names in (self.assets, self.chains or ()):
+            if len(set(names)) < len(names):
+                raise ValueError(f"collateral {list(names)}: a name stands there twice")
         if self.initial > self.maintenance:
             raise ValueError(
                 f"collateral {list(self.assets)}: initial weight {self.initial:g} is above "
@@ -71,6 +73,8 @@ def match_collateral(
 ) -> NDArray[np.int64]:
     """Return the first rule that names each asset, ``(asset,)``, -1 where none does.
 
+    Chains are matched whatever the case of their letters, assets by it: ``mSOL`` is no ``MSOL``.
+
     >>> rule = CollateralRule(assets=("WETH",), chains=("A",), initial=0, maintenance=0, source="s")
     >>> match_collateral([rule], ["WETH", "WETH", "DAI"], ["A", "B", "A"]).tolist()
     [0, -1, -1]
@@ -78,7 +82,8 @@ def match_collateral(
     found = np.full(len(assets), NO_RULE, dtype=np.int64)
     for row, (asset, chain) in enumerate(zip(assets, chains, strict=True)):
         for number, rule in enumerate(rules):
-            if asset in rule.assets and (rule.chains is None or chain in rule.chains):
+            known = None if rule.chains is None else {name.casefold() for name in rule.chains}
+            if asset in rule.assets and (known is None or chain.casefold() in known):
                 found[row] = number
                 break
     return found

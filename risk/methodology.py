@@ -113,13 +113,13 @@ class Methodology(Specification):
     """A dated margin methodology; the whole of what makes one run's rules differ from another's.
 
     Base risk comes from one of four ways: ``measures`` of named scenario sets, a ``scan`` of
-    weighted scenarios, ``standard`` rules by leg, or ``sensitivities``. Rules for ``collateral``
-    add what its assets do not count for; ``wrong_way``, ``model_risk``, ``charges`` and
-    ``buffers`` are stacked on that, in this order. ``maintenance_factor`` is the part of the
-    layers of measures or sensitivities that an account must hold to keep its positions;
-    ``health`` says when it is warned, called and liquidated. ``venue`` names whose number this
-    is, and only where every parameter is known: ``not_verified`` says which are not, and then
-    there is no venue.
+    weighted scenarios, ``standard`` rules by leg, or ``sensitivities``; ``wrong_way``,
+    ``model_risk``, ``charges`` and ``buffers`` are stacked on it, in this order. Rules for
+    ``collateral`` add what its assets do not count for, which nothing is stacked on.
+    ``maintenance_factor`` is the part of the layers of measures or sensitivities that an account
+    must hold to keep its positions; ``health`` says when it is warned, called and liquidated.
+    ``venue`` names whose number this is, and only where every parameter is known:
+    ``not_verified`` says which are not, and then there is no venue.
     """
 
     name: Name
@@ -192,6 +192,20 @@ class Methodology(Specification):
         return self
 
     @model_validator(mode="after")
+    def _every_collateral_rule_can_match(self) -> "Methodology":
+        for number, rule in enumerate(self.collateral):
+            for before in self.collateral[:number]:
+                here, there = set(rule.chains or ()), before.chains
+                shadowed = there is None or (rule.chains is not None and here <= set(there))
+                again = sorted(set(rule.assets) & set(before.assets))
+                if again and shadowed:
+                    raise ValueError(
+                        f"collateral {again[0]!r} is named again where an earlier rule names it; "
+                        "the first is always taken, so write it once"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _models_are_of_one_measure(self) -> "Methodology":
         if self.model_risk is None:
             return self
@@ -202,11 +216,12 @@ class Methodology(Specification):
                 f"layer {self.model_risk.layer!r}: models {missing} are no measures of this "
                 f"methodology; it has {[*known]}"
             )
-        kinds = {(known[name].kind, known[name].level) for name in self.model_risk.models}
-        if len(kinds) > 1:
+        models = [known[name] for name in self.model_risk.models]
+        kinds = {f"{one.kind} at {one.level:g}, {one.convention}" for one in models}
+        if len(kinds) > 1 or models[0].kind == "worst_loss":
             raise ValueError(
-                f"layer {self.model_risk.layer!r}: models must estimate one quantity; these are "
-                + ", ".join(f"{kind} at {level:g}" for kind, level in sorted(kinds))
+                f"layer {self.model_risk.layer!r}: models must estimate one quantity, a value at "
+                f"risk or an expected shortfall of one level; these are {sorted(kinds)}"
             )
         return self
 
@@ -242,9 +257,7 @@ class Methodology(Specification):
         """Names of the layers before charges, in the order in which they are stacked."""
         if self.standard is not None:
             return STANDARD_LAYERS
-        haircut = (HAIRCUT_LAYER,) if self.collateral else ()
-        wrong_way = (WRONG_WAY_LAYER,) if self.wrong_way else ()
-        return (*self._risk_layers, *haircut, *wrong_way)
+        return (*self._risk_layers, *((WRONG_WAY_LAYER,) if self.wrong_way else ()))
 
     @property
     def _risk_layers(self) -> tuple[str, ...]:
@@ -269,7 +282,9 @@ class Methodology(Specification):
         """Names of all layers, in the order in which they are stacked."""
         buffers = (buffer.layer for buffer in self.buffers)
         models = () if self.model_risk is None else (self.model_risk.layer,)
-        return (*self.base_layers, *models, *self.charge_layers, *buffers)
+        stacked = (*self.base_layers, *models, *self.charge_layers, *buffers)
+        has_haircuts = not self.collateral or HAIRCUT_LAYER in stacked
+        return stacked if has_haircuts else (*stacked, HAIRCUT_LAYER)
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -316,6 +331,10 @@ def _as_methodology(document: dict[str, Any]) -> dict[str, Any]:
 
     Named events are reported beside its requirement.
     """
+    if any(key in document for key in OWN_FORMS):
+        for table in ("model_risk", "wrong_way"):
+            if table in document:
+                raise ValueError(f"[{table}] is of [[measures]], and this file has none")
     for key, table in OWN_FORMS.items():
         if table in document:
             raise ValueError(f"write the tables of [{table}] at the top of the file: [[{key}]] ...")

@@ -13,10 +13,9 @@ WRONG_WAY_LAYER = "wrong_way"
 
 
 class WrongWaySpec(Specification):
-    """A share of what base risk grows by when the collateral moves in the scenarios too.
+    """A share of what positions and collateral lose together beyond two unrelated risks.
 
-    max(0, M(P&L + change of credit) - M(P&L)) of each account, M what the measures with a layer
-    ask: ``share`` of it to open positions, ``maintenance_share`` to keep them.
+    See ``wrong_way``: ``share`` of it to open positions, ``maintenance_share`` to keep them.
     """
 
     share: Fraction
@@ -30,6 +29,19 @@ class WrongWaySpec(Specification):
                 "what is asked to hold is never above what is asked to open"
             )
         return self
+
+
+def wrong_way(together: Floats, positions: Floats, collateral: Floats) -> Floats:
+    """Return max(0, together - sqrt(positions^2 + collateral^2)), ``(account,)`` each.
+
+    All are what the measures ask, losses positive and never below zero: of P&L and change of
+    credit as one, of the P&L, and of the change. The root is what two uncorrelated elliptical risks
+    come to, so what is left is their falling together; it is zero where either is nothing.
+
+    >>> wrong_way(np.array([7.0, 5.0]), np.array([3.0, 3.0]), np.array([4.0, 4.0])).tolist()
+    [2.0, 0.0]
+    """
+    return np.asarray(np.maximum(together - np.sqrt(positions**2 + collateral**2), 0.0))
 
 
 def credit_moves(credit: Floats, coin: NDArray[np.int64], price: Floats) -> Floats:

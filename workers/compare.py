@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from risk.margin import Holdings, margin_accounts, measures_of
-from risk.methodology import parse_methodology
+from risk.methodology import Methodology, parse_methodology
 from storage.book import PART_ACCOUNTS, Book
 from storage.runs import Run, RunStore
 from storage.tables import MARGIN_MODES
@@ -126,19 +126,20 @@ def summary(comparison: Comparison) -> dict[str, Any]:
     Offsets are worth what the positions would require one by one less what they require
     together; efficiency is that over what they would require one by one. ``liquidated_under``
     counts, in a row for each system, accounts below maintenance there and not below it in the
-    system of the column.
+    system of the column, of those that both margin.
     """
     number = len(comparison.systems)
     requirement, maintenance = np.zeros(number), np.zeros(number)
-    short, below = np.zeros(number, np.int64), np.zeros(number, np.int64)
+    short, below, margined = (np.zeros(number, np.int64) for _ in range(3))
     differ = np.zeros((number, number), np.int64)
     for rows in comparison.shards():
         requirement += np.nansum(rows.requirement, axis=1)
         maintenance += np.nansum(rows.maintenance, axis=1)
         short += (rows.equity < rows.requirement).sum(axis=1)
-        liquidated = rows.liquidated
+        known, liquidated = np.isfinite(rows.requirement), rows.liquidated
+        margined += known.sum(axis=1)
         below += liquidated.sum(axis=1)
-        differ += liquidated.astype(np.int64) @ (~liquidated).astype(np.int64).T
+        differ += liquidated.astype(np.int64) @ (known & ~liquidated).astype(np.int64).T
     return {
         "book": comparison.book.name,
         "accounts": comparison.book.accounts,
@@ -146,6 +147,8 @@ def summary(comparison: Comparison) -> dict[str, Any]:
             {
                 "system": system.name,
                 "run_id": run.run_id,
+                "margined": int(margined[row]),
+                "held": comparison.book.accounts - int(margined[row]),
                 "requirement": float(requirement[row]),
                 "maintenance": float(maintenance[row]),
                 "below_initial": int(short[row]),
@@ -204,8 +207,7 @@ def layered(comparison: Comparison) -> list[dict[str, Any]]:
     sides in the book, the last two need nothing.
     """
     run, book = comparison.runs[0], comparison.book
-    rules = run.manifest["inputs"]["methodology"]
-    methodology = parse_methodology(rules["text"], rules["events"])
+    methodology = _methodology_of(run)
     revaluation = revaluation_of_run(run, book, methodology)
     net = _net_positions(run, book)
     table = book.instruments()
@@ -237,6 +239,16 @@ def layered(comparison: Comparison) -> list[dict[str, Any]]:
             for level, quantity in levels.items()
         ),
     ]
+
+
+def weighs_collateral(comparison: Comparison) -> bool:
+    """Tell whether a system asks for haircuts of collateral, which no net position has."""
+    return any(_methodology_of(run).collateral for run in comparison.runs)
+
+
+def _methodology_of(run: Run) -> Methodology:
+    rules = run.manifest["inputs"]["methodology"]
+    return parse_methodology(rules["text"], rules["events"])
 
 
 def _total(run: Run) -> float:

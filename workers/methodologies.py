@@ -54,16 +54,19 @@ def _shipped() -> dict[str, Traversable]:
 
 
 def ships(methodology: Methodology) -> bool:
-    """Tell whether a methodology is one that ships, whatever is netted and whichever events.
+    """Tell whether a methodology is one that ships, whichever events it reports.
 
     >>> rules = load_methodology("derive-pmrm-2-2025-04").methodology
     >>> ships(rules), ships(rules.model_copy(update={"venue": "another"}))
     (True, False)
     """
-    own = {"netting": methodology.netting, "events": methodology.events}
+    binding = (one.origins for one in methodology.measures if one.layer is not None)
+    reported = not any("event" in origins for origins in binding)
+    own = {"events": methodology.events} if reported else {}
+    events = (resources.files("risk.methodologies") / EVENTS).read_text()
     texts = (entry.read_text() for entry in _shipped().values())
     return any(
-        parse_methodology(text).model_copy(update=own) == methodology
+        parse_methodology(text, events).model_copy(update=own) == methodology
         for text in texts
         if f'name = "{methodology.name}"' in text
     )

@@ -20,7 +20,7 @@ def kind_of(methodology: Methodology) -> str:
     if methodology.scan is not None:
         return "scan"
     if methodology.standard is not None:
-        return "protocol" if methodology.collateral else "standard"
+        return "protocol" if methodology.standard.protocol else "standard"
     return "measures" if methodology.sensitivities is None else "Greeks"
 
 

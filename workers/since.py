@@ -90,6 +90,11 @@ class Since:
                 f"run {previous.run_id} is of book {was!r}, run {run.run_id} of book {now!r}; "
                 "compare two runs of one book"
             )
+        if _collateral_rules(previous) != _collateral_rules(run):
+            raise NothingBefore(
+                f"run {previous.run_id} counts collateral by other rules than run {run.run_id}, so "
+                "equity changed without anything having moved; compare two runs of one rule book"
+            )
         self.previous = previous
         self._book = book_of(previous)
         book = book_of(run)
@@ -258,8 +263,11 @@ def _asset_names(book: Book) -> list[tuple[str, str, str]]:
 
 def _counted(run: Run, assets: pa.Table) -> CountedAssets:
     """Return what assets count for at the prices and by the rules of a run."""
+    return counted_assets(assets, run.manifest["index"], _collateral_rules(run))
+
+
+def _collateral_rules(run: Run) -> list[CollateralRule]:
     # What lists calls prices nothing, so it reads no more of the methodology than this.
     text = run.manifest["inputs"]["methodology"]["text"]
     listed = tomllib.loads(text).get("collateral", ())
-    rules = [CollateralRule.model_validate(one) for one in listed]
-    return counted_assets(assets, run.manifest["index"], rules)
+    return [CollateralRule.model_validate(one) for one in listed]

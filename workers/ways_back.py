@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from risk.health import HealthSpec
 from risk.reduction import Portfolio, Trade, way_back
 from storage.runs import Run
@@ -26,6 +28,8 @@ def ways_back(run: Run, accounts: Sequence[str], spec: HealthSpec) -> list[dict[
 
 
 def _way_back(case: AccountCase, target_ratio: float) -> dict[str, Any]:
+    if case.rules.methodology.collateral and case.revaluation.value.any():
+        return _deposit_alone(case, target_ratio)
     found = way_back(
         lambda quantity: target_ratio * case.requirement(quantity),
         Portfolio(
@@ -38,10 +42,28 @@ def _way_back(case: AccountCase, target_ratio: float) -> dict[str, Any]:
     names = case.names
     return {
         "account": case.account,
+        "searched": True,
         "deposit": found.deposit,
         "single": None if found.single is None else _trade(found.single, names),
         "sequence": [_trade(trade, names) for trade in found.sequence],
         "proportional": found.proportional,
+    }
+
+
+def _deposit_alone(case: AccountCase, target_ratio: float) -> dict[str, Any]:
+    """Return the deposit alone, in what counts in full.
+
+    What a reduction brings depends on the asset that it is paid with, where the rule book weighs
+    assets and some position is paid for.
+    """
+    wanted = target_ratio * float(case.requirement(case.quantity[np.newaxis])[0])
+    return {
+        "account": case.account,
+        "searched": False,
+        "deposit": max(0.0, wanted - case.equity),
+        "single": None,
+        "sequence": [],
+        "proportional": None,
     }
 
 

@@ -119,6 +119,7 @@ def what_if(
     case = account_case(rules, account, [trade.instrument for trade in trades])
     traded = _traded(case, trades)
     _require_margined(case)
+    _require_payable(case, traded)
     before = case.quantity
     after = before + traded.sum(axis=0)
     paid = float((after - before) @ case.revaluation.value)
@@ -130,6 +131,7 @@ def what_if(
         "account": account,
         "margin_mode": mode_of(rules.methodology, case.margin_mode),
         "currency": "USD",
+        "collateral_at": "whole value" if rules.methodology.collateral else "after haircuts",
         "trades": _described_trades(case, trades),
         "before": described[0],
         "after": described[1],
@@ -155,6 +157,18 @@ def _require_margined(case: AccountCase) -> None:
         raise TradeRefused(
             f"RULE_MISSING: no rule of {case.rules.methodology.name} margins {case.names[leg]}; "
             "an account that held it would be held back"
+        )
+
+
+def _require_payable(case: AccountCase, traded: Floats) -> None:
+    """Refuse trades that are paid for, where a rule book says what each asset paid counts for."""
+    if not case.rules.methodology.collateral:
+        return
+    for leg in np.flatnonzero(traded.any(axis=0) & (case.revaluation.value != 0.0)):
+        raise TradeRefused(
+            f"PAYMENT_UNKNOWN: {case.names[leg]} is paid for, and {case.rules.methodology.name} "
+            "weighs the asset that it is paid with, which a supposed trade does not say; put the "
+            "trade and its payment into a book and run it"
         )
 
 

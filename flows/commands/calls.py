@@ -180,9 +180,15 @@ def _print_ways(console: Console, found: list[dict[str, Any]]) -> None:
         notional = short(sum(trade["notional"] for trade in trades)) if trades else ""
         table.add_row(
             *(escape(one["account"]), f"{way['deposit']:,.2f}"),
-            *(words or "nothing: no reduction suffices", notional),
+            *(words or _no_trade(way["searched"]), notional),
         )
     console.print(table, highlight=False)
+
+
+def _no_trade(searched: bool) -> str:
+    if searched:
+        return "nothing: no reduction suffices"
+    return "not searched: the rule book weighs what positions are paid with"
 
 
 def _print_since(console: Console, since: dict[str, Any]) -> None:

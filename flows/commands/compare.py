@@ -39,7 +39,7 @@ def compare(
         json: print everything as JSON
     """
     from flows.progress import TerminalProgress
-    from workers.compare import System, layered, summary, write_accounts
+    from workers.compare import System, layered, summary, weighs_collateral, write_accounts
     from workers.compare import compare as compare_systems
     from workers.methodologies import DEFAULT_METHODOLOGY
     from workers.plan import RunRequest
@@ -71,6 +71,7 @@ def compare(
         with progress.waiting("compare accounts and levels"):
             found = summary(comparison)
             found["levels"] = layered(comparison)
+            found["levels_have_collateral"] = weighs_collateral(comparison)
             if out is not None:
                 write_accounts(comparison, out)
     if json:
@@ -87,13 +88,16 @@ def print_comparison(console: Console, found: dict[str, Any]) -> None:
     table = columns(
         f"{found['book']}, {found['accounts']:,} accounts, USD; efficiency is what offsets are "
         "worth over what positions require one by one",
-        *("system", "initial", "maintenance", "short of initial", "of maintenance"),
+        *("system", "margined", "held back", "initial", "maintenance"),
+        *("short of initial", "of maintenance"),
         *("offsets", "efficiency", "run"),
     )
     for one in systems:
         known = one["efficiency"] is not None
         table.add_row(
             escape(one["system"]),
+            f"{one['margined']:,}",
+            f"{one['held']:,}",
             short(one["requirement"]),
             short(one["maintenance"]),
             f"{one['below_initial']:,}",
@@ -109,7 +113,8 @@ def print_comparison(console: Console, found: dict[str, Any]) -> None:
             highlight=False,
         )
     console.print(
-        "\n[bold]Accounts below maintenance under the system of the row, not under the column's[/]",
+        "\n[bold]Accounts below maintenance under the system of the row, not under the column's[/],"
+        " of those that both margin",
         highlight=False,
     )
     table = columns(
@@ -133,3 +138,9 @@ def print_comparison(console: Console, found: dict[str, Any]) -> None:
         required = short(round(level["requirement"], 2))
         table.add_row(level["level"], f"{level['portfolios']:,}", required)
     console.print(table, highlight=False)
+    if found["levels_have_collateral"]:
+        console.print(
+            "accounts, and positions one by one, ask for haircuts of their collateral too; wider "
+            "levels are of positions alone, and offsets and efficiency have the haircuts in them",
+            highlight=False,
+        )

@@ -33,11 +33,18 @@ def print_collateral(console: Console, collateral: list[dict[str, Any]]) -> None
                 *(f"{row['value']:,.2f}", f"{row['initial_weight']:.4f}"),
                 *(f"{row['maintenance_weight']:.4f}", f"{row['initial_haircut']:,.2f}"),
                 *(f"{row['maintenance_haircut']:,.2f}",),
-                escape(row["rule"] or "none names it: it counts for nothing"),
+                escape(row["rule"] or _without_rule(row["named_on"])),
             )
         names = (escape(row[name]) for name in ("asset", "chain", "protocol"))
         table.add_row(*names, f"{row['quantity']:,.6f}", price, *cells)
     console.print(table, highlight=False)
+
+
+def _without_rule(named_on: list[str]) -> str:
+    """Return why an asset counts for nothing."""
+    if named_on:
+        return f"named on {', '.join(named_on)} and not on this chain: it counts for nothing"
+    return "none names it: it counts for nothing"
 
 
 def print_protocol_health(console: Console, health: dict[str, Any]) -> None:
@@ -70,16 +77,17 @@ def print_wrong_way(console: Console, wrong_way: dict[str, Any]) -> None:
     if not wrong_way:
         return
     console.print(
-        f"layer wrong_way: {wrong_way['amount']:,.2f} = {wrong_way['share']:.0%} of what is asked "
-        f"with collateral that moves, {wrong_way['moving']:,.2f}, beyond {wrong_way['still']:,.2f} "
-        f"with collateral that does not, all positions together; "
-        f"{wrong_way['maintenance_share']:.0%} in maintenance",
+        f"layer wrong_way: {wrong_way['amount']:,.2f} = {wrong_way['share']:.0%} of what positions "
+        f"and moving collateral together lose, {wrong_way['moving']:,.2f}, beyond the root of the "
+        f"squares of positions, {wrong_way['still']:,.2f}, and collateral, "
+        f"{wrong_way['collateral']:,.2f}; {wrong_way['maintenance_share']:.0%} in maintenance",
         highlight=False,
         soft_wrap=True,
     )
     table = columns(
         "Each measure, and the worst of its scenarios when collateral moves",
-        *("measure", "still", "moving", "scenario", "P&L of all", "of it collateral"),
+        *("measure", "positions", "collateral", "together"),
+        *("scenario", "P&L of all", "of it collateral"),
     )
     for one in wrong_way["measures"]:
         worst = one["scenarios"][0] if one["scenarios"] else None
@@ -87,5 +95,6 @@ def print_wrong_way(console: Console, wrong_way: dict[str, Any]) -> None:
         if worst is not None:
             change = f"{worst['change']:,.2f}"
             cells = (escape(worst["scenario"]), f"{worst['pnl']:,.2f}", change)
-        table.add_row(one["measure"], f"{one['still']:,.2f}", f"{one['moving']:,.2f}", *cells)
+        asked = (f"{one[name]:,.2f}" for name in ("still", "collateral", "moving"))
+        table.add_row(one["measure"], *asked, *cells)
     console.print(table, highlight=False)

@@ -28,7 +28,7 @@ def print_legs(console: Console, explained: dict[str, Any], shown: int | None) -
     total = sum(leg["requirement"] for leg in legs)
     table.add_row("[bold]all, added up[/]", f"{total:,.2f}")
     # What is left of sums that cancel is rounding, far below a cent.
-    asked = explained["requirement"] - _asked_of_collateral(explained)
+    asked = explained["requirement"] - explained["asked_of_collateral"]
     offsets = round(total - asked, 2) + 0.0
     table.add_row("worth of offsets", f"{offsets:,.2f}")
     console.print(table, highlight=False)
@@ -45,12 +45,6 @@ def print_legs(console: Console, explained: dict[str, Any], shown: int | None) -
                 highlight=False,
                 soft_wrap=True,
             )
-
-
-def _asked_of_collateral(explained: dict[str, Any]) -> float:
-    """Return the part of the requirement that the collateral asks and no position does."""
-    haircuts = sum(asset.get("initial_haircut", 0.0) for asset in explained["collateral"])
-    return float(haircuts + explained["wrong_way"].get("amount", 0.0))
 
 
 def _whose(rule: dict[str, Any]) -> str:

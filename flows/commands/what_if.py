@@ -93,7 +93,10 @@ def _print_states(console: Console, answer: dict[str, Any]) -> None:
     names = (
         ("requirement = sum of layers", "requirement"),
         ("maintenance", "maintenance"),
-        ("what collateral counts for", "collateral_value"),
+        (
+            f"collateral at {answer['collateral_at']}".replace("at after", "after"),
+            "collateral_value",
+        ),
         ("value of options and spot", "position_value"),
         ("equity", "equity"),
         ("excess = equity - requirement", "excess"),

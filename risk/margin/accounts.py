@@ -59,9 +59,9 @@ def margin_accounts(
         )
     base = _base(held_by, nested, revaluation, methodology, measures, map_blocks)
     backed_by = replace(holdings, held=held)
-    base = with_haircuts(base, backed_by, revaluation, methodology)
     base = with_wrong_way(base, held_by, backed_by, revaluation, methodology, measures, map_blocks)
     margin, maintenance = stack_charges(held_by, nested, revaluation, methodology, base)
+    margin, maintenance = with_haircuts(margin, maintenance, backed_by, revaluation, methodology)
     requirement = margin.sum(axis=1)
     blocks = base.blocks
     result = AccountMargin(

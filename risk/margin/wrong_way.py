@@ -13,6 +13,7 @@ from risk.margin.results import BaseMargin
 from risk.measures import Measure
 from risk.methodology import Methodology
 from risk.summation import BlockMap, block_bounds
+from risk.wrong_way import wrong_way
 
 Floats = NDArray[np.float64]
 
@@ -26,8 +27,9 @@ def wrong_way_of_accounts(
 ) -> Floats:
     """Return what collateral asks of each account at a share of one, ``(account,)``.
 
-    max(0, M(P&L + change of credit) - M(P&L)) with M what the measures that set layers ask of all
-    positions of the account together; losses positive. Zero without collateral that moves.
+    ``wrong_way`` of what the measures that set layers ask of all positions of the account
+    together, with and without the change of credit, and of the change. Zero without collateral
+    that moves.
 
     Raises:
         ValueError: the revaluation was made without the moves of the assets.
@@ -49,19 +51,21 @@ def wrong_way_of_accounts(
     owner = np.repeat(np.arange(len(portfolio)), np.diff(portfolio.offsets))
     kept = np.isin(owner, chosen)
     alone = _rows(chosen, owner[kept], portfolio.instrument[kept], portfolio.quantity[kept])
+    row = (assets.asset[moving] + len(revaluation.cube)).astype(np.int32)
+    credit = _rows(chosen, keeper[moving], row, assets.quantity[moving])
     backed = _rows(
         chosen,
         np.concatenate([owner[kept], keeper[moving]]),
-        np.concatenate(
-            [portfolio.instrument[kept], assets.asset[moving] + len(revaluation.cube)]
-        ).astype(np.int32),
+        np.concatenate([portfolio.instrument[kept], row]),
         np.concatenate([portfolio.quantity[kept], assets.quantity[moving]]),
     )
     cube = np.concatenate([revaluation.cube, moves])
-    without, together = (
-        _asked(rows, cube, revaluation.weight, measures, map_blocks) for rows in (alone, backed)
+    asked[chosen] = wrong_way(
+        *(
+            _asked(rows, cube, revaluation.weight, measures, map_blocks)
+            for rows in (backed, alone, credit)
+        )
     )
-    asked[chosen] = np.maximum(together - without, 0.0)
     return asked
 
 

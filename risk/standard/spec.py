@@ -30,6 +30,14 @@ class _Rule(Specification):
     choice: bool = False
 
 
+def _require_ordered(initial: float, maintenance: float) -> None:
+    if maintenance > initial:
+        raise ValueError(
+            f"maintenance {maintenance:g} is above initial {initial:g}; what is asked to hold is "
+            "never above what is asked to open"
+        )
+
+
 class OptionRule(_Rule):
     """A short option: a share of the index less how far it is out of the money, plus its mark.
 
@@ -121,6 +129,8 @@ class FractionRule(_Rule):
 
     @model_validator(mode="after")
     def _grows_one_way(self) -> "FractionRule":
+        _require_ordered(self.initial, self.maintenance)
+        _require_ordered(self.initial_per_coin, self.maintenance_per_coin)
         if self.size_factor and (self.initial_per_coin or self.maintenance_per_coin):
             raise ValueError(
                 f"size_factor {self.size_factor:g} stands beside initial_per_coin "
@@ -137,6 +147,11 @@ class Bracket(Specification):
     initial: Fraction
     maintenance: Fraction
     deduction: NonNegative = 0.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Bracket":
+        _require_ordered(self.initial, self.maintenance)
+        return self
 
 
 class BracketRule(_Rule):
@@ -253,7 +268,8 @@ class StandardSpec(Specification):
 
     The first rule that fits an instrument is its rule; an instrument that none fits cannot be
     margined. ``venue_number`` says that the rules not marked ``choice`` are the venue's own,
-    so that an account under those alone may be told its number is the venue's.
+    so that an account under those alone may be told its number is the venue's. ``protocol`` says
+    that the venue judges accounts by a health of what is held and owed.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -262,6 +278,7 @@ class StandardSpec(Specification):
     title: str
     venue: Annotated[str, Field(min_length=1)]
     venue_number: bool
+    protocol: bool = False
     sources: Annotated[tuple[str, ...], Field(min_length=1)]
     not_verified: tuple[str, ...]
     rules: Annotated[tuple[Rule, ...], Field(min_length=1)]
@@ -288,8 +305,7 @@ class StandardSpec(Specification):
     @property
     def label(self) -> str:
         """What a number of this rule book may be called."""
-        weighs = any(rule.form == "weights" for rule in self.rules)
-        what = f"{self.venue} {'health' if weighs else 'standard margin'}"
+        what = f"{self.venue} {'health' if self.protocol else 'standard margin'}"
         if self.venue_number:
             return f"{what}, as of {self.effective}"
         return f"modelled on {what}; not the venue's number"

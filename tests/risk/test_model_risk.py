@@ -25,6 +25,8 @@ TABLES = {
         SHORTFALL | {"name": "by_age", "age_decay": 0.97},
         SHORTFALL | {"name": "deeper", "level": 0.95},
         SHORTFALL | {"name": "recent", "age_decay": 0.99},
+        {"name": "grid", "kind": "worst_loss", "origins": ["historical"]},
+        {"name": "worst", "kind": "worst_loss", "origins": ["historical"]},
     ],
     "maintenance_factor": 0.8,
 }
@@ -72,7 +74,8 @@ def test_models_that_agree_ask_for_nothing():
     ("change", "said"),
     [
         ({"models": ["plain", "median"]}, r"models \['median'\] are no measures"),
-        ({"models": ["plain", "deeper"]}, "expected_shortfall at 0.9, expected_shortfall at 0.95"),
+        ({"models": ["plain", "deeper"]}, "expected_shortfall at 0.9, .* at 0.95"),
+        ({"models": ["grid", "worst"]}, "a value at risk or an expected shortfall of one level"),
         ({"models": ["plain"]}, "at least 2 items"),
         ({"models": ["plain", "plain"]}, "must differ"),
         ({"maintenance": 0.75}, "maintenance 0.75 is above initial 0.5"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from risk.collateral import AssetHoldings
+from risk.collateral import AssetHoldings, CollateralRule, match_collateral
 from risk.margin import HELD, Holdings
 from risk.protocols import aave, compound, drift, dydx, lending, maker, mango, morpho
 from risk.summation import BLOCK_ACCOUNTS
@@ -422,6 +422,14 @@ def test_an_asset_that_no_rule_names_counts_for_nothing():
     assert with_more.excess[0] == pytest.approx(without.excess[0], abs=1e-9)
     left = with_more.equity[0] - with_more.maintenance[0]
     assert left == pytest.approx(without.equity[0] - without.maintenance[0], abs=1e-9)
+
+
+def test_chains_are_matched_whatever_their_letters_and_assets_by_them():
+    rule = CollateralRule(
+        assets=("WETH",), chains=("Ethereum",), initial=0.5, maintenance=0.6, source="s"
+    )
+    names, chains = ["WETH", "WETH", "weth", "WETH"], ["ethereum", "ETHEREUM", "Ethereum", "Base"]
+    assert match_collateral([rule], names, chains).tolist() == [0, 0, -1, -1]
 
 
 def part(holdings, start, stop):

@@ -1,5 +1,6 @@
 """The wrong-way layer against a twin in plain NumPy, and what must hold whatever the account."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -112,7 +113,7 @@ def twin(holdings, row):
     ):
         if COIN[asset] >= 0:
             change += quantity * CREDIT[asset] * price[:, COIN[asset]]
-    return max(0.0, asked(pnl + change) - asked(pnl))
+    return max(0.0, asked(pnl + change) - math.hypot(asked(pnl), asked(change)))
 
 
 @SETTINGS
@@ -173,16 +174,30 @@ def test_twice_the_account_asks_twice_as_much(seed, scale):
 
 @SETTINGS
 @given(st.integers(0, 10**6))
-def test_more_of_the_moving_collateral_never_asks_for_less_than_its_own_fall(seed):
-    """The layer is at most what the credit alone could lose, so equity always covers it."""
+def test_it_is_at_most_what_either_could_lose_alone(seed):
+    """Of coherent measures: so without positions it is nothing, and equity always covers it."""
     holdings = random_holdings(seed, len(INSTRUMENTS))
     amounts = random_backing(seed, len(holdings))
     amounts[:, CASH] = 0.0
     found = WITH.margin(backed(holdings, amounts))
     column = WITH.rules.layers.index("wrong_way")
     fall = np.array([asked(row) for row in amounts @ WITH.revaluation.credit_moves])
+    loss = np.zeros(len(holdings))
+    for row in range(len(holdings)):
+        held = slice(holdings.offsets[row], holdings.offsets[row + 1])
+        cube = WITH.revaluation.cube[holdings.instrument[held]]
+        loss[row] = asked(holdings.quantity[held] @ cube)
     known = ~holdings.held
-    assert (found.margin[known, column] <= SHARE * fall[known] + 1e-8).all()
+    assert (found.margin[known, column] <= SHARE * np.minimum(fall, loss)[known] + 1e-8).all()
+
+
+def test_collateral_by_itself_and_collateral_that_gains_are_no_wrong_way():
+    assert layer_of([], [0.0, 5.0, 5.0]) == 0.0
+    assert layer_of([(SPOT_BTC, -2.0)], [0.0, 1.0, 0.0]) == 0.0
+    # As much of one risk as of the other: twice one, less the root of two squares.
+    one = asked(WITH.revaluation.credit_moves[BTC])
+    equal = layer_of([(SPOT_BTC, 2.0 * CREDIT[BTC] / 100.0)], [0.0, 1.0, 0.0])
+    assert equal == pytest.approx(SHARE * (2.0 - math.sqrt(2.0)) * one, rel=1e-9)
 
 
 def test_an_account_does_not_depend_on_its_neighbours():
@@ -215,7 +230,8 @@ def test_the_pass_is_the_kernels():
     plain = account_pnl(
         Positions(np.array([0, 1]), np.array([0, 1]), rows[:1], np.array([4.0])), cube
     )[0]
-    wanted = SHARE * max(0.0, asked(pnl) - asked(plain))
+    own = math.hypot(asked(plain), asked(WITH.revaluation.credit_moves[BTC]))
+    wanted = SHARE * max(0.0, asked(pnl) - own)
     assert layer_of([(SPOT_BTC, 4.0)], [0.0, 1.0, 0.0]) == pytest.approx(wanted, rel=1e-12)
 
 

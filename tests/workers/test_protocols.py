@@ -19,7 +19,7 @@ from storage.market import sample_market
 from storage.runs import RunStore
 from workers.account_case import account_case, rules_of
 from workers.calls import margin_calls
-from workers.compare import System, compare, summary
+from workers.compare import System, compare, summary, weighs_collateral
 from workers.engine import SerialEngine
 from workers.explain import explain_account
 from workers.explain.source import source_of
@@ -28,7 +28,9 @@ from workers.margin_run import MarginRun
 from workers.methodologies import load_methodology, shipped_methodologies
 from workers.plan import RunRequest
 from workers.rule_books import kind_of
+from workers.since import NothingBefore, Since
 from workers.stages import Silent
+from workers.ways_back import ways_back
 from workers.what_if import TradeRefused, what_if
 
 PROTOCOLS = [
@@ -65,6 +67,7 @@ effective = 2026-02-01
 title = "A lender that is nothing but this file"
 venue = "Nobody"
 venue_number = false
+protocol = true
 sources = ["made up for tests"]
 not_verified = ["all of it"]
 
@@ -334,7 +337,7 @@ def test_what_if_finds_the_same_liquidation_price_and_shares_it_all(run_under, e
         if len(one["positions"]) > 1 and one["collateral"] and one["health"] == "healthy"
         if any(within_reach(line) for line in one["protocol_health"]["liquidation"])
     )
-    answer = what_if(run, one["account"], ["-0.005 I1"])
+    answer = what_if(run, one["account"], ["-0.005 I4"])
     assert answer["before"]["requirement"] == one["requirement"]
     assert answer["before"]["equity"] == pytest.approx(answer["after"]["equity"], **ABOUT)
     shares = answer["shares"]
@@ -356,15 +359,69 @@ def test_what_if_finds_the_same_liquidation_price_and_shares_it_all(run_under, e
     assert crossed > 0
     with pytest.raises(TradeRefused, match="RULE_MISSING: no rule of drift-v2 margins I6"):
         what_if(run, one["account"], ["1 I6"])
+    with pytest.raises(TradeRefused, match="PAYMENT_UNKNOWN: I1 is paid for, and drift-v2 weighs"):
+        what_if(run, one["account"], ["-0.005 I1"])
+
+
+def test_no_trade_is_advised_where_what_it_is_paid_with_is_weighed(run_under, explained_under):
+    run = run_under("aave-v3-ethereum-2023-10")
+    spec = load_methodology("aave-v3-ethereum-2023-10").methodology.health
+    for one in margined(explained_under("aave-v3-ethereum-2023-10")):
+        if not one["positions"]:
+            continue
+        (found,) = ways_back(run, [one["account"]], spec)
+        assert (found["searched"], found["single"], found["sequence"]) == (False, None, [])
+        assert found["deposit"] == pytest.approx(max(0.0, -one["excess"]), **ABOUT)
+
+
+def test_runs_that_count_collateral_apart_are_not_subtracted(run_under):
+    before, after = run_under("aave-v3-ethereum-2023-10"), run_under("mango-v4-2023-02")
+    with pytest.raises(NothingBefore, match="counts collateral by other rules"):
+        Since(before, after)
+    Since(before, before)
+
+
+def test_no_health_factor_where_charges_stand_on_the_weights(run_under, new_lender, tmp_path):
+    path = tmp_path / "buffered.toml"
+    buffer = '[[buffers]]\nlayer = "buffer"\ninitial = 0.25\nmaintenance = 0.25\n'
+    path.write_text(f"{NEW}\n{buffer}")
+    plain, run = run_under(new_lender), run_under(str(path))
+    was, now = plain.accounts.load(), run.accounts.load()
+    layers = now["layer"].values.tolist()
+    margin, haircut = now["margin"].values, layers.index("collateral_haircut")
+    known = now["status"].values == 0
+    # The buffer is a share of what positions ask; those that hold coins have haircuts of them too.
+    asset = was["margin"].values[known, haircut]
+    risk = was["requirement"].values[known] - asset
+    assert (margin[known, layers.index("buffer")] >= 0.25 * risk - 1e-9).all()
+    assert (margin[known, layers.index("buffer")] <= 0.25 * (risk + asset) + 1e-9).all()
+    row = int(np.flatnonzero(known & (now["positions"].values > 0))[0])
+    explained = explain_account(run, f"acc-{row:03d}")
+    assert explained["protocol_health"] == {}
+    total = math.fsum(leg["requirement"] for leg in explained["legs"])
+    asked = explained["requirement"] - explained["asked_of_collateral"]
+    assert total - asked == pytest.approx(0.0, abs=1e-6)
 
 
 def test_systems_are_compared_on_one_book(book, runs):
     request = RunRequest(book=book.path, runs=runs)
     systems = [System(name, None) for name in ("aave-v3-ethereum-2023-10", "mango-v4-2023-02")]
-    found = summary(compare(request, systems))
+    comparison = compare(request, systems)
+    found = summary(comparison)
     assert found["accounts"] == ACCOUNTS
     assert [one["system"] for one in found["systems"]] == [one.name for one in systems]
     assert all(one["requirement"] > 0.0 for one in found["systems"])
+    accounts = [compared.accounts.load() for compared in comparison.runs]
+    known = [np.isfinite(one["requirement"].values) for one in accounts]
+    below = [(one["equity"] < one["maintenance"]).values for one in accounts]
+    assert [one["margined"] for one in found["systems"]] == [int(one.sum()) for one in known]
+    assert [one["margined"] + one["held"] for one in found["systems"]] == [ACCOUNTS, ACCOUNTS]
+    # Whom the other system holds back it does not call safe.
+    others = list(zip(below, known, strict=True))
+    wanted = [[int((one & both & ~two).sum()) for two, both in others] for one in below]
+    assert found["liquidated_under"] == wanted
+    assert (below[1] & ~known[0]).any()
+    assert weighs_collateral(comparison)
 
 
 def test_emode_lifts_its_members_and_holds_back_foreign_debt(run_under):
@@ -419,6 +476,13 @@ CAPS = "open interest caps are 5e+07 and 4e+07; lower_cap is never above upper_c
 TWO_WAYS = "initial_per_coin = 0.1\nopen_interest = {"
 
 
+def test_what_belongs_to_measures_is_refused_by_its_own_name(tmp_path):
+    path = tmp_path / "wrong.toml"
+    path.write_text(NEW.replace("[netting]", "[wrong_way]\nshare = 1\n\n[netting]", 1))
+    with pytest.raises(ValueError, match=r"^\[wrong_way\] is of \[\[measures\]\]"):
+        load_methodology(str(path))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
@@ -438,6 +502,13 @@ TWO_WAYS = "initial_per_coin = 0.1\nopen_interest = {"
         ('0.95\nsource = "made up"', "0.95", "collateral.1.source: Field required"),
         ("chains = ", "chain = ", "collateral.0.chain: Extra inputs are not permitted"),
         ('kind = "spot"', 'kind = "perpetual"', OF_SPOT),
+        ("maintenance = 0.05\n", "maintenance = 0.2\n", "maintenance 0.2 is above initial 0.1"),
+        ('assets = ["USDC"]', 'assets = ["USDC", "USDC"]', "a name stands there twice"),
+        (
+            'assets = ["USDC"]',
+            'chains = ["Ethereum"]\nassets = ["WETH"]',
+            "collateral 'WETH' is named again where an earlier rule names it",
+        ),
     ],
 )
 def test_a_wrong_field_is_told_by_name_value_and_what_is_allowed(old, new, told, tmp_path):

@@ -5,6 +5,7 @@ stored, so an explanation is also a check. Under another methodology there is no
 with: the same book and prices are margined by its rules.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,12 @@ def explain_account(run: Run, account: str, methodology: str | None = None) -> d
         "position_value": float(margin.position_value[0]),
         "equity": float(margin.equity[0]),
         "requirement": float(margin.requirement[0]),
+        "asked_of_collateral": float(
+            margin.requirement[0]
+            - margin_accounts(
+                replace(holdings, assets=None), source.revaluation, rules, measures
+            ).requirement[0]
+        ),
         "maintenance": float(margin.maintenance[0]),
         "health": HEALTH_NAMES[
             account_health(margin.equity, margin.requirement, margin.maintenance, rules.health)[0]

@@ -48,10 +48,11 @@ def health_of(source: Source, holdings: Holdings, assets: CountedAssets) -> dict
     debts and contracts ask: covered / owed is below 1 exactly where equity is below maintenance.
     A liquidation price is that of one coin, the other prices unchanged, where both meet.
 
-    Empty where the methodology is not a protocol's, or an option is held, which has no weight.
+    Empty where the methodology is not a protocol's, or an option is held, which has no weight; or
+    where charges or buffers stand on top, of which no health of a protocol knows.
     """
-    terms = source.revaluation.standard
-    if kind_of(source.methodology) != "protocol" or terms is None:
+    terms, rules = source.revaluation.standard, source.methodology
+    if kind_of(rules) != "protocol" or terms is None or rules.charges or rules.buffers:
         return {}
     if (terms.form[holdings.instrument] == Form.OPTION).any():
         return {}

@@ -72,6 +72,8 @@ def collateral_of(source: Source, row: int, assets: CountedAssets) -> list[dict[
         number = int(matched[held.asset[at]])
         value = one["value"]
         one["rule"] = None if number == NO_RULE else rules[number].source
+        named = [rule for rule in rules if one["asset"] in rule.assets]
+        one["named_on"] = [chain for rule in named for chain in rule.chains or ()]
         one["initial_haircut"] = float(initial[at])
         one["maintenance_haircut"] = float(maintenance[at])
         one["initial_weight"] = 1.0 - float(initial[at]) / value if value else 0.0

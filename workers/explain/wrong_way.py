@@ -8,6 +8,7 @@ from risk.explanation import binding_scenarios
 from risk.kernels import Positions, account_pnl
 from risk.margin import Holdings, stack_layers
 from risk.measures import Measure
+from risk.wrong_way import wrong_way
 from workers.explain.risk import scenario_of
 from workers.explain.source import Source
 
@@ -15,7 +16,7 @@ from workers.explain.source import Source
 def wrong_way_of(
     source: Source, holdings: Holdings, measures: tuple[Measure, ...]
 ) -> dict[str, Any]:
-    """Return what each measure asks of an account with its collateral still, and moving.
+    """Return what each measure asks of an account with its collateral still, moving, and alone.
 
     All positions net. ``change`` is what the credit of the collateral gains in a scenario, gain
     positive, ``pnl`` what positions and collateral make together. Empty where the methodology has
@@ -37,7 +38,10 @@ def wrong_way_of(
     for measure in measures:
         alone = binding_scenarios(still, weight, measure)
         together = binding_scenarios(pnl, weight, measure)
-        values.append([-sum(one.weight * one.pnl for one in found) for found in (alone, together)])
+        by_itself = binding_scenarios(by_asset.sum(axis=0), weight, measure)
+        values.append(
+            [-sum(one.weight * one.pnl for one in found) for found in (alone, together, by_itself)]
+        )
         if not measure.binds:
             continue
         explained.append(
@@ -45,6 +49,7 @@ def wrong_way_of(
                 "measure": measure.name,
                 "still": values[-1][0],
                 "moving": values[-1][1],
+                "collateral": values[-1][2],
                 "scenarios": [
                     {
                         **scenario_of(source, one.scenario),
@@ -59,12 +64,14 @@ def wrong_way_of(
                 ],
             }
         )
-    still_asked, moving_asked = stack_layers(np.array(values).T, measures).sum(axis=1).tolist()
+    stacked = stack_layers(np.array(values).T, measures).sum(axis=1)
+    still_asked, moving_asked, collateral_asked = stacked.tolist()
     return {
         "share": spec.share,
         "maintenance_share": spec.maintenance_share,
         "measures": explained,
         "still": still_asked,
         "moving": moving_asked,
-        "amount": spec.share * max(0.0, moving_asked - still_asked),
+        "collateral": collateral_asked,
+        "amount": spec.share * float(wrong_way(stacked[1], stacked[0], stacked[2])),
     }
