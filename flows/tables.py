@@ -74,7 +74,12 @@ def print_rule_book(console: Console, rules: dict[str, Any], where: str) -> None
 
 def _totals(totals: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the totals of a run in words; an earlier version's run lacks some of them."""
-    held = f" ({totals['held']:,} held back)" if totals["held"] else ""
+    apart = [
+        f"{totals[name]:,} {words}"
+        for name, words in (("held", "held back"), ("left_out", "in quarantine themselves"))
+        if totals.get(name)
+    ]
+    held = f" ({', '.join(apart)})" if apart else ""
     rows = [
         ("accounts margined", f"{totals['margined']:,}{held}"),
         ("positions", f"{totals['positions']:,}"),

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -104,6 +104,19 @@ class Finding:
         name = f" ({self.row})" if self.row else ""
         what = f"{self.field} is " if self.field else ""
         return f"{self.code} {self.dataset}{place}{name}: {what}{self.value!r}"
+
+
+def said(finding: Mapping[str, Any]) -> str:
+    """Return a finding of ``findings_table`` as one sentence.
+
+    >>> said({"code": "LOT_SIZE", "dataset": "positions", "row": "a / b", "field": "quantity",
+    ...       "value": "1.5", "allowed": "whole lots", "action": "correct it"})
+    "LOT_SIZE, positions a / b: quantity is '1.5', allowed is whole lots; correct it"
+    """
+    return (
+        f"{finding['code']}, {finding['dataset']} {finding['row']}: {finding['field']} is "
+        f"{finding['value']!r}, allowed is {finding['allowed']}; {finding['action']}"
+    )
 
 
 def findings_table(findings: Iterable[Finding]) -> pa.Table:

@@ -76,6 +76,7 @@ def _totals(plan: Plan, sums: PartialSums) -> dict[str, Any]:
         "accounts": sums.accounts,
         "margined": sums.accounts - sums.held,
         "held": sums.held,
+        "left_out": plan.book.left_out,
         "findings": plan.book.quarantine().num_rows,
         "positions": sums.positions,
         "requirement": float(sums.member_margin.sum()),

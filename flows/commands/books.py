@@ -141,6 +141,7 @@ def _print_book(book: "Book", *, json: bool) -> None:
         ("assets", book.assets().num_rows),
         ("findings kept with the book", book.quarantine().num_rows),
         ("accounts held back", int(book.manifest["held"])),
+        ("accounts left out, their own row in quarantine", book.left_out),
     ):
         table.add_row(name, f"{count:,}")
     table.add_row("folder", str(book.path))

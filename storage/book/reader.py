@@ -23,6 +23,7 @@ from storage.book.layout import (
 )
 from storage.book.suggest import nearest, spellings
 from storage.digest import file_digest
+from storage.quarantine import said
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,28 @@ class Book:
             return pa.table({})
         return self._small(layout.QUARANTINE)
 
+    def findings_of(self, account: str) -> list[dict[str, Any]]:
+        """Return the rows in quarantine that are an account's own, or are of what it holds."""
+        table = self.quarantine()
+        if not table.num_rows:
+            return []
+        names = table["row"]
+        accounts = pc.equal(table["dataset"].cast("string"), "accounts")
+        own = pc.and_(pc.equal(names, account), accounts)
+        touched = pc.or_(own, pc.starts_with(names, f"{account} / "))
+        found: list[dict[str, Any]] = table.filter(touched).to_pylist()
+        return found
+
+    @property
+    def left_out(self) -> int:
+        """Number of accounts whose own row is in quarantine, so that they are not in the book."""
+        table = self.quarantine()
+        if not table.num_rows:
+            return 0
+        own = pc.equal(table["dataset"].cast("string"), "accounts")
+        kept = pc.equal(table["severity"].cast("string"), "quarantine")
+        return len(pc.unique(table["row"].filter(pc.and_(own, kept))))
+
     def held(self, start: int, stop: int) -> NDArray[np.bool_]:
         """Return whether each account of ``[start, stop)`` is held back from margin."""
         start, stop = self._bounds(start, stop)
@@ -165,6 +188,12 @@ class Book:
         row = bisect_left(range(len(names)), name, key=lambda i: names[i].as_py())
         if row < len(names) and names[row].as_py() == name:
             return number * PART_ACCOUNTS + row
+        for one in self.findings_of(name):
+            if one["dataset"] == "accounts":
+                raise AccountUnknown(
+                    f"account {name!r} is not in book {self.name!r}, its own row is in quarantine: "
+                    f"{said(one)}"
+                )
         near = names.slice(max(row - 50, 0), 100).to_pylist()
         ends = [part[end] for part in parts for end in ("first_account", "last_account")]
         known = [guess for guess in spellings(name, near + ends) if self._has(guess)]

@@ -829,3 +829,27 @@ def test_quarantine_is_in_the_book(importer: Importer, rows: Rows) -> None:
     kept = Book.open(report.path).quarantine()
     assert kept.select(report.findings.column_names).to_pylist() == report.findings.to_pylist()
     assert set(kept["code"].to_pylist()) <= set(CODES)
+
+
+def test_an_account_whose_own_row_is_bad_is_counted_and_found_by_name(
+    importer: Importer, rows: Rows
+) -> None:
+    change(rows, "accounts", 2, margin_mode="crosss")
+    change(rows, "positions", 1, quantity="1.50001")
+    importer(rows)
+    book = Book.open(importer.target)
+    assert (book.accounts, book.left_out) == (2, 1)
+    with pytest.raises(
+        AccountUnknown, match=r"'bob' is not in .* in quarantine: ENUM_UNKNOWN, acc"
+    ):
+        book.account_row("bob")
+    with pytest.raises(AccountUnknown, match="no account 'dave'"):
+        book.account_row("dave")
+    (alices,) = book.findings_of("alice")
+    assert (alices["code"], alices["value"]) == ("LOT_SIZE", "1.50001")
+    assert {one["dataset"] for one in book.findings_of("bob")} == {
+        "accounts",
+        "positions",
+        "collateral",
+    }
+    assert book.findings_of("ali") == []

@@ -10,6 +10,7 @@ from risk.collateral import NO_RULE, match_collateral
 from risk.weights import weighted_requirement
 from storage.book import Book
 from storage.codes import CODES
+from storage.quarantine import said
 from storage.runs import Run
 from workers.collateral import CountedAssets
 from workers.explain.source import Source
@@ -20,12 +21,15 @@ def held_because(run: Run, book: Book, row: int, margined: NDArray[np.bool_]) ->
 
     ``margined`` ``(instrument,)`` is false where a price, or a rule for the instrument, is missing.
     """
+    name = str(book.account_table(row, row + 1)["account"][0].as_py())
+    found = [said(one) for one in book.findings_of(name)]
     reasons = book.held_reasons()
     codes = reasons.filter(pc.equal(reasons["account"], row))["code"].to_pylist()
-    found = [
+    found += [
         f"{code}, a row of the account is in quarantine"
         + (f": {CODES[code].action}" if code in CODES else "")
         for code in sorted(set(codes))
+        if not any(one.startswith(f"{code},") for one in found)
     ]
     priced = run.instruments["priced"].values.astype(np.bool_)
     held = book.position_slice(row, row + 1).instrument
