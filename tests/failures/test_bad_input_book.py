@@ -20,7 +20,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from storage.book import Book, BookExists
+from storage.book import AccountUnknown, Book, BookExists
 from storage.intake.book import ImportReport, import_book
 from storage.quarantine import CODES, DatasetRefused, Finding
 
@@ -835,7 +835,7 @@ def test_an_account_whose_own_row_is_bad_is_counted_and_found_by_name(
     importer: Importer, rows: Rows
 ) -> None:
     change(rows, "accounts", 2, margin_mode="crosss")
-    change(rows, "positions", 1, quantity="1.50001")
+    change(rows, "positions", 4, quantity="0.25001")
     importer(rows)
     book = Book.open(importer.target)
     assert (book.accounts, book.left_out) == (2, 1)
@@ -846,7 +846,7 @@ def test_an_account_whose_own_row_is_bad_is_counted_and_found_by_name(
     with pytest.raises(AccountUnknown, match="no account 'dave'"):
         book.account_row("dave")
     (alices,) = book.findings_of("alice")
-    assert (alices["code"], alices["value"]) == ("LOT_SIZE", "1.50001")
+    assert (alices["code"], alices["value"]) == ("LOT_SIZE", "0.25001")
     assert {one["dataset"] for one in book.findings_of("bob")} == {
         "accounts",
         "positions",
