@@ -1,6 +1,7 @@
 """The Kubernetes objects: every one is checked, and every check catches a wrong one."""
 
 import copy
+import re
 import shlex
 from typing import Any
 
@@ -9,7 +10,16 @@ import pytest
 from flows.cli import app
 from flows.commands.runs import run
 from tests.infra.checks import faults
-from tests.infra.files import Document, TwiceTheSameKey, objects, parse, read
+from tests.infra.files import (
+    IMAGE,
+    ROOT,
+    WORKER_IMAGE,
+    Document,
+    TwiceTheSameKey,
+    objects,
+    parse,
+    read,
+)
 
 OBJECTS = [pytest.param(one, id=f"{name}-{one['kind']}") for name, one in objects()]
 POD = ("spec", "headGroupSpec", "template", "spec")
@@ -146,3 +156,22 @@ def test_two_shards_for_each_core_that_the_cluster_may_grow_to():
     (deployment,) = read("prefect.yaml")[0]["deployments"]
     assert f"--shards {2 * cores} " in job["spec"]["entrypoint"]
     assert deployment["parameters"]["parameters"]["shards"] == 2 * cores
+
+
+def test_the_page_names_every_file_and_no_other():
+    page = (ROOT / "docs" / "kubernetes.md").read_text()
+    named = {name for name in re.findall(r"infra/[\w./-]*\w\.?\w+", page) if "." in name}
+    named |= set(re.findall(r"infra/image/Dockerfile", page))
+    there = {
+        str(path.relative_to(ROOT))
+        for folder in ("image", "kubernetes")
+        for path in (ROOT / "infra" / folder).rglob("*")
+        if path.is_file() and path.suffix != ".dockerignore"
+    }
+    assert named == there
+
+
+def test_the_page_names_the_images_of_this_version():
+    page = (ROOT / "docs" / "kubernetes.md").read_text()
+    images = set(re.findall(r"registry\.example\.com/[\w-]+:[\w.]+", page))
+    assert images == {IMAGE, WORKER_IMAGE}
