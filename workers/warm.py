@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from risk.instruments import Instruments, Kind, MarketState, Settlement
-from risk.kernels import Positions, margin_block
+from risk.kernels import Positions, account_pnl, margin_block
 from risk.kernels.scan import ScanTables, scan_block
 from risk.measures import Measure
 from risk.nesting import Nested
@@ -68,6 +68,7 @@ def _margin_one() -> None:
         Measure("worst_loss", "worst_loss", 4, 8),
     )
     margin_block(positions, _ONE, np.ones((1, 8)), np.ones(8), measures)
+    account_pnl(positions, np.ones((1, 8)))
 
 
 def _scan_one() -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from risk.kernels.positions import read_only
 from risk.measures import (
     Measure,
     age_units,
@@ -110,7 +111,7 @@ def planned(measures: Sequence[Measure], weight: NDArray[np.float64]) -> Plan:
             [(weight[measure.start : measure.stop] != 1.0).any() for measure in measures],
             dtype=np.bool_,
         ),
-        weight=np.ascontiguousarray(weight, dtype=np.float64),
+        weight=read_only(weight, np.float64),
         units=units,
     )
 
