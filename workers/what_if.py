@@ -131,7 +131,9 @@ def what_if(
         "account": account,
         "margin_mode": mode_of(rules.methodology, case.margin_mode),
         "currency": "USD",
-        "collateral_at": "whole value" if rules.methodology.collateral else "after haircuts",
+        "collateral_counted": (
+            "at its whole value" if rules.methodology.collateral else "after haircuts"
+        ),
         "trades": _described_trades(case, trades),
         "before": described[0],
         "after": described[1],

@@ -93,10 +93,7 @@ def _print_states(console: Console, answer: dict[str, Any]) -> None:
     names = (
         ("requirement = sum of layers", "requirement"),
         ("maintenance", "maintenance"),
-        (
-            f"collateral at {answer['collateral_at']}".replace("at after", "after"),
-            "collateral_value",
-        ),
+        (f"collateral {answer['collateral_counted']}", "collateral_value"),
         ("value of options and spot", "position_value"),
         ("equity", "equity"),
         ("excess = equity - requirement", "excess"),

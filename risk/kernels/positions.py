@@ -32,6 +32,24 @@ class Positions:
         """Number of netting sets."""
         return len(self.set_offsets) - 1
 
+    def between(self, start: int, stop: int) -> "Positions":
+        """Return the accounts ``[start, stop)``, over the same memory.
+
+        >>> book = Positions(
+        ...     np.array([0, 1, 2]), np.array([0, 2, 3]), np.array([4, 5, 6]), np.ones(3)
+        ... )
+        >>> book.between(1, 2).instrument.tolist(), book.between(1, 2).set_offsets.tolist()
+        ([6], [0, 1])
+        """
+        first, last = self.account_sets[start], self.account_sets[stop]
+        rows = slice(self.set_offsets[first], self.set_offsets[last])
+        return Positions(
+            account_sets=self.account_sets[start : stop + 1] - first,
+            set_offsets=self.set_offsets[first : last + 1] - rows.start,
+            instrument=self.instrument[rows],
+            quantity=self.quantity[rows],
+        )
+
     def take(self, chosen: NDArray[np.int64]) -> "Positions":
         """Return some of the netting sets, each as an account of its own.
 

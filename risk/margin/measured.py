@@ -112,17 +112,14 @@ def measured_base(
 
     def one_block(bounds: tuple[int, int]) -> BlockMargin:
         start, stop = bounds
-        sets = slice(account_sets[start], account_sets[stop])
-        rows = slice(offsets[start], offsets[stop])
-        positions = Positions(
-            account_sets=account_sets[start : stop + 1] - account_sets[start],
-            set_offsets=set_offsets[sets.start : sets.stop + 1] - offsets[start],
-            instrument=portfolio.instrument[rows],
-            quantity=portfolio.quantity[rows],
-        )
         equity = portfolio.equity[start:stop]
         return margin_block(
-            positions, equity, revaluation.cube, revaluation.weight, measures, units
+            book.between(start, stop),
+            equity,
+            revaluation.cube,
+            revaluation.weight,
+            measures,
+            units,
         )
 
     blocks = list(map_blocks(one_block, block_bounds(0, size)))

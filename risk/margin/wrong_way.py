@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.kernels import Positions, margin_block
+from risk.kernels import Positions, margin_block, unit_measures
 from risk.margin.inputs import Holdings, Portfolio, Revaluation
 from risk.margin.measured import stack_layers
 from risk.margin.results import BaseMargin
@@ -90,17 +90,12 @@ def _asked(
     map_blocks: BlockMap,
 ) -> Floats:
     """Return what the measures ask of each account as one netting set, ``(account,)``."""
+    units = unit_measures(rows, cube, weight, measures)
 
     def one_block(bounds: tuple[int, int]) -> Floats:
         start, stop = bounds
-        part = slice(rows.set_offsets[start], rows.set_offsets[stop])
-        positions = Positions(
-            account_sets=np.arange(stop - start + 1, dtype=np.int64),
-            set_offsets=rows.set_offsets[start : stop + 1] - rows.set_offsets[start],
-            instrument=rows.instrument[part],
-            quantity=rows.quantity[part],
-        )
-        found = margin_block(positions, np.zeros(stop - start), cube, weight, measures)
+        part = rows.between(start, stop)
+        found = margin_block(part, np.zeros(stop - start), cube, weight, measures, units)
         return np.asarray(stack_layers(found.value, measures).sum(axis=1))
 
     return np.concatenate(list(map_blocks(one_block, block_bounds(0, rows.accounts))))
