@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from risk.instruments import Instruments, Kind, MarketState, Settlement
-from risk.kernels import Positions, account_pnl, margin_block
+from risk.kernels import Positions, account_pnl, margin_block, stack_accounts
 from risk.kernels.scan import ScanTables, scan_block
 from risk.measures import Measure
 from risk.nesting import Nested
@@ -67,7 +67,8 @@ def _margin_one() -> None:
         Measure("value_at_risk", "value_at_risk", 0, 4, 0.5),
         Measure("worst_loss", "worst_loss", 4, 8),
     )
-    margin_block(positions, _ONE, np.ones((1, 8)), np.ones(8), measures)
+    block = margin_block(positions, _ONE, np.ones((1, 8)), np.ones(8), measures)
+    stack_accounts(_OFFSETS, block.value, block.binding_scenario, measures)
     account_pnl(positions, np.ones((1, 8)))
 
 

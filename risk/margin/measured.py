@@ -6,13 +6,20 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.kernels import BlockMargin, Positions, margin_block, unit_measures
+from risk.kernels import (
+    BlockMargin,
+    Positions,
+    StackedAccounts,
+    margin_block,
+    stack_accounts,
+    unit_measures,
+)
 from risk.margin.inputs import Portfolio, Revaluation
 from risk.margin.results import BaseMargin
 from risk.measures import Measure
 from risk.methodology import Methodology
 from risk.netting import netting_sets
-from risk.summation import BlockMap, block_bounds, sum_by_group
+from risk.summation import BlockMap, block_bounds
 
 
 def measures_of(methodology: Methodology, origin: Sequence[str]) -> tuple[Measure, ...]:
@@ -110,64 +117,27 @@ def measured_base(
     book = Positions(account_sets, set_offsets, portfolio.instrument, portfolio.quantity)
     units = unit_measures(book, revaluation.cube, revaluation.weight, measures)
 
-    def one_block(bounds: tuple[int, int]) -> BlockMargin:
+    def one_block(bounds: tuple[int, int]) -> tuple[BlockMargin, StackedAccounts]:
         start, stop = bounds
-        equity = portfolio.equity[start:stop]
-        return margin_block(
-            book.between(start, stop),
-            equity,
+        part = book.between(start, stop)
+        block = margin_block(
+            part,
+            portfolio.equity[start:stop],
             revaluation.cube,
             revaluation.weight,
             measures,
             units,
         )
+        found = (block.value, block.binding_scenario)
+        return block, stack_accounts(part.account_sets, *found, measures)
 
-    blocks = list(map_blocks(one_block, block_bounds(0, size)))
-    value = np.concatenate([block.value for block in blocks])
-    binding = np.concatenate([block.binding_scenario for block in blocks])
-    account_of_set = np.repeat(np.arange(size), np.diff(account_sets))
-    layers = sum_by_group(stack_layers(value, measures), account_of_set, size)
+    blocks, stacked = zip(*map_blocks(one_block, block_bounds(0, size)), strict=True)
+    layers = np.concatenate([one.layers for one in stacked])
     return BaseMargin(
         layers=layers,
         maintenance=(methodology.maintenance_factor or 0.0) * layers.sum(axis=1),
-        measured=sum_by_group(np.maximum(value, 0.0), account_of_set, size),
-        binding=binding_scenario(value, binding, measures, account_sets),
+        measured=np.concatenate([one.measured for one in stacked]),
+        binding=np.concatenate([one.binding_scenario for one in stacked]),
         sets=np.diff(account_sets).astype(np.int32),
-        blocks=blocks,
+        blocks=list(blocks),
     )
-
-
-def binding_scenario(
-    value: NDArray[np.float64],
-    binding: NDArray[np.int32],
-    measures: Sequence[Measure],
-    account_sets: NDArray[np.int64],
-) -> NDArray[np.int32]:
-    """Return the scenario that binds the costliest netting set of each account, -1 if none does.
-
-    Of measures that are added up it is that of the one that adds most, the first of equals.
-    """
-    groups = binding_groups(value, measures)
-    result = np.full(len(account_sets) - 1, -1, dtype=np.int32)
-    if not len(value) or not groups:
-        return result
-    rows = np.arange(len(value))
-    asked = np.stack([total for _, total in groups], axis=1)
-    weight = np.array([measure.weight for measure in measures])
-    named = np.stack(
-        [
-            binding[rows, np.array(columns)[np.argmax(weight[columns] * value[:, columns], axis=1)]]
-            for columns, _ in groups
-        ],
-        axis=1,
-    )
-    best = np.argmax(asked, axis=1)
-    loss, scenario = asked[rows, best], named[rows, best]
-    account = np.repeat(np.arange(len(result)), np.diff(account_sets))
-    held = np.flatnonzero(np.diff(account_sets))
-    costliest = np.zeros(len(result))
-    costliest[held] = np.maximum.reduceat(loss, account_sets[held])
-    chosen = np.flatnonzero((loss == costliest[account]) & (loss > 0.0))
-    # In descending order, so that the first of an account's equals is written last.
-    result[account[chosen[::-1]]] = scenario[chosen[::-1]]
-    return result

@@ -5,10 +5,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.kernels import BlockMargin
+from risk.kernels import BlockMargin, stack_accounts
 from risk.kernels.scan import scan_block
 from risk.margin.inputs import Portfolio, Revaluation
-from risk.margin.measured import binding_scenario
 from risk.margin.results import BaseMargin
 from risk.measures import Measure
 from risk.nesting import Nested
@@ -57,7 +56,7 @@ def scanned_base(
         layers=(spec.initial_factor * worst)[:, np.newaxis],
         maintenance=spec.maintenance_factor * worst,
         measured=worst[:, np.newaxis],
-        binding=binding_scenario(value, binding, one, nested.account_units),
+        binding=stack_accounts(nested.account_units, value, binding, one).binding_scenario,
         sets=np.diff(nested.account_units).astype(np.int32),
         blocks=blocks,
     )

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from risk.kernels import Positions, margin_block
+from risk.kernels import Positions, margin_block, stack_accounts
 from risk.margin import measures_of, stack_layers
-from risk.margin.measured import binding_scenario
 from risk.measures import Measure, expected_shortfall
 from risk.methodology import parse_methodology
 
@@ -78,7 +77,8 @@ def test_the_kernel_splits_the_larger_of_weighted_sums(seed, share):
     assert layers.shape == (accounts, 2)
     assert (layers >= 0.0).all()
     assert block.contribution.sum() == pytest.approx(layers.sum(), rel=1e-9, abs=1e-9)
-    named = binding_scenario(block.value, block.binding_scenario, measures, np.arange(accounts + 1))
+    found = (block.value, block.binding_scenario)
+    named = stack_accounts(np.arange(accounts + 1), *found, measures).binding_scenario
     for account in range(accounts):
         legs = slice(book.set_offsets[account], book.set_offsets[account + 1])
         row = book.quantity[legs] @ cube[book.instrument[legs]]
