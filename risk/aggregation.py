@@ -34,10 +34,12 @@ class Largest:
 
     @staticmethod
     def of(account: NDArray[np.int64], amount: NDArray[np.float64], keep: int) -> "Largest":
-        """Return the ``keep`` largest positive amounts."""
-        positive = amount > 0.0
-        account, amount = account[positive], amount[positive]
-        order = np.lexsort((account, -amount))[:keep]
+        """Return the ``keep`` largest positive amounts; of equal ones the first."""
+        chosen = np.flatnonzero(amount > 0.0)
+        if len(chosen) > keep:
+            least = np.partition(amount[chosen], -keep)[-keep]
+            chosen = chosen[amount[chosen] >= least]
+        order = chosen[np.argsort(-amount[chosen], kind="stable")[:keep]]
         return Largest(account[order], amount[order])
 
     def merge(self, other: "Largest", keep: int) -> "Largest":
@@ -126,7 +128,8 @@ def partial_sums(
     shortfall = np.where(known, np.maximum(-excess, 0.0), 0.0)
     group = rows.member.astype(np.int64)
     account = np.arange(rows.first, rows.first + len(status), dtype=np.int64)
-    held_lots = np.repeat(group, np.diff(rows.offsets)) * instruments + rows.instrument
+    instrument = rows.instrument.astype(np.int64)
+    held_lots = np.repeat(group, np.diff(rows.offsets)) * instruments + instrument
     with np.errstate(divide="ignore", invalid="ignore"):
         utilisation = np.where(equity > 0.0, requirement / equity, np.inf)
     # Who holds nothing and needs nothing uses nothing.
@@ -154,7 +157,7 @@ def partial_sums(
         ),
         accounts_by_choice=int(np.count_nonzero(known & _holds_any(rows, by_choice))),
         member_lots=_sum_lots(held_lots, rows.lots, members * instruments).reshape(members, -1),
-        long_lots=_sum_lots(rows.instrument, np.maximum(rows.lots, 0), instruments),
+        long_lots=_sum_lots(instrument, np.maximum(rows.lots, 0), instruments),
         contribution=fold_blocks(np.asarray(blocks["contribution"], dtype=np.float64)),
         system_loss=fold_blocks(np.asarray(blocks["system_loss"], dtype=np.float64)),
         uncovered_loss=fold_blocks(np.asarray(blocks["uncovered_loss"], dtype=np.float64)),
@@ -232,7 +235,7 @@ def _count(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[n
 
 
 def _sum_lots(key: NDArray[np.integer], lots: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Sum integers by key, exactly: the halves of each number are summed apart in float64."""
-    high, low = np.divmod(lots, 1 << 26)
-    sums = [np.bincount(key, part.astype(np.float64), size) for part in (high, low)]
-    return (sums[0].astype(np.int64) << 26) + sums[1].astype(np.int64)
+    """Sum integers by key, exactly."""
+    sums = np.zeros(size, dtype=np.int64)
+    np.add.at(sums, key, lots)
+    return sums

@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
+from zarr.abc.codec import BytesBytesCodec
 from zarr.api import asynchronous
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.sync import sync
@@ -27,8 +28,14 @@ GROUPS: dict[str, tuple[Variable, ...]] = {"cube": CUBE, "accounts": ACCOUNTS, "
 MARKERS = {"cube": "pnl", "accounts": "status"}
 """The array whose first element tells whether a chunk of the group has been written."""
 
-# A flipped bit in a chunk without a checksum is read back as a number.
-CODECS = (ZstdCodec(level=1), Crc32cCodec())
+
+def _codecs(dtype: np.dtype[Any]) -> tuple[BytesBytesCodec, ...]:
+    """Return how chunks are written: with a checksum, and packed where that saves much.
+
+    A flipped bit in a chunk without a checksum is read back as a number. Amounts of money shrink
+    by a quarter and cost twice the time.
+    """
+    return (Crc32cCodec(),) if dtype.kind == "f" else (ZstdCodec(level=1), Crc32cCodec())
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +138,7 @@ class StagedRun:
                     chunks=_chunks(variable, layout),
                     dtype=variable.dtype,
                     fill_value=variable.fill,
-                    compressors=CODECS,
+                    compressors=_codecs(np.dtype(variable.dtype)),
                     dimension_names=variable.dims,
                     attributes={"units": variable.unit, "long_name": variable.meaning},
                 )
@@ -143,7 +150,7 @@ class StagedRun:
                     shape=labels.shape,
                     chunks=labels.shape,
                     dtype=str,
-                    compressors=CODECS,
+                    compressors=_codecs(labels.dtype),
                     dimension_names=(dim,),
                 )
                 array[:] = labels
@@ -188,7 +195,8 @@ class StagedRun:
         for group, dataset in datasets.items():
             dataset = _with_plain_text(dataset)
             encoding = {
-                name: {"compressors": CODECS, "chunks": variable.shape} | _fill(variable)
+                name: {"compressors": _codecs(variable.dtype), "chunks": variable.shape}
+                | _fill(variable)
                 for name, variable in dataset.variables.items()
                 if variable.size
             }

@@ -183,7 +183,9 @@ def write_accounts(comparison: Comparison, output: Path) -> int:
         raise ValueError(f"cannot write to {output.name!r}; use a .parquet file")
     writer: pq.ParquetWriter | None = None
     for rows in comparison.shards():
-        names = comparison.book.account_table(rows.part.start, rows.part.stop)["account"]
+        names = comparison.book.account_table(rows.part.start, rows.part.stop, ["account"])[
+            "account"
+        ]
         columns = {"account": names, "equity": pa.array(rows.equity[0], from_pandas=True)}
         for at, system in enumerate(comparison.systems):
             for what in ("requirement", "maintenance"):
@@ -261,7 +263,7 @@ def _net_positions(run: Run, book: Book) -> Floats:
     lots = np.zeros(members * instruments, np.int64)
     for part in cut(book.accounts, PART_ACCOUNTS) if book.accounts else ():
         positions = book.position_slice(part.start, part.stop)
-        member = book.account_table(part.start, part.stop)["member"].to_numpy()
+        member = book.account_table(part.start, part.stop, ["member"])["member"].to_numpy()
         margined = run.accounts["status"].isel(account=slice(part.start, part.stop)).values == 0
         owner = np.repeat(np.arange(part.stop - part.start), np.diff(positions.offsets))
         cell = member[owner].astype(np.int64) * instruments + positions.instrument

@@ -27,6 +27,7 @@ from risk.instruments import Instruments, unit_notional
 from risk.summation import BLOCK_ACCOUNTS, sum_by_group
 from storage.arrays import FOLDS, GROUPS
 from storage.book import Book
+from storage.digest import run_digests
 from workers.engine import FoldEngine
 from workers.shards import SHARD_BLOCKS, Shard, cut
 
@@ -50,33 +51,49 @@ class FoldInputs:
     by_choice: NDArray[np.bool_] | None = None
 
 
-def fold_run(inputs: FoldInputs, engine: FoldEngine) -> PartialSums:
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A run of blocks as it was read back: its sums, and the ``run_digests`` of its accounts."""
+
+    sums: PartialSums
+    digests: dict[str, bytes]
+
+
+def fold_run(inputs: FoldInputs, engine: FoldEngine) -> Folded:
     """Fold a staged run over aligned runs of blocks; the bits do not depend on the engine."""
     runs = cut(inputs.book.accounts, SHARD_BLOCKS * BLOCK_ACCOUNTS)
-    sums: PartialSums = engine.reduce([partial(_fold_leaf, inputs, run) for run in runs], merge)
-    return sums
+    folded: Folded = engine.reduce([partial(_fold_leaf, inputs, run) for run in runs], _join)
+    return folded
 
 
-def _fold_leaf(inputs: FoldInputs, run: Shard) -> PartialSums:
+def _join(left: Folded, right: Folded) -> Folded:
+    """Join two neighbouring runs, the earlier one first."""
+    digests = {name: digest + right.digests[name] for name, digest in left.digests.items()}
+    return Folded(merge(left.sums, right.sums), digests)
+
+
+def _fold_leaf(inputs: FoldInputs, run: Shard) -> Folded:
     book = inputs.book
     positions = book.position_slice(run.start, run.stop)
     rows = AccountRows(
         first=run.start,
-        member=book.account_table(run.start, run.stop)["member"].to_numpy(),
+        member=book.account_table(run.start, run.stop, ["member"])["member"].to_numpy(),
         offsets=positions.offsets,
         instrument=positions.instrument,
         lots=positions.lots,
     )
     blocks = slice(run.start // BLOCK_ACCOUNTS, -(-run.stop // BLOCK_ACCOUNTS))
-    return partial_sums(
+    accounts = _values(inputs.accounts.isel(account=slice(run.start, run.stop)))
+    sums = partial_sums(
         rows,
-        _values(inputs.accounts.isel(account=slice(run.start, run.stop))),
+        accounts,
         _values(inputs.blocks.isel(block=blocks)),
         members=inputs.members,
         instruments=inputs.instruments,
         keep=accounts_to_keep(book.accounts),
         by_choice=inputs.by_choice,
     )
+    return Folded(sums, {name: run_digests(values) for name, values in accounts.items()})
 
 
 def _values(dataset: xr.Dataset) -> dict[str, NDArray[np.generic]]:
@@ -180,7 +197,7 @@ def _largest(inputs: FoldInputs, what: str, largest: Largest) -> dict[str, Any]:
     """Return rows, amounts and the names of the largest accounts."""
     rows, book = largest.account[:TOP], inputs.book
     members = book.members()["member"].to_pylist()
-    tables = [book.account_table(row, row + 1) for row in rows.tolist()]
+    tables = [book.account_table(row, row + 1, ["account", "member"]) for row in rows.tolist()]
     values: dict[str, Any] = {
         f"top_{what}_account": rows,
         f"top_{what}_amount": largest.amount[:TOP],
@@ -188,6 +205,5 @@ def _largest(inputs: FoldInputs, what: str, largest: Largest) -> dict[str, Any]:
         f"top_{what}_member": [members[table["member"][0].as_py()] for table in tables],
     }
     for column in ("requirement", "equity"):
-        stored = inputs.accounts[column]
-        values[f"top_{what}_{column}"] = [float(stored[row]) for row in rows.tolist()]
+        values[f"top_{what}_{column}"] = inputs.accounts[column][rows].values
     return values

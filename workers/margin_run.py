@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from risk.aggregation import PartialSums
 from risk.margin import Revaluation, measures_of
 from risk.scenarios.shocks import shocks_of
 from storage.arrays import INSTRUMENTS
@@ -21,7 +20,7 @@ from storage.digest import dataset_digest
 from storage.runs import RunStore
 from workers.collateral import counted_assets
 from workers.engine import Engine, FoldEngine
-from workers.fold import FoldInputs, IncompleteRun, fold_dataset, fold_run, require_whole
+from workers.fold import Folded, FoldInputs, IncompleteRun, fold_dataset, fold_run, require_whole
 from workers.manifest import run_manifest
 from workers.plan import RunRequest, identify, make_plan
 from workers.revaluation import axis_of, revaluation_of
@@ -49,7 +48,7 @@ class MarginRun:
         self._fold_engine = fold_engine
         self._store = RunStore(request.runs)
         self._lock = contextlib.ExitStack()
-        self._sums: PartialSums | None = None
+        self._folded: Folded | None = None
 
     def __enter__(self) -> "MarginRun":
         return self
@@ -175,7 +174,7 @@ class MarginRun:
         """Fold the stored shards over members, venues, protocols, chains and underlyings."""
         plan = self.plan
         with self.stages.stage("fold", plan.book.accounts, "accounts") as stage:
-            self._sums = fold_run(self._fold_inputs(), self._fold_engine())
+            self._folded = fold_run(self._fold_inputs(), self._fold_engine())
             self.stages.advance(stage, plan.book.accounts)
 
     def _fold_inputs(self) -> FoldInputs:
@@ -195,9 +194,10 @@ class MarginRun:
         Raises:
             IncompleteRun: something is missing or does not agree; nothing becomes visible.
         """
-        plan, sums = self.plan, self._sums
-        if sums is None:
+        plan, folded = self.plan, self._folded
+        if folded is None:
             raise RuntimeError("publish was called before fold")
+        sums = folded.sums
         with self.stages.stage("verify", 1, "run") as stage:
             cube = self._revaluation.cube
             require_whole(sums, plan.book, cube)
@@ -211,7 +211,7 @@ class MarginRun:
                 labels=dict(plan.layout.labels),
             )
             digests = {
-                "accounts": dataset_digest(self._staged.read("accounts")),
+                "accounts": dataset_digest(self._staged.read("accounts"), folded.digests),
                 "cube": dataset_digest(self._staged.read("cube")),
                 "folds": dataset_digest(folds),
             }

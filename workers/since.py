@@ -112,7 +112,7 @@ class Since:
         first, stop = _rows_between(self._book, names)
         at = np.full(len(names), -1, dtype=np.int64)
         if stop > first:
-            then = self._book.account_table(first, stop)["account"].combine_chunks()
+            then = self._book.account_table(first, stop, ["account"])["account"].combine_chunks()
             at = pc.fill_null(pc.index_in(names, then), -1).to_numpy().astype(np.int64)
         found = at >= 0
         at = np.maximum(at, 0)

@@ -109,7 +109,7 @@ def read_holdings(
     owner = np.repeat(np.arange(accounts), np.diff(collateral.offsets))
     value = sum_by_group(collateral.quantity * asset_value[collateral.asset], owner, accounts)
     unpriced = np.bincount(owner[~asset_priced[collateral.asset]], minlength=accounts) > 0
-    table = book.account_table(shard.start, shard.stop)
+    table = book.account_table(shard.start, shard.stop, ["margin_mode"])
     return Holdings(
         offsets=positions.offsets,
         instrument=positions.instrument,

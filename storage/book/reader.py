@@ -1,7 +1,8 @@
 """Read a book: tables of reference whole, accounts and what they hold by runs of rows."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -157,12 +158,15 @@ class Book:
         """Return the rows of the accounts that are held back, with the code of the reason."""
         return self._small(layout.HELD)
 
-    def account_table(self, start: int, stop: int) -> pa.Table:
-        """Return the accounts ``[start, stop)``."""
+    def account_table(
+        self, start: int, stop: int, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Return the accounts ``[start, stop)``; some of their columns, or all."""
         start, stop = self._bounds(start, stop)
-        pieces = [piece for _, piece in self._blocks("accounts", start, stop)]
+        pieces = [piece for _, piece in self._blocks("accounts", start, stop, columns)]
         if not pieces:
-            return self._part("accounts", 0).schema_arrow.empty_table()
+            empty = self._part("accounts", 0).schema_arrow.empty_table()
+            return empty if columns is None else empty.select(columns)
         skip = start - start // BLOCK_ACCOUNTS * BLOCK_ACCOUNTS
         return pa.concat_tables(pieces).slice(skip, stop - start)
 
@@ -210,10 +214,14 @@ class Book:
         Raises:
             BookDamaged: some file is not the file that was written; the message lists them.
         """
-        changed = []
-        for name, record in layout.read_manifest(self.path)["files"].items():
-            if file_digest(self.path / name) != record["sha256"]:
-                changed.append(name)
+        files = layout.read_manifest(self.path)["files"]
+        with ThreadPoolExecutor() as pool:
+            found = pool.map(file_digest, [self.path / name for name in files])
+        changed = [
+            name
+            for (name, record), digest in zip(files.items(), found, strict=True)
+            if digest != record["sha256"]
+        ]
         if changed:
             raise BookDamaged(
                 f"book {self.path}: {', '.join(changed)} changed since the book was written; "
@@ -253,18 +261,22 @@ class Book:
         self,
         dataset: str,
         number: int,
-        columns: list[str] | None = None,
+        columns: Sequence[str] | None = None,
         groups: range | None = None,
     ) -> pa.Table:
         """Return row groups of a part (all unless chosen)."""
         with self._part(dataset, number) as part:
             groups = range(part.num_row_groups) if groups is None else groups
             try:
-                return part.read_row_groups(list(groups), columns=columns, use_threads=False)
+                return part.read_row_groups(
+                    list(groups), columns=columns and list(columns), use_threads=False
+                )
             except (OSError, pa.ArrowException) as fault:
                 raise _damaged(self.path / layout.part_file(dataset, number), fault) from fault
 
-    def _blocks(self, dataset: str, start: int, stop: int) -> Iterator[tuple[int, pa.Table]]:
+    def _blocks(
+        self, dataset: str, start: int, stop: int, columns: Sequence[str] | None = None
+    ) -> Iterator[tuple[int, pa.Table]]:
         """Yield the first account and the rows of the whole blocks that cover the accounts."""
         per_part = PART_ACCOUNTS // BLOCK_ACCOUNTS
         block, end = start // BLOCK_ACCOUNTS, -(-stop // BLOCK_ACCOUNTS)
@@ -272,7 +284,7 @@ class Book:
             number = block // per_part
             until = min(end, (number + 1) * per_part)
             groups = range(block - number * per_part, until - number * per_part)
-            yield block * BLOCK_ACCOUNTS, self._part_table(dataset, number, groups=groups)
+            yield block * BLOCK_ACCOUNTS, self._part_table(dataset, number, columns, groups)
             block = until
 
     def _csr(

@@ -220,10 +220,12 @@ def test_lots_are_exact_beyond_what_a_float_holds():
 
 
 def test_the_largest_are_in_order_and_ties_go_to_the_earlier_account():
-    one = Largest.of(np.array([5, 1, 9]), np.array([2.0, 2.0, 0.0]), 3)
+    one = Largest.of(np.array([1, 5, 9]), np.array([2.0, 2.0, 0.0]), 3)
     assert one.account.tolist() == [1, 5]
-    both = one.merge(Largest.of(np.array([0, 7]), np.array([3.0, 2.0]), 3), 3)
-    assert both.account.tolist() == [0, 1, 5]
+    few = Largest.of(np.array([1, 3, 5, 9]), np.array([1.0, 2.0, 3.0, 2.0]), 2)
+    assert few.account.tolist() == [5, 3]
+    both = one.merge(Largest.of(np.array([7, 8]), np.array([2.0, 3.0]), 3), 3)
+    assert both.account.tolist() == [8, 1, 5]
 
 
 def test_concentration_is_of_the_whole_requirement():

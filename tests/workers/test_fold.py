@@ -56,12 +56,12 @@ def test_the_leaves_may_be_of_any_power_of_two_blocks(
 ):
     """Seven blocks make seven leaves down to one; the last is short."""
     monkeypatch.setattr(fold, "SHARD_BLOCKS", blocks)
-    found = fold_dataset(fold_run(inputs, engine), inputs, **rest)
+    found = fold_dataset(fold_run(inputs, engine).sums, inputs, **rest)
     assert dataset_digest(found) == done.run.manifest["digests"]["folds"]
 
 
 def test_a_whole_run_is_whole_and_what_is_missing_is_named(inputs, rest):
-    sums, cube = fold_run(inputs, SerialEngine()), rest["cube"]
+    sums, cube = fold_run(inputs, SerialEngine()).sums, rest["cube"]
     require_whole(sums, inputs.book, cube)
     lots = sums.member_lots.copy()
     lots[0, 5] += 1
