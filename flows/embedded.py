@@ -1,54 +1,105 @@
-"""Prefect's embedded server, started when no other server is configured."""
+"""Prefect's server, embedded: a process of its own that lives as long as the one that asked.
 
-import subprocess
-import sys
-from typing import Any
+    python -m flows.embedded
 
-from prefect.server.api.server import SubprocessASGIServer
-from prefect.settings import get_current_settings
-
-# Reads until the other end of its input is closed, which is when this process is gone.
-GUARD = """
-import os, signal, sys
-sys.stdin.buffer.read()
-try:
-    os.kill(int(sys.argv[1]), signal.SIGTERM)
-except ProcessLookupError:
-    pass
+prints the URL of the API once it answers, and serves until its input is closed, which is when
+the process at the other end is gone. Where Prefect is told of another server it prints that one's.
+The parent imports nothing of Prefect to start it, so that both import at the same time.
 """
 
+import os
+import socket
+import subprocess
+import sys
+import threading
+from types import TracebackType
 
-class GuardedServer(SubprocessASGIServer):
-    """The server, with a guard that ends it however this process ends; Prefect's own outlives it.
+SECONDS_TO_END = 10.0
+"""How long the server may take to leave when it is told to."""
 
-    Prefect ends the server on the way out of the interpreter, and a process that is killed does
-    not come that way.
-    """
 
-    _guard: "subprocess.Popen[bytes] | None" = None
+class ServerNotStarted(OSError):
+    """The embedded server did not come up."""
 
-    def _run_uvicorn_command(self) -> "subprocess.Popen[Any]":
-        server = super()._run_uvicorn_command()
+
+class EmbeddedServer:
+    """The server of a command; starts at once, and ends with the context."""
+
+    def __init__(self) -> None:
         # In a session of its own it does not hear the Ctrl-C that is meant for this process.
-        self._guard = subprocess.Popen(
-            [sys.executable, "-S", "-c", GUARD, str(server.pid)],
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__],
             stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             start_new_session=True,
+            text=True,
         )
-        return server
 
-    def stop(self) -> None:
-        """End the server, and then the guard, which is left with nothing to do."""
-        super().stop()
-        if self._guard is not None:
-            self._guard.communicate()
-            self._guard = None
+    def __enter__(self) -> "EmbeddedServer":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let the server end, and wait for it."""
+        self.release()
+        self._process.wait()
+
+    def release(self) -> None:
+        """Let the server end."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def url(self) -> str:
+        """Wait until the server answers and return the URL of its API.
+
+        Raises:
+            ServerNotStarted: it ended before it answered.
+        """
+        assert self._process.stdout is not None
+        url = self._process.stdout.readline().strip()
+        if not url:
+            raise ServerNotStarted(
+                f"Prefect's embedded server ended with {self._process.wait()} before it answered; "
+                "what it says stands above. Name another server by PREFECT_API_URL, or another "
+                "folder for its database by PREFECT_HOME"
+            )
+        return url
 
 
-def start_embedded_server() -> None:
-    """Start the embedded server before the first flow needs it, so that the wait has a name.
+def _serve() -> None:
+    """Be the server."""
+    from prefect.settings import get_current_settings
 
-    A flow would start the very same one; it is ended with this process.
-    """
-    if get_current_settings().api.url is None:
-        GuardedServer().start()
+    configured = get_current_settings().api.url
+    if configured is not None:
+        print(configured, flush=True)
+        sys.stdin.read()
+        return
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    class Announced(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                port = self.servers[0].sockets[0].getsockname()[1]
+                print(f"http://127.0.0.1:{port}/api", flush=True)
+
+    def end() -> None:
+        sys.stdin.read()
+        server.should_exit = True
+        threading.Timer(SECONDS_TO_END, os._exit, [1]).start()
+
+    app = create_app(ephemeral=True, final=True)
+    server = Announced(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
+    threading.Thread(target=end, daemon=True).start()
+    server.run()
+
+
+if __name__ == "__main__":
+    _serve()

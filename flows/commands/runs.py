@@ -56,6 +56,7 @@ def run(
 
 def run_flow(given: dict[str, Any]) -> dict[str, Any]:
     """Run the flow in this process, with its engines started side by side."""
+    from flows.embedded import EmbeddedServer
     from flows.engines import Engines
     from flows.parameters import RunParameters
     from flows.progress import TerminalProgress, observing
@@ -72,14 +73,17 @@ def run_flow(given: dict[str, Any]) -> dict[str, Any]:
     store = RunStore(settings.runs)
     if store.is_published(run_id):
         return {**store.open(run_id).manifest, "recognised": True}
-    with TerminalProgress(MESSAGES) as progress, Engines(settings):
+    with TerminalProgress(MESSAGES) as progress, EmbeddedServer() as server, Engines(settings):
         with progress.waiting("start the engines"):
-            from flows.embedded import start_embedded_server
+            from prefect.settings import PREFECT_API_URL, temporary_settings
+
             from flows.margin_run import margin_run
 
-            start_embedded_server()
-        with observing(progress):
-            return margin_run(parameters)
+            url = server.url()
+        with observing(progress), temporary_settings({PREFECT_API_URL: url}):
+            manifest = margin_run(parameters)
+        server.release()
+        return manifest
 
 
 def runs(*, json: Json = False) -> None:
