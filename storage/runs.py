@@ -20,6 +20,7 @@ from storage.locks import exclusive
 if TYPE_CHECKING:
     import xarray as xr
 
+    from storage.rows import StoredRows
     from storage.staging import Layout, StagedRun
 
 icechunk.set_logs_filter("error")
@@ -166,6 +167,12 @@ class RunStore:
         manifest: Any = zarr.open_group(store, mode="r").attrs["manifest"]
         groups = ("accounts", "blocks", "cube", "folds", "scenarios", "instruments", "market")
         return Run(run_id, dict(manifest), **{group: open_group(store, group) for group in groups})
+
+    def rows(self, run_id: str, group: str) -> "StoredRows":
+        """Return the arrays of a group that workers wrote, for reading many rows of all."""
+        from storage.staging import stored_rows
+
+        return stored_rows(self._repository.readonly_session(tag=run_id).store, group)
 
 
 def open_run(path: Path | str, name: str = "latest") -> Run:

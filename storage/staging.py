@@ -23,6 +23,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.sync import sync
 
 from storage.arrays import ACCOUNTS, BLOCKS, CUBE, Variable
+from storage.rows import StoredRows
 
 GROUPS: dict[str, tuple[Variable, ...]] = {"cube": CUBE, "accounts": ACCOUNTS, "blocks": BLOCKS}
 MARKERS = {"cube": "pnl", "accounts": "status"}
@@ -189,6 +190,10 @@ class StagedRun:
         """Return a group as committed so far, lazily; it may travel to another process."""
         return open_group(self._repository.readonly_session(branch=self.branch).store, group)
 
+    def rows(self, group: str) -> StoredRows:
+        """Return the arrays of a group as committed so far, for reading many rows of all."""
+        return stored_rows(self._repository.readonly_session(branch=self.branch).store, group)
+
     def finish(self, datasets: Mapping[str, xr.Dataset], manifest: Mapping[str, Any]) -> str:
         """Write the small groups and the manifest, commit, and return the snapshot's name."""
         self._session = self._repository.writable_session(self.branch)
@@ -247,3 +252,8 @@ def open_group(store: icechunk.IcechunkStore, group: str) -> xr.Dataset:
         store, group=group, consolidated=False, chunks=None, zarr_format=3
     )
     return dataset
+
+
+def stored_rows(store: icechunk.IcechunkStore, group: str) -> StoredRows:
+    """Open the arrays of a group that workers write, for reading many rows of all."""
+    return StoredRows(store, group, [variable.name for variable in GROUPS[group]])

@@ -30,6 +30,7 @@ THIRD_PARTY = {
         "rich",
         "plotly",
         "pyarrow",
+        "uvicorn",
     },
 }
 ONE_FILE = {"ray": "workers/ray_engine.py", "dask": "workers/dask_engine.py"}

@@ -28,6 +28,7 @@ from risk.summation import BLOCK_ACCOUNTS, sum_by_group
 from storage.arrays import FOLDS, GROUPS
 from storage.book import Book
 from storage.digest import run_digests
+from storage.rows import StoredRows
 from workers.engine import FoldEngine
 from workers.shards import SHARD_BLOCKS, Shard, cut
 
@@ -44,8 +45,8 @@ class FoldInputs:
     """
 
     book: Book
-    accounts: xr.Dataset
-    blocks: xr.Dataset
+    accounts: StoredRows
+    blocks: StoredRows
     members: int
     instruments: int
     by_choice: NDArray[np.bool_] | None = None
@@ -82,22 +83,18 @@ def _fold_leaf(inputs: FoldInputs, run: Shard) -> Folded:
         instrument=positions.instrument,
         lots=positions.lots,
     )
-    blocks = slice(run.start // BLOCK_ACCOUNTS, -(-run.stop // BLOCK_ACCOUNTS))
-    accounts = _values(inputs.accounts.isel(account=slice(run.start, run.stop)))
+    blocks = (run.start // BLOCK_ACCOUNTS, -(-run.stop // BLOCK_ACCOUNTS))
+    accounts = inputs.accounts.between(run.start, run.stop)
     sums = partial_sums(
         rows,
         accounts,
-        _values(inputs.blocks.isel(block=blocks)),
+        inputs.blocks.between(*blocks),
         members=inputs.members,
         instruments=inputs.instruments,
         keep=accounts_to_keep(book.accounts),
         by_choice=inputs.by_choice,
     )
     return Folded(sums, {name: run_digests(values) for name, values in accounts.items()})
-
-
-def _values(dataset: xr.Dataset) -> dict[str, NDArray[np.generic]]:
-    return {str(name): variable.values for name, variable in dataset.data_vars.items()}
 
 
 def require_whole(sums: PartialSums, book: Book, cube: NDArray[np.float64]) -> None:
@@ -204,6 +201,8 @@ def _largest(inputs: FoldInputs, what: str, largest: Largest) -> dict[str, Any]:
         f"top_{what}_name": [table["account"][0].as_py() for table in tables],
         f"top_{what}_member": [members[table["member"][0].as_py()] for table in tables],
     }
-    for column in ("requirement", "equity"):
-        values[f"top_{what}_{column}"] = inputs.accounts[column][rows].values
+    columns = ("requirement", "equity")
+    stored = [inputs.accounts.between(row, row + 1, columns) for row in rows.tolist()]
+    for column in columns:
+        values[f"top_{what}_{column}"] = [one[column].item() for one in stored]
     return values

@@ -181,8 +181,8 @@ class MarginRun:
         standard = self._revaluation.standard
         return FoldInputs(
             book=self.plan.book,
-            accounts=self._staged.read("accounts"),
-            blocks=self._staged.read("blocks"),
+            accounts=self._staged.rows("accounts"),
+            blocks=self._staged.rows("blocks"),
             members=self.plan.book.members().num_rows,
             instruments=len(self.plan.instruments),
             by_choice=None if standard is None else standard.choice.astype(np.bool_),

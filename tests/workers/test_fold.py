@@ -25,8 +25,8 @@ def inputs(synthetic_book, done):
     book = synthetic_book(28_000)
     return FoldInputs(
         book=book,
-        accounts=done.run.accounts,
-        blocks=done.run.blocks,
+        accounts=done.store.rows(done.run.run_id, "accounts"),
+        blocks=done.store.rows(done.run.run_id, "blocks"),
         members=book.members().num_rows,
         instruments=book.instruments().num_rows,
     )
