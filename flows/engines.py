@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from flows.settings import Settings
 from workers.engine import Engine, FoldEngine, SerialEngine
+from workers.memory import Room, room_here
 from workers.warm import warm_kernels
 
 Started = TypeVar("Started")
@@ -76,6 +77,25 @@ class Engines:
         finally:
             self.engine.release()
             self.fold_engine.release()
+
+    def rooms(self) -> list[Room]:
+        """Return where a run takes memory; only for that of a cluster an engine is waited for."""
+        settings = self._settings
+        if settings.engine == "serial":
+            return [room_here(1, folding=self._folding)]
+        if settings.ray_address is None or settings.engine != "ray":
+            apart = settings.engine == "ray"
+            return [room_here(settings.workers, processes=apart, folding=self._folding)]
+        from workers.ray_engine import RayEngine
+
+        engine = self.engine()
+        assert isinstance(engine, RayEngine), "the engine 'ray' is this one"
+        return [room_here(0, folding=self._folding), *engine.rooms()]
+
+    @property
+    def _folding(self) -> int:
+        """How many folds this process does at once."""
+        return self._settings.workers if self._settings.fold == "threads" else 1
 
     def _map_engine(self) -> Engine:
         settings = self._settings

@@ -66,6 +66,7 @@ def margin_run(parameters: RunParameters) -> dict[str, Any]:
             engines.engine,
             engines.fold_engine,
             StageTable(observer()),
+            engines.rooms,
         )
         started.enter_context(run)
         if prepare(run):

@@ -194,7 +194,21 @@ def print_stages(console: Console, manifest: dict[str, Any]) -> None:
     total = sum(stage["wall_s"] for stage in manifest["stages"])
     table.add_row("all", f"{total:.2f}", "", "", "", "")
     console.print(table, highlight=False)
-    console.print(f"peak memory of all processes {size(manifest['peak_memory_bytes'])}")
+    console.print(_memory(manifest), highlight=False)
+
+
+def _memory(manifest: dict[str, Any]) -> str:
+    """Return in a sentence what was projected and what was taken."""
+    memory = manifest.get("memory")
+    if memory is None:  # an earlier version measured the peak alone
+        return f"peak memory of all processes {size(manifest['peak_memory_bytes'])}"
+    smaller = ", cut smaller so that they fit" if memory["shards_cut_smaller"] else ""
+    return (
+        f"peak memory of all processes {size(memory['peak_total'])} (projected "
+        f"{size(memory['projected_total'])}, {memory['limit_of']} {size(memory['limit'])}), of the "
+        f"largest worker {size(memory['peak_per_worker'])} (projected "
+        f"{size(memory['projected_per_worker'])}); {memory['shards']:,} shards{smaller}"
+    )
 
 
 def print_runs(console: Console, manifests: list[dict[str, Any]]) -> None:

@@ -10,6 +10,7 @@ from storage.digest import text_digest
 from workers.code_version import code_version, library_versions
 from workers.plan import Plan, RunRequest
 from workers.rule_books import rule_book_of
+from workers.shards import cut, shard_length
 
 
 def run_manifest(
@@ -20,9 +21,14 @@ def run_manifest(
     digests: dict[str, str],
     engines: dict[str, Any],
     stages: list[dict[str, Any]],
-    peak_memory: int,
+    peak_per_worker: int,
+    peak_total: int,
 ) -> dict[str, Any]:
-    """Return the manifest; ``digests`` name the exact values of each group of arrays."""
+    """Return the manifest; ``digests`` name the exact values of each group of arrays.
+
+    ``peak_per_worker`` is of the largest process that did a task, ``peak_total`` of all processes
+    of the machine that led the run, shared pages counted once; bytes.
+    """
     return {
         "run_id": plan.identity.run_id,
         "key": plan.identity.key,
@@ -36,7 +42,7 @@ def run_manifest(
         "libraries": {"python": platform.python_version(), **library_versions()},
         "totals": _totals(plan, sums),
         "stages": stages,
-        "peak_memory_bytes": peak_memory,
+        "memory": _memory(plan, request, peak_per_worker, peak_total),
         "digests": digests,
         "digest": text_digest(*(f"{name}={digests[name]}" for name in sorted(digests))),
     }
@@ -65,6 +71,23 @@ def _inputs(plan: Plan) -> dict[str, Any]:
             "text": named.text,
             "events": named.events,
         },
+    }
+
+
+def _memory(
+    plan: Plan, request: RunRequest, peak_per_worker: int, peak_total: int
+) -> dict[str, Any]:
+    """Return what was projected, what could be taken, and what was taken; bytes."""
+    usual = cut(plan.book.accounts, shard_length(plan.book.accounts, request.shards))
+    return {
+        "projected_per_worker": plan.projection.per_worker,
+        "projected_total": plan.projection.total,
+        "limit": sum(room.limit.size for room in plan.rooms),
+        "limit_of": ", ".join(sorted({room.limit.of for room in plan.rooms})),
+        "peak_per_worker": peak_per_worker,
+        "peak_total": peak_total,
+        "shards": len(plan.shards),
+        "shards_cut_smaller": len(plan.shards) > len(usual),
     }
 
 

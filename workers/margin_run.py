@@ -6,7 +6,7 @@ stages in order, and so can a test.
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,10 +22,11 @@ from workers.collateral import counted_assets
 from workers.engine import Engine, FoldEngine
 from workers.fold import Folded, FoldInputs, IncompleteRun, fold_dataset, fold_run, require_whole
 from workers.manifest import run_manifest
+from workers.memory import Room, room_here
 from workers.plan import RunRequest, identify, make_plan
 from workers.revaluation import axis_of, revaluation_of
 from workers.shards import Shard
-from workers.stages import StageTable
+from workers.stages import Stage, StageTable
 from workers.tasks import CubeInputs, MarginInputs, TaskResult, margin_shard, price_block
 
 CHECKPOINT_SHARDS = 8
@@ -33,7 +34,10 @@ CHECKPOINT_SHARDS = 8
 
 
 class MarginRun:
-    """A margin run in progress; a context whose stages are called once each, in their order."""
+    """A margin run in progress; a context whose stages are called once each, in their order.
+
+    ``rooms`` tells where it may take memory: on this machine for one task at a time when left out.
+    """
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class MarginRun:
         engine: Callable[[], Engine],
         fold_engine: Callable[[], FoldEngine],
         stages: StageTable | None = None,
+        rooms: Callable[[], Sequence[Room]] = lambda: [room_here(1)],
     ) -> None:
         self.request = request
         self.stages = stages or StageTable()
@@ -48,7 +53,9 @@ class MarginRun:
         self._fold_engine = fold_engine
         self._store = RunStore(request.runs)
         self._lock = contextlib.ExitStack()
+        self._rooms = rooms
         self._folded: Folded | None = None
+        self._peak_per_worker = 0
 
     def __enter__(self) -> "MarginRun":
         return self
@@ -76,7 +83,7 @@ class MarginRun:
             if self._store.is_published(self.run_id):
                 return True
             identity.book.verify()
-            self.plan = make_plan(identity, self.request)
+            self.plan = make_plan(identity, self.request, self._rooms())
             self._staged = self._store.stage(self.run_id, self.plan.layout, identity.key)
             self.stages.advance(stage, 1)
         return False
@@ -107,7 +114,7 @@ class MarginRun:
             forks = []
             for result in engine.map(price_block, inputs, todo):
                 forks.append(result.fork)
-                self.stages.advance(stage, result.items, result.busy_seconds)
+                self._count(stage, result)
             self._staged.checkpoint(forks, "cube")
             lost = {block.start for block in plan.blocks} - self._staged.written("cube")
             if lost:
@@ -134,11 +141,15 @@ class MarginRun:
                 results: list[TaskResult] = []
                 for result in engine.map(margin_shard, inputs, few):
                     results.append(result)
-                    self.stages.advance(stage, result.items, result.busy_seconds)
+                    self._count(stage, result)
                 self._staged.checkpoint(
                     [result.fork for result in results],
                     f"shards {few[0].index} to {few[-1].index}",
                 )
+
+    def _count(self, stage: Stage, result: TaskResult) -> None:
+        self.stages.advance(stage, result.items, result.busy_seconds)
+        self._peak_per_worker = max(self._peak_per_worker, result.peak_bytes)
 
     def _margin_inputs(self) -> MarginInputs:
         plan = self.plan
@@ -224,7 +235,8 @@ class MarginRun:
             digests=digests,
             engines=self._engine().describe() | folding,
             stages=self.stages.rows(),
-            peak_memory=peak_memory(),
+            peak_per_worker=self._peak_per_worker,
+            peak_total=peak_memory(),
         )
         datasets = {
             "folds": folds,

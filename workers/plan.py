@@ -1,6 +1,7 @@
 """What a run is: its inputs, the key that they make, and how its work is cut."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from risk.charges import needs_nesting
 from risk.instruments import Instruments
 from risk.methodology import Methodology
 from risk.summation import BLOCK_ACCOUNTS
@@ -17,7 +19,7 @@ from storage.market import Market, sample_market
 from storage.staging import Layout
 from workers.code_version import code_version
 from workers.market import BuiltMarket, build_market
-from workers.memory import available_bytes, projected_bytes, require_room
+from workers.memory import Projection, Room, Work, fitting_blocks, project
 from workers.methodologies import DEFAULT_METHODOLOGY, NamedMethodology, load_methodology
 from workers.scenarios import build_scenarios
 from workers.shards import Shard, cut, shard_length
@@ -100,6 +102,8 @@ class Plan:
     shards: list[Shard]
     blocks: list[Shard]
     layout: Layout
+    rooms: Sequence[Room]
+    projection: Projection
 
     @property
     def book(self) -> Book:
@@ -117,8 +121,8 @@ class Plan:
         return dict(zip(self.built.underlyings, self.built.state.index.tolist(), strict=True))
 
 
-def make_plan(identity: Identity, request: RunRequest) -> Plan:
-    """Build market and scenarios, and cut the accounts and the cube.
+def make_plan(identity: Identity, request: RunRequest, rooms: Sequence[Room]) -> Plan:
+    """Build market and scenarios, and cut the accounts and the cube so that tasks fit the rooms.
 
     Raises:
         TooLargeForMemory: the plan does not fit into memory.
@@ -129,7 +133,10 @@ def make_plan(identity: Identity, request: RunRequest) -> Plan:
     built = build_market(identity.market, table)
     scenarios = build_scenarios(identity.market, methodology)
     instruments = instrument_terms(table, built.underlyings, identity.market.as_of)
-    length = shard_length(book.accounts, request.shards)
+    work = _work(book, methodology, len(instruments), scenarios.sizes["scenario"], request.threads)
+    usual = shard_length(book.accounts, request.shards) // BLOCK_ACCOUNTS
+    blocks = fitting_blocks(work, rooms, usual, asked=request.shards is not None)
+    length = blocks * BLOCK_ACCOUNTS
     layout = Layout(
         sizes={
             "account": book.accounts,
@@ -141,7 +148,7 @@ def make_plan(identity: Identity, request: RunRequest) -> Plan:
         },
         chunks={
             "account": length,
-            "block": length // BLOCK_ACCOUNTS,
+            "block": blocks,
             "instrument": INSTRUMENT_BLOCK,
         },
         labels={
@@ -151,13 +158,6 @@ def make_plan(identity: Identity, request: RunRequest) -> Plan:
             "measure": methodology.measured,
         },
     )
-    need = projected_bytes(
-        instruments=len(instruments),
-        scenarios=layout.sizes["scenario"],
-        shard_accounts=min(length, book.accounts),
-        positions_per_account=book.positions / max(1, book.accounts),
-    )
-    require_room(need, request.workers, available_bytes())
     return Plan(
         identity=identity,
         scenarios=scenarios,
@@ -167,4 +167,23 @@ def make_plan(identity: Identity, request: RunRequest) -> Plan:
         shards=cut(book.accounts, length),
         blocks=cut(len(instruments), INSTRUMENT_BLOCK),
         layout=layout,
+        rooms=rooms,
+        projection=project(work, blocks, rooms),
+    )
+
+
+def _work(
+    book: Book, methodology: Methodology, instruments: int, scenarios: int, threads: int
+) -> Work:
+    """Return what the memory of a run depends on."""
+    starts = np.arange(0, book.accounts, BLOCK_ACCOUNTS)
+    return Work(
+        accounts=np.minimum(book.accounts - starts, BLOCK_ACCOUNTS),
+        positions=book.block_positions(),
+        instruments=instruments,
+        scenarios=scenarios,
+        measures=len(methodology.measured),
+        layers=len(methodology.layers),
+        nested=methodology.scan is not None or needs_nesting(methodology.charges),
+        threads=threads,
     )

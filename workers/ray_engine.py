@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import ray
 
+from workers.memory import Limit, Room
+
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -77,6 +79,22 @@ class RayEngine:
             "nodes": self.nodes,
             "ray": ray.__version__,
         }
+
+    def rooms(self) -> list[Room]:
+        """Return the nodes that do tasks, each with the memory that it came to the cluster with.
+
+        Ray counts that without its store of objects.
+        """
+        return [
+            Room(
+                Limit(int(resources["memory"]), f"Ray node {node['NodeManagerAddress']}"),
+                workers=int(resources["CPU"]),
+                processes=True,
+                folding=0,
+            )
+            for node in ray.nodes()
+            if node["Alive"] and (resources := node["Resources"]).get("CPU", 0) >= 1
+        ]
 
     def dask_scheduler(self) -> Callable[..., Any]:
         """Return a Dask scheduler whose tasks are Ray tasks on this cluster."""

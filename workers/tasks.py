@@ -22,19 +22,21 @@ from risk.summation import BLOCK_ACCOUNTS, sum_by_group
 from storage.arrays import ACCOUNTS, BLOCKS
 from storage.book import Book
 from storage.staging import Fork
+from workers.memory import process_peak_bytes
 from workers.revaluation import price_cube
 from workers.shards import Shard
 
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """What a task brings back: its fork, and what it cost."""
+    """What a task brings back: its fork, what it cost, and the peak of the process that did it."""
 
     fork: Fork
     shard: Shard
     items: int
     held: int
     busy_seconds: float
+    peak_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ def price_block(inputs: CubeInputs, block: Shard) -> TaskResult:
         inputs.instruments.take(rows), market, inputs.shocks, inputs.methodology, inputs.axis
     )
     inputs.fork.write("cube", {"pnl": pnl}, block.start)
-    return TaskResult(inputs.fork, block, pnl.size, 0, time.perf_counter() - started)
+    busy = time.perf_counter() - started
+    return TaskResult(inputs.fork, block, pnl.size, 0, busy, process_peak_bytes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ def margin_shard(inputs: MarginInputs, shard: Shard) -> TaskResult:
     inputs.fork.write("blocks", blocks, shard.start // BLOCK_ACCOUNTS)
     held = int(np.count_nonzero(margin.status == HELD))
     busy = time.perf_counter() - started
-    return TaskResult(inputs.fork, shard, len(holdings), held, busy)
+    return TaskResult(inputs.fork, shard, len(holdings), held, busy, process_peak_bytes())
 
 
 def read_holdings(

@@ -194,7 +194,8 @@ def _concentration(view: RunView) -> list[Tile]:
 def _time(view: RunView) -> Tile:
     stages: list[dict[str, Any]] = view.manifest.get("stages") or []
     wall = sum(float(stage.get("wall_s") or 0.0) for stage in stages)
-    peak = view.manifest.get("peak_memory_bytes")
+    # An earlier version kept the peak by itself.
+    peak = view.manifest.get("memory", {}).get("peak_total", view.manifest.get("peak_memory_bytes"))
     memory = f", peak memory {size(float(peak))}" if peak else ""
     return Tile("Computed in", duration(wall) if stages else NOTHING, f"sum of the stages{memory}")
 

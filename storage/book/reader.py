@@ -106,6 +106,15 @@ class Book:
         """SHA-256 of the content: equal for books that hold the same bytes, whatever their name."""
         return str(self.manifest["digest"])
 
+    def block_positions(self) -> NDArray[np.int64]:
+        """Return the number of positions of each block, ``(block,)``, without reading them."""
+        counts: list[int] = []
+        for number in range(len(self.manifest["parts"])):
+            with self._part("positions", number) as part:
+                groups = range(part.num_row_groups)
+                counts += [part.metadata.row_group(group).num_rows for group in groups]
+        return np.array(counts, dtype=np.int64)
+
     def instruments(self) -> pa.Table:
         """Return the instruments, in canonical order."""
         return self._small(layout.INSTRUMENTS)
