@@ -102,8 +102,8 @@ class Plan:
     shards: list[Shard]
     blocks: list[Shard]
     layout: Layout
+    work: Work
     rooms: Sequence[Room]
-    projection: Projection
 
     @property
     def book(self) -> Book:
@@ -114,6 +114,11 @@ class Plan:
     def methodology(self) -> Methodology:
         """The rules by which it is margined."""
         return self.identity.named.methodology
+
+    @property
+    def projection(self) -> Projection:
+        """What the run takes at its peak."""
+        return project(self.work, self.layout.chunks["block"], self.rooms)
 
     @property
     def index(self) -> dict[str, float]:
@@ -167,8 +172,8 @@ def make_plan(identity: Identity, request: RunRequest, rooms: Sequence[Room]) ->
         shards=cut(book.accounts, length),
         blocks=cut(len(instruments), INSTRUMENT_BLOCK),
         layout=layout,
+        work=work,
         rooms=rooms,
-        projection=project(work, blocks, rooms),
     )
 
 

@@ -49,7 +49,8 @@ def room_here(workers: int, *, processes: bool = False, folding: int = 1) -> Roo
 def least_left(groups: Path = CONTROL_GROUPS, membership: Path = MEMBERSHIP) -> Limit:
     """Return what new work can take without swapping, or being killed by a container's limit."""
     machine = Limit(int(psutil.virtual_memory().available), "machine")
-    return min(machine, *_left_in_groups(groups, membership), key=lambda limit: limit.size)
+    limits = [machine, *_left_in_groups(groups, membership)]
+    return min(limits, key=lambda limit: limit.size)
 
 
 def _left_in_groups(groups: Path, membership: Path) -> Iterator[Limit]:

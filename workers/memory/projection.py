@@ -156,8 +156,8 @@ def _refusal(work: Work, blocks: int, smaller: int | None, room: Room) -> str:
     if not room.workers:
         return f"the process that leads the run {need}; {left}: end what else is running there"
     said = (
-        f"cut into {_shards(work, blocks)} shards the run {need}, {_gb(work.task(blocks))} of them "
-        f"for each of {room.workers} tasks at once; {left}"
+        f"in {_counted(_shards(work, blocks), 'shard')} the run {need}, {_gb(work.task(blocks))} "
+        f"of them for each of {_counted(room.workers, 'task')} at once; {left}"
     )
     if smaller is not None:
         return f"{said}; --shards {_shards(work, smaller)} fits"
@@ -183,6 +183,10 @@ def _largest(by_block: NDArray[np.int64], blocks: int) -> int:
 
 def _shards(work: Work, blocks: int) -> int:
     return math.ceil(len(work.accounts) / blocks)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _gb(size: int) -> str:
