@@ -67,15 +67,21 @@ class SerialEngine:
         return (function(shared, item) for item in items)
 
     def reduce(self, leaves: Iterable[Callable[[], Any]], pair: Callable[[Any, Any], Any]) -> Any:
-        """Fold the leaves by neighbours.
+        """Fold the leaves by neighbours, as soon as there are two, so that few are held at once.
 
         >>> SerialEngine().reduce([lambda: "a", lambda: "b", lambda: "c"], lambda x, y: f"({x}{y})")
         '((ab)c)'
         """
-        level = [leaf() for leaf in leaves]
-        while len(level) > 1:
-            level = pair_neighbours(level, pair)
-        return level[0]
+        waiting: list[tuple[int, Any]] = []  # subtrees by height, each lower than the one before
+        for leaf in leaves:
+            height, value = 0, leaf()
+            while waiting and waiting[-1][0] == height:
+                height, value = height + 1, pair(waiting.pop()[1], value)
+            waiting.append((height, value))
+        folded = waiting.pop()[1]
+        while waiting:
+            folded = pair(waiting.pop()[1], folded)
+        return folded
 
     def describe(self) -> dict[str, Any]:
         """Return its name and size."""
