@@ -194,10 +194,20 @@ def _concentration(view: RunView) -> list[Tile]:
 def _time(view: RunView) -> Tile:
     stages: list[dict[str, Any]] = view.manifest.get("stages") or []
     wall = sum(float(stage.get("wall_s") or 0.0) for stage in stages)
-    # An earlier version kept the peak by itself.
-    peak = view.manifest.get("memory", {}).get("peak_total", view.manifest.get("peak_memory_bytes"))
-    memory = f", peak memory {size(float(peak))}" if peak else ""
-    return Tile("Computed in", duration(wall) if stages else NOTHING, f"sum of the stages{memory}")
+    return Tile(
+        "Computed in",
+        duration(wall) if stages else NOTHING,
+        f"sum of the stages{_memory(view.manifest)}",
+    )
+
+
+def _memory(manifest: dict[str, Any]) -> str:
+    if "memory" in manifest:
+        peak, projected = (manifest["memory"][name] for name in ("peak_total", "projected_total"))
+        return f", peak memory {size(float(peak))} of {size(float(projected))} projected"
+    # An earlier version projected for one task alone, and kept the peak by itself.
+    peak = manifest.get("peak_memory_bytes")
+    return f", peak memory {size(float(peak))}" if peak else ""
 
 
 def facts(view: RunView) -> list[tuple[str, str]]:

@@ -1,13 +1,16 @@
 """The command ``margincube``: what it prints, what it exits with, what it says of mistakes."""
 
+import io
 import json
 import signal
 import sys
 from datetime import timedelta
 
 import pytest
+from rich.console import Console
 
 import flows.cli
+from flows.tables import print_stages
 from storage.market import sample_market, write_market
 from storage.runs import RunStore
 from tests.processes import BIN, clean_environment, free_ports, run
@@ -78,6 +81,30 @@ def test_show_prints_totals_and_stages(margincube, manifest):
     assert manifest["run_id"] in output
     for stage in manifest["stages"]:
         assert stage["name"] in output
+
+
+def printed_stages(manifest):
+    console = Console(width=200, record=True, file=io.StringIO())
+    print_stages(console, manifest)
+    return console.export_text()
+
+
+def test_memory_is_printed_as_projected_and_as_taken(manifest):
+    assert manifest["memory"]["shards_cut_smaller"] is False
+    taken = {"projected_total": 2.53e9, "peak_total": 1.53e9, "limit": 2.05e10, "limit_of": "container",
+             "projected_per_worker": 7e8, "peak_per_worker": 5e8, "shards": 40}  # fmt: skip
+    text = printed_stages(manifest | {"memory": taken | {"shards_cut_smaller": True}})
+    assert "of all processes 1.53 GB (projected 2.53 GB, container 20.5 GB)" in text
+    assert "of the largest worker 500 MB (projected 700 MB)" in text
+    assert "40 shards, cut smaller so that they fit" in text
+    text = printed_stages(manifest | {"memory": taken | {"shards_cut_smaller": False}})
+    assert text.rstrip().endswith("40 shards")
+
+
+def test_the_manifest_of_an_earlier_version_is_printed_too(manifest):
+    earlier = {name: value for name, value in manifest.items() if name != "memory"}
+    text = printed_stages(earlier | {"peak_memory_bytes": 1.53e9})
+    assert text.rstrip().endswith("peak memory of all processes 1.53 GB")
 
 
 @pytest.mark.parametrize(

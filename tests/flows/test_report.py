@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import plotly.graph_objects as go
 import pytest
 import xarray as xr
 
-from flows.report import RunView, write_report
+from flows.report import RunView, headline, write_report
 from flows.report.distribution import system_tail
 from flows.report.events import separate_worst
 from flows.report.page import render, sections
@@ -437,6 +438,25 @@ def test_worst_windows_are_separate_and_in_order(view: RunView) -> None:
     starts = np.sort(view.scenarios["window_start"].values[worst])
     assert (np.diff(starts) >= np.timedelta64(7, "D")).all()
     assert worst[0] == np.argmax(np.where(view.origin == "historical", loss, -1.0))
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [
+        ({}, ""),
+        ({"peak_memory_bytes": 4.31e9}, ", peak memory 4.31 GB"),
+        (
+            {"memory": {"peak_total": 4.31e9, "projected_total": 6.12e9}},
+            ", peak memory 4.31 GB of 6.12 GB projected",
+        ),
+    ],
+)
+def test_peak_memory_is_told_as_the_run_kept_it(
+    view: RunView, kept: dict[str, Any], told: str
+) -> None:
+    manifest = {key: value for key, value in view.manifest.items() if "memory" not in key}
+    tiles = headline.tiles(replace(view, manifest=manifest | kept), system_tail(view))
+    assert f"sum of the stages{told}" in [tile.meaning for tile in tiles]
 
 
 def test_healthy_run_says_so_in_sentences() -> None:

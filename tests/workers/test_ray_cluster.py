@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.processes import BIN, answers, clean_environment, free_ports, run, running, wait_until
@@ -25,7 +26,9 @@ def node_of(shared, item):
     return ray.get_runtime_context().get_node_id()
 
 engine = RayEngine(1, sys.argv[1])
-print(json.dumps({**engine.describe(), "tasks": list(engine.map(node_of, None, range(12)))}))
+rooms = [(room.limit.of, room.limit.size, room.workers) for room in engine.rooms()]
+tasks = list(engine.map(node_of, None, range(12)))
+print(json.dumps({**engine.describe(), "tasks": tasks, "rooms": rooms}))
 engine.close()
 """
 
@@ -74,6 +77,10 @@ def test_both_nodes_do_tasks(cluster, tmp_path):
     assert (described["nodes"], described["workers"]) == (2, 2)
     assert len(described["tasks"]) == 12
     assert len(set(described["tasks"])) == 2
+    assert [(of, workers) for of, _, workers in described["rooms"]] == 2 * [
+        ("Ray node 127.0.0.1", 1)
+    ]
+    assert all(1e8 < size < psutil.virtual_memory().total for _, size, _ in described["rooms"])
 
 
 def test_a_run_on_two_nodes_is_the_serial_run_to_the_bit(
@@ -92,6 +99,10 @@ def test_a_run_on_two_nodes_is_the_serial_run_to_the_bit(
     assert manifest["settings"]["engine"] == "ray"
     assert manifest["settings"]["nodes"] == 2
     assert manifest["digest"] == serial.digest
+    memory = manifest["memory"]
+    assert memory["limit_of"].startswith("Ray node 127.0.0.1, ")
+    # Workers are not processes of the run's own, so they tell their peaks themselves.
+    assert 100e6 < memory["peak_per_worker"] < memory["projected_per_worker"]
 
 
 def test_nobody_joins_with_another_token(cluster, tmp_path):
