@@ -168,6 +168,14 @@ def test_manifest_totals_and_layout(large):
     book.verify()
 
 
+def test_positions_of_each_block_are_counted(large):
+    book, (_, positions, _) = large
+    block = positions["account"].to_numpy() // BLOCK_ACCOUNTS
+    expected = np.bincount(block, minlength=book.blocks)
+    np.testing.assert_array_equal(book.block_positions(), expected)
+    assert len(np.unique(expected)) > 1
+
+
 def files(path):
     return {p.relative_to(path): p.read_bytes() for p in path.rglob("*") if p.is_file()}
 
