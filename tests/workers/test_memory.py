@@ -178,6 +178,16 @@ def test_fewer_workers_are_named_where_smaller_shards_do_not_do():
     assert need(work, 1, room_of(0, workers=workers + 1)) > room.limit.size
 
 
+def test_fewer_workers_fold_less_at_once_too():
+    """The serial engine does one task at a time whatever the workers, but folds on all of them."""
+    work = work_of(160, positions=200)
+    room = dataclasses.replace(room_of(0, workers=1, folding=4), processes=False)
+    enough = need(work, 1, dataclasses.replace(room, folding=2))
+    assert enough < need(work, 1, dataclasses.replace(room, folding=3))
+    room = dataclasses.replace(room, limit=Limit(enough, "machine"))
+    assert "--workers 2 with --shards" in refused(work, room, 16, asked=False)
+
+
 def test_where_not_even_one_block_fits_it_says_what_would_be_needed():
     work = work_of(160)
     message = refused(work, room_of(1e6, of="container"), 16, asked=False)

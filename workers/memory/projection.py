@@ -161,17 +161,21 @@ def _refusal(work: Work, blocks: int, smaller: int | None, room: Room) -> str:
     )
     if smaller is not None:
         return f"{said}; --shards {_shards(work, smaller)} fits"
-    for workers in range(room.workers - 1, 0, -1):
-        fewer = replace(room, workers=workers, folding=min(room.folding, workers))
+    for workers in range(max(room.workers, room.folding) - 1, 0, -1):
+        fewer = _with_workers(room, workers)
         fitting = _halved_until_fits(work, blocks, [fewer])
         if fitting is not None:
             how = f"--workers {workers}" if room.folding else f"a node of {workers} cores"
             return f"{said}; {how} with --shards {_shards(work, fitting)} fits"
-    alone = replace(room, workers=min(room.workers, 1), folding=min(room.folding, 1))
+    alone = _gb(_need(work, 1, _with_workers(room, 1)))
     return (
-        f"{said}; even one block of accounts in one worker needs {_gb(_need(work, 1, alone))}: "
+        f"{said}; even one block of accounts in one worker needs {alone}: "
         f"give the {room.limit.of} that much, or end what else is running there"
     )
+
+
+def _with_workers(room: Room, most: int) -> Room:
+    return replace(room, workers=min(room.workers, most), folding=min(room.folding, most))
 
 
 def _largest(by_block: NDArray[np.int64], blocks: int) -> int:
