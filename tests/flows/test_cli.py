@@ -92,9 +92,13 @@ def printed_stages(manifest):
 def test_memory_is_printed_as_projected_and_as_taken(manifest):
     assert manifest["memory"]["shards_cut_smaller"] is False
     taken = {
-        **{"projected_total": 2.53e9, "projected_per_worker": 7e8},
-        **{"peak_total": 1.53e9, "peak_per_worker": 5e8},
-        **{"limit": 2.05e10, "limit_of": "container", "shards": 40},
+        "projected_total": 2.53e9,
+        "projected_per_worker": 7e8,
+        "peak_total": 1.53e9,
+        "peak_per_worker": 5e8,
+        "limit": 2.05e10,
+        "limit_of": "container",
+        "shards": 40,
     }
     text = printed_stages(manifest | {"memory": taken | {"shards_cut_smaller": True}})
     assert "of all processes 1.53 GB (projected 2.53 GB, container 20.5 GB)" in text
