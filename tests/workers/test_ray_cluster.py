@@ -77,9 +77,8 @@ def test_both_nodes_do_tasks(cluster, tmp_path):
     assert (described["nodes"], described["workers"]) == (2, 2)
     assert len(described["tasks"]) == 12
     assert len(set(described["tasks"])) == 2
-    assert [(of, workers) for of, _, workers in described["rooms"]] == 2 * [
-        ("Ray node 127.0.0.1", 1)
-    ]
+    assert [workers for _, _, workers in described["rooms"]] == [1, 1]
+    assert all(of.startswith("Ray node ") for of, _, _ in described["rooms"])
     assert all(1e8 < size < psutil.virtual_memory().total for _, size, _ in described["rooms"])
 
 
@@ -100,7 +99,7 @@ def test_a_run_on_two_nodes_is_the_serial_run_to_the_bit(
     assert manifest["settings"]["nodes"] == 2
     assert manifest["digest"] == serial.digest
     memory = manifest["memory"]
-    assert memory["limit_of"].startswith("Ray node 127.0.0.1, ")
+    assert memory["limit_of"].startswith("Ray node ")
     # Workers are not processes of the run's own, so they tell their peaks themselves.
     assert 100e6 < memory["peak_per_worker"] < memory["projected_per_worker"]
 
