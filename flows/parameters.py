@@ -34,6 +34,10 @@ class RunParameters(BaseModel):
         NettingName | None,
         Field(description="Margin mode of every account; what each chose when left out"),
     ] = None
+    since: Annotated[
+        str | None,
+        Field(description="A published run; what depends on nothing that changed is kept from it"),
+    ] = None
     shards: Annotated[
         int | None, Field(ge=1, description="Into how many shards to cut the accounts")
     ] = None
@@ -58,6 +62,7 @@ class RunParameters(BaseModel):
             methodology=self.methodology,
             events=self.events,
             netting=self.netting,
+            since=self.since,
             runs=settings.runs,
             shards=self.shards,
             threads=settings.threads,

@@ -21,8 +21,12 @@ def run_manifest(
     engines: dict[str, Any],
     stages: list[dict[str, Any]],
     peak_memory: int,
+    since: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the manifest; ``digests`` name the exact values of each group of arrays."""
+    """Return the manifest; ``digests`` name the exact values of each group of arrays.
+
+    ``since`` says what was kept of an earlier run, or why nothing was.
+    """
     return {
         "run_id": plan.identity.run_id,
         "key": plan.identity.key,
@@ -37,6 +41,7 @@ def run_manifest(
         "totals": _totals(plan, sums),
         "stages": stages,
         "peak_memory_bytes": peak_memory,
+        "since": since,
         "digests": digests,
         "digest": text_digest(*(f"{name}={digests[name]}" for name in sorted(digests))),
     }

@@ -7,7 +7,7 @@ stages in order, and so can a test.
 import contextlib
 import functools
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from storage.arrays import INSTRUMENTS
 from storage.digest import dataset_digest
 from storage.runs import RunStore
 from workers.collateral import counted_assets
+from workers.earlier import Since, find_earlier
 from workers.engine import Engine, FoldEngine
 from workers.fold import Folded, FoldInputs, IncompleteRun, fold_dataset, fold_run, require_whole
 from workers.manifest import run_manifest
@@ -49,6 +50,8 @@ class MarginRun:
         self._store = RunStore(request.runs)
         self._lock = contextlib.ExitStack()
         self._folded: Folded | None = None
+        self._since: Since | None = None
+        self._kept = 0
 
     def __enter__(self) -> "MarginRun":
         return self
@@ -67,6 +70,7 @@ class MarginRun:
             BookDamaged: a file of the book is not the one that was written.
             InputsDisagree: book and market are of different instants.
             TooLargeForMemory: the plan does not fit into memory.
+            UnknownRun: the run to go on from was never published.
             ValueError: an input is not usable; the message says which and why.
         """
         with self.stages.stage("prepare", 1, "plan") as stage:
@@ -75,6 +79,8 @@ class MarginRun:
             self._lock.enter_context(self._store.run_lock(self.run_id))
             if self._store.is_published(self.run_id):
                 return True
+            if self.request.since is not None:
+                self._store.resolve(self.request.since)
             identity.book.verify()
             self.plan = make_plan(identity, self.request)
             self._staged = self._store.stage(self.run_id, self.plan.layout, identity.key)
@@ -134,6 +140,7 @@ class MarginRun:
                 results: list[TaskResult] = []
                 for result in engine.map(margin_shard, inputs, few):
                     results.append(result)
+                    self._kept += result.kept
                     self.stages.advance(stage, result.items, result.busy_seconds)
                 self._staged.checkpoint(
                     [result.fork for result in results],
@@ -143,6 +150,11 @@ class MarginRun:
     def _margin_inputs(self) -> MarginInputs:
         plan = self.plan
         assets = counted_assets(plan.book.assets(), plan.index, plan.methodology.collateral)
+        earlier = None
+        if self.request.since is not None:
+            self._since, earlier = find_earlier(
+                plan, self._store, self.request.since, self._revaluation
+            )
         return MarginInputs(
             book=plan.book.path,
             book_digest=plan.book.digest,
@@ -154,6 +166,7 @@ class MarginRun:
             asset_priced=assets.priced,
             threads=self.request.threads,
             fork=self._staged.fork(),
+            earlier=earlier,
         )
 
     @functools.cached_property
@@ -225,6 +238,7 @@ class MarginRun:
             engines=self._engine().describe() | folding,
             stages=self.stages.rows(),
             peak_memory=peak_memory(),
+            since=None if self._since is None else asdict(self._since) | {"kept": self._kept},
         )
         datasets = {
             "folds": folds,

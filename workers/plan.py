@@ -39,7 +39,8 @@ class RunRequest:
     """What a run is to be made of, and how its work is to be cut.
 
     Book, market, methodology, events and netting decide the numbers; the rest only how fast they
-    come. ``netting`` is a margin mode for all accounts, whatever they chose.
+    come. ``netting`` is a margin mode for all accounts, whatever they chose. ``since`` names a
+    published run: what depends on nothing that changed is kept from it, to the same bits.
     """
 
     book: Path
@@ -47,6 +48,7 @@ class RunRequest:
     methodology: str = DEFAULT_METHODOLOGY
     events: str | None = None
     netting: str | None = None
+    since: str | None = None
     runs: Path = Path("margincube-data/runs")
     shards: int | None = None
     threads: int = 1

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from risk.aggregation import account_arrays
 from risk.collateral import AssetHoldings
 from risk.instruments import Instruments, MarketState
-from risk.margin import HELD, AccountMargin, Holdings, Revaluation, margin_accounts
+from risk.margin import Holdings, Revaluation, margin_accounts
 from risk.measures import Measure
 from risk.methodology import Methodology
 from risk.scan.scenarios import ScanAxis
@@ -22,18 +23,19 @@ from risk.summation import BLOCK_ACCOUNTS, sum_by_group
 from storage.arrays import ACCOUNTS, BLOCKS
 from storage.book import Book
 from storage.staging import Fork
+from workers.earlier import Earlier, margin_since, same_accounts
 from workers.revaluation import price_cube
 from workers.shards import Shard
 
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """What a task brings back: its fork, and what it cost."""
+    """What a task brings back: its fork, what it cost, and how many items it did not compute."""
 
     fork: Fork
     shard: Shard
     items: int
-    held: int
+    kept: int
     busy_seconds: float
 
 
@@ -78,6 +80,7 @@ class MarginInputs:
     asset_priced: NDArray[np.bool_]
     threads: int
     fork: Fork
+    earlier: Earlier | None = None
 
 
 def margin_shard(inputs: MarginInputs, shard: Shard) -> TaskResult:
@@ -85,14 +88,12 @@ def margin_shard(inputs: MarginInputs, shard: Shard) -> TaskResult:
     started = time.perf_counter()
     book = _open_book(inputs.book, inputs.book_digest)
     holdings = read_holdings(book, shard, inputs.lot_size, inputs.asset_value, inputs.asset_priced)
-    margin = _margin(inputs, holdings)
-    arrays = account_arrays(margin)
+    arrays, kept = _margin_since(inputs, book, shard, holdings) or (_margin(inputs, holdings), 0)
     inputs.fork.write("accounts", {v.name: arrays[v.name] for v in ACCOUNTS}, shard.start)
     blocks = {v.name: arrays[v.name] for v in BLOCKS}
     inputs.fork.write("blocks", blocks, shard.start // BLOCK_ACCOUNTS)
-    held = int(np.count_nonzero(margin.status == HELD))
     busy = time.perf_counter() - started
-    return TaskResult(inputs.fork, shard, len(holdings), held, busy)
+    return TaskResult(inputs.fork, shard, len(holdings), kept, busy)
 
 
 def read_holdings(
@@ -121,12 +122,28 @@ def read_holdings(
     )
 
 
-def _margin(inputs: MarginInputs, holdings: Holdings) -> AccountMargin:
+def _margin(inputs: MarginInputs, holdings: Holdings) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a shard, every account margined."""
     arguments = (holdings, inputs.revaluation, inputs.methodology, inputs.measures)
     if inputs.threads == 1:
-        return margin_accounts(*arguments)
+        return account_arrays(margin_accounts(*arguments))
     with ThreadPoolExecutor(inputs.threads) as pool:
-        return margin_accounts(*arguments, map_blocks=pool.map)
+        return account_arrays(margin_accounts(*arguments, map_blocks=pool.map))
+
+
+def _margin_since(
+    inputs: MarginInputs, book: Book, shard: Shard, holdings: Holdings
+) -> tuple[dict[str, NDArray[Any]], int] | None:
+    """Return the arrays of a shard and how many accounts are as they were, if many are."""
+    earlier = inputs.earlier
+    if earlier is None:
+        return None
+    before = _open_book(earlier.book, earlier.book_digest)
+    if not same_accounts(before, book, shard):
+        return None
+    then = read_holdings(before, shard, earlier.lot_size, earlier.asset_value, earlier.asset_priced)
+    rules = (inputs.revaluation, inputs.methodology, inputs.measures)
+    return margin_since(earlier, then, holdings, shard, *rules)
 
 
 @functools.lru_cache(maxsize=2)

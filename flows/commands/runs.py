@@ -17,6 +17,7 @@ def run(
     methodology: str | None = None,
     events: str | None = None,
     netting: str | None = None,
+    since: str | None = None,
     shards: int | None = None,
     threads: int | None = None,
     engine: EngineName | None = None,
@@ -35,6 +36,7 @@ def run(
         methodology: name of a shipped methodology, or a TOML file
         events: TOML file of hypothetical events; the shipped ones when left out
         netting: isolated, cross or portfolio for every account; what each chose when left out
+        since: a published run; what depends on nothing that changed is kept from it
         shards: into how many shards to cut the accounts
         threads: threads inside one task
         engine: ray, dask or serial
