@@ -1,7 +1,5 @@
 """Base risk from a scan: the worst scenario of every unit of risk, less credits between units."""
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,8 +38,15 @@ def scanned_base(
     def one_block(bounds: tuple[int, int]) -> BlockMargin:
         part, rows = nested.accounts(*bounds)
         equity = portfolio.equity[bounds[0] : bounds[1]]
-        block = scan_block(part, quantity[rows], instrument[rows], equity, revaluation.cube, tables)
-        return replace(block, contribution=block.contribution * spec.initial_factor)
+        return scan_block(
+            part,
+            quantity[rows],
+            instrument[rows],
+            equity,
+            revaluation.cube,
+            tables,
+            spec.initial_factor,
+        )
 
     blocks = list(map_blocks(one_block, block_bounds(0, len(portfolio))))
     value = np.concatenate([block.value for block in blocks])
