@@ -15,6 +15,7 @@ from risk.kernels.rows import set_pnl
 from risk.kernels.selection import workspace
 from risk.kernels.sums import (
     TOGETHER,
+    UNIT,
     Sums,
     add_accounts,
     contribute,
@@ -54,7 +55,7 @@ class BlockMargin:
 @compiled
 def _contribute(
     tail: Any, m: int, mass: float, share: float, cube: Floats, instrument: Any, quantity: Any,
-    start: int, stop: int, sums: Any,
+    start: int, stop: int, contribution: Floats, gross: Floats,
 ) -> None:  # fmt: skip
     """Split a share of measure ``m`` of a set over its positions; add it to their instruments."""
     for p in range(start, stop):
@@ -62,7 +63,7 @@ def _contribute(
         total = 0.0
         for k in range(tail.number[m]):
             total += tail.weights[m, k] * cells[tail.scenarios[m, k]]
-        contribute(-share * quantity[p] * total / mass, instrument[p], sums)
+        contribute(-share * quantity[p] * total / mass, instrument[p], contribution, gross)
 
 
 @compiled
@@ -83,7 +84,8 @@ def _largest(plan: Any, value: Any) -> Any:
 
 @compiled
 def _measure_one_position(
-    plan: Any, units: Any, instrument: int, quantity: float, value: Any, binding: Any, sums: Any
+    plan: Any, units: Any, instrument: int, quantity: float, value: Any, binding: Any,
+    contribution: Floats, gross: Floats,
 ) -> None:  # fmt: skip
     """Measure a set of one position: its size times what one contract comes to."""
     side, size = (SHORT, -quantity) if quantity < 0.0 else (LONG, quantity)
@@ -91,13 +93,14 @@ def _measure_one_position(
         value[m] = size * units.value[instrument, side, m]
         binding[m] = units.binding_scenario[instrument, side, m]
     largest, _, _ = _largest(plan, value)
-    contribute(largest, instrument, sums)
+    contribute(largest, instrument, contribution, gross)
 
 
 @compiled
 def _measure_row(
     registers: Any, plan: Any, row: Floats, cube: Floats, instrument: Any, quantity: Any,
-    start: int, stop: int, tail: Any, work: Any, value: Any, binding: Any, sums: Any,
+    start: int, stop: int, tail: Any, work: Any, value: Any, binding: Any,
+    contribution: Floats, gross: Floats,
 ) -> None:  # fmt: skip
     """Measure a set whose P&L over all scenarios is ``row``."""
     for m in range(plan.kind.size):
@@ -106,7 +109,8 @@ def _measure_row(
     _, begin, end = _largest(plan, value)
     for m in range(begin, end):
         _contribute(
-            tail, m, plan.mass[m], plan.share[m], cube, instrument, quantity, start, stop, sums
+            tail, m, plan.mass[m], plan.share[m], cube, instrument, quantity, start, stop,
+            contribution, gross,
         )  # fmt: skip
 
 
@@ -121,16 +125,18 @@ def _block(
     ``rows`` holds the P&L of ``TOGETHER`` accounts and, last, that of one netting set.
     """
     scenarios, accounts = cube.shape[1], account_sets.size - 1
+    contribution, gross = sums.contribution, sums.gross
     for account in range(accounts):
         together = account % TOGETHER
-        whole, backing[together] = rows[together], equity[account]
+        whole, backing[together] = rows[together], equity[account] / UNIT
         first, last = account_sets[account], account_sets[account + 1]
         set_pnl(registers, cube, instrument, quantity, set_offsets[first], set_offsets[last], whole)
         for n in range(first, last):
             start, stop = set_offsets[n], set_offsets[n + 1]
             if is_one_position(start, stop, quantity):
                 _measure_one_position(
-                    plan, units, instrument[start], quantity[start], value[n], binding[n], sums
+                    plan, units, instrument[start], quantity[start], value[n], binding[n],
+                    contribution, gross,
                 )  # fmt: skip
                 continue
             row = whole
@@ -139,7 +145,7 @@ def _block(
                 set_pnl(registers, cube, instrument, quantity, start, stop, row)
             _measure_row(
                 registers, plan, row, cube, instrument, quantity, start, stop, tail, work,
-                value[n], binding[n], sums,
+                value[n], binding[n], contribution, gross,
             )  # fmt: skip
         if together == TOGETHER - 1:
             add_accounts(rows, backing, scenarios, sums)
@@ -226,19 +232,20 @@ def run_block(
 
 
 def block_margin(value: Floats, binding: NDArray[np.int32], sums: Sums) -> BlockMargin:
-    """Return what a kernel left behind.
+    """Return what a kernel left behind, its sums in reporting currency.
 
     Raises:
         ValueError: SUM_TOO_LARGE, as ``require_exact``.
     """
-    require_exact("contribution", sums.gross)
-    require_exact("system_loss", sums.system_loss)
-    require_exact("uncovered_loss", sums.uncovered_loss)
-    return BlockMargin(
+    require_exact("contribution", UNIT * sums.gross)
+    block = BlockMargin(
         value=value,
         binding_scenario=binding,
-        contribution=sums.contribution,
-        system_loss=sums.system_loss,
-        uncovered_loss=sums.uncovered_loss,
+        contribution=UNIT * sums.contribution,
+        system_loss=UNIT * sums.system_loss,
+        uncovered_loss=UNIT * sums.uncovered_loss,
         accounts_under_water=sums.accounts_under_water,
     )
+    require_exact("system_loss", block.system_loss)
+    require_exact("uncovered_loss", block.uncovered_loss)
+    return block

@@ -14,7 +14,7 @@ from risk.kernels.compilation import compiled, kernel
 from risk.kernels.positions import Positions, checked, read_only
 from risk.kernels.registers import host_registers
 from risk.kernels.rows import set_pnl
-from risk.kernels.sums import TOGETHER, add_accounts, contribute, no_sums
+from risk.kernels.sums import TOGETHER, UNIT, add_accounts, contribute, no_sums
 from risk.kernels.vectors import MASK
 from risk.nesting import Nested
 
@@ -116,7 +116,7 @@ def _worst(tables: Any, first: int, unit: Floats, span: Any, damped: bool) -> in
 @compiled
 def _split_worst(
     tables: Any, worst: int, share: float, row: Floats, value: float, instrument: Any,
-    quantity: Any, cube: Floats, start: int, stop: int, sums: Any,
+    quantity: Any, cube: Floats, start: int, stop: int, contribution: Floats, gross: Floats,
 ) -> None:  # fmt: skip
     """Split a set's P&L in a scenario over its positions, as losses."""
     first = instrument[start]
@@ -128,19 +128,20 @@ def _split_worst(
     for p in range(start, stop):
         own = tables.value[instrument[p]]
         moved = (own + cube[instrument[p], worst]) * counted - own
-        contribute(-turn * quantity[p] * moved, instrument[p], sums)
+        contribute(-turn * quantity[p] * moved, instrument[p], contribution, gross)
 
 
 @compiled
 def _split_basis(
     scale: float, basis: Any, row: Floats, instrument: Any, quantity: Any, cube: Floats,
-    start: int, stop: int, sums: Any,
+    start: int, stop: int, contribution: Floats, gross: Floats,
 ) -> None:  # fmt: skip
     """Split a set's basis loss over its positions."""
     scenario = basis[0] if row[basis[0]] <= row[basis[1]] else basis[1]
     if row[scenario] < 0.0:
         for p in range(start, stop):
-            contribute(-scale * quantity[p] * cube[instrument[p], scenario], instrument[p], sums)
+            amount = -scale * quantity[p] * cube[instrument[p], scenario]
+            contribute(amount, instrument[p], contribution, gross)
 
 
 @kernel
@@ -157,9 +158,10 @@ def _scan(
     """
     scenarios, accounts = sums.system_loss.size, account_units.size - 1
     unit, turned, weight = rows[TOGETHER][:scenarios], rows[TOGETHER + 1], tables.weight
+    contribution, gross = sums.contribution, sums.gross
     for account in range(accounts):
         together = account % TOGETHER
-        whole, backing[together] = rows[together][:scenarios], equity[account]
+        whole, backing[together] = rows[together][:scenarios], equity[account] / UNIT
         whole[:] = 0.0
         for u in range(account_units[account], account_units[account + 1]):
             unit[:] = 0.0
@@ -189,12 +191,12 @@ def _scan(
                     if by_basis:
                         _split_basis(
                             factor * tables.basis[instrument[start]], basis, row, instrument,
-                            quantity, cube, start, stop, sums,
+                            quantity, cube, start, stop, contribution, gross,
                         )  # fmt: skip
                     else:
                         _split_worst(
                             tables, worst, share, row, row[scenarios], instrument, quantity,
-                            cube, start, stop, sums,
+                            cube, start, stop, contribution, gross,
                         )  # fmt: skip
         if together == TOGETHER - 1:
             add_accounts(rows, backing, scenarios, sums)

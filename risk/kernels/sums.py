@@ -1,8 +1,8 @@
 """Sums over accounts that are exact, so that no order of accounts changes their bits.
 
-What an account adds is first rounded to a multiple of ``UNIT``. Multiples of it below ``LIMIT`` are
-doubles, and so are their sums: they may be added in any order, and what was added may be taken
-away again.
+What an account adds is first rounded to whole units of ``UNIT``, and kernels count in units. Whole
+numbers below 2^53 are doubles, and so are their sums: they may be added in any order, and what was
+added may be taken away again.
 """
 
 from typing import Any, NamedTuple
@@ -15,19 +15,23 @@ from risk.kernels.compilation import compiled
 Floats = NDArray[np.float64]
 
 UNIT = 2.0**-10
-"""What every term of a sum over accounts is a multiple of, in reporting currency."""
+"""What every term of a sum over accounts is a multiple of, in reporting currency.
+
+A power of two, so that to count in units and back changes no bit.
+"""
 
 LIMIT = 2.0**43
-"""Below it every multiple of ``UNIT`` is a double, which has 53 bits."""
+"""Where sums in reporting currency are no longer exact: 2^53 units."""
 
 TOGETHER = 4
 """Accounts that are added to the sums in one pass over the scenarios."""
 
 
 class Sums(NamedTuple):
-    """What adds up over accounts, by the names of ``BlockMargin``.
+    """What adds up over accounts, money in units, by the names of ``BlockMargin``.
 
-    ``gross`` ``(1,)`` is the sum of all contributions without their signs.
+    ``gross`` ``(1,)`` is the sum of all contributions without their signs: where that is exact, so
+    is every sum of some of them.
     """
 
     contribution: Floats
@@ -38,30 +42,27 @@ class Sums(NamedTuple):
 
 
 @compiled
-def rounded(amount: float) -> float:
-    """Return the nearest multiple of ``UNIT``, the even one of two as near."""
-    return np.rint(amount / UNIT) * UNIT  # type: ignore[no-any-return]  # a float, compiled
-
-
-@compiled
-def contribute(amount: float, instrument: int, sums: Any) -> None:
-    """Add what one position of one set contributes to its instrument."""
-    term = rounded(amount)
-    sums.contribution[instrument] += term
-    sums.gross[0] += abs(term)
+def contribute(amount: float, instrument: int, contribution: Floats, gross: Floats) -> None:
+    """Add what one position of one set contributes to its instrument, in whole units."""
+    term = np.rint(amount / UNIT)
+    contribution[instrument] += term
+    gross[0] += abs(term)
 
 
 @compiled
 def add_accounts(rows: Floats, equity: Floats, scenarios: int, sums: Any) -> None:
-    """Add ``TOGETHER`` accounts to the system's sums."""
+    """Add ``TOGETHER`` accounts, whose equity is in units, to the system's sums.
+
+    Who is under water is told before anything is rounded.
+    """
     system, uncovered, under = sums.system_loss, sums.uncovered_loss, sums.accounts_under_water
     for s in range(scenarios):
         lost, beyond, number = system[s], uncovered[s], under[s]
         for k in range(TOGETHER):
-            pnl = rows[k, s]
+            pnl = rows[k, s] / UNIT
             left = pnl + equity[k]
-            lost -= rounded(pnl if pnl < 0.0 else 0.0)
-            beyond -= rounded(left if left < 0.0 else 0.0)
+            lost -= np.rint(pnl if pnl < 0.0 else 0.0)
+            beyond -= np.rint(left if left < 0.0 else 0.0)
             number += 1 if left < 0.0 else 0
         system[s], uncovered[s], under[s] = lost, beyond, number
 

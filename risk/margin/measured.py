@@ -12,7 +12,7 @@ from risk.margin.results import BaseMargin
 from risk.measures import Measure
 from risk.methodology import Methodology
 from risk.netting import netting_sets
-from risk.summation import BlockMap, block_bounds, sum_by_group
+from risk.summation import BlockMap, sum_by_group
 
 
 def measures_of(methodology: Methodology, origin: Sequence[str]) -> tuple[Measure, ...]:
@@ -100,9 +100,10 @@ def measured_base(
     revaluation: Revaluation,
     methodology: Methodology,
     measures: Sequence[Measure],
+    bounds: Sequence[tuple[int, int]],
     map_blocks: BlockMap,
 ) -> BaseMargin:
-    """Return the layers that measures of the netting sets set."""
+    """Return the layers that measures of the netting sets set, and sums over each of the blocks."""
     offsets, size = portfolio.offsets, len(portfolio)
     account_sets, set_offsets = netting_sets(
         offsets, portfolio.instrument, portfolio.key, revaluation.settlement
@@ -110,8 +111,8 @@ def measured_base(
     book = Positions(account_sets, set_offsets, portfolio.instrument, portfolio.quantity)
     units = unit_measures(book, revaluation.cube, revaluation.weight, measures)
 
-    def one_block(bounds: tuple[int, int]) -> BlockMargin:
-        start, stop = bounds
+    def one_block(block: tuple[int, int]) -> BlockMargin:
+        start, stop = block
         equity = portfolio.equity[start:stop]
         return margin_block(
             book.between(start, stop),
@@ -122,7 +123,7 @@ def measured_base(
             units,
         )
 
-    blocks = list(map_blocks(one_block, block_bounds(0, size)))
+    blocks = list(map_blocks(one_block, bounds))
     value = np.concatenate([block.value for block in blocks])
     binding = np.concatenate([block.binding_scenario for block in blocks])
     account_of_set = np.repeat(np.arange(size), np.diff(account_sets))
