@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from risk.charges import Charge, charges_on
 from risk.instruments import Instruments, Kind, MarketState, Settlement
+from risk.kernels.sums import UNIT
 from risk.margin import (
     HELD,
     MARGINED,
@@ -18,7 +19,6 @@ from risk.margin import (
     measures_of,
     stack_layers,
 )
-from risk.kernels.sums import UNIT
 from risk.measures import Measure
 from risk.methodology import Methodology
 from risk.nesting import risk_order
