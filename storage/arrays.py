@@ -67,8 +67,8 @@ ACCOUNTS = (
 
 BLOCKS = (
     Variable("contribution", ("block", "instrument"), "float64", USD,
-             "share of the requirement's scenario layers that positions in the instrument cause, an "
-             "exact sum of multiples of 2^-10"),
+             "share of the requirement's scenario layers that positions in the instrument cause, "
+             "an exact sum of multiples of 2^-10"),
     Variable("system_loss", ("block", "scenario"), "float64", USD,
              "losses of the accounts that lose, after netting within each account, an exact sum of "
              "multiples of 2^-10"),
