@@ -250,9 +250,8 @@ def margin_of(small_methodology, tmp_path_factory) -> Callable[..., Done]:
     def margin(book: Book, *, engine=None, fold=None, runs=None, **options) -> Done:
         request = RunRequest(
             book=book.path,
-            methodology=str(small_methodology),
             runs=runs or tmp_path_factory.mktemp("runs"),
-            **options,
+            **{"methodology": str(small_methodology), **options},
         )
         engine = engine or SerialEngine()
         fold = fold or SerialEngine()
