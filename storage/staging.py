@@ -22,6 +22,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.sync import sync
 
 from storage.arrays import ACCOUNTS, BLOCKS, CUBE, Variable
+from storage.locks import AlreadyLocked
 
 GROUPS: dict[str, tuple[Variable, ...]] = {"cube": CUBE, "accounts": ACCOUNTS, "blocks": BLOCKS}
 MARKERS = {"cube": "pnl", "accounts": "status"}
@@ -206,7 +207,12 @@ class StagedRun:
 
     def _commit(self, message: str, metadata: dict[str, Any]) -> str:
         with self._commit_lock():
-            return self._session.commit(message, metadata=metadata)
+            try:
+                return self._session.commit(message, metadata=metadata)
+            except icechunk.ConflictError:
+                raise AlreadyLocked(
+                    f"another process committed to {self.branch}; it goes on from there"
+                ) from None
 
 
 def _with_plain_text(dataset: xr.Dataset) -> xr.Dataset:

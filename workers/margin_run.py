@@ -145,7 +145,7 @@ class MarginRun:
         plan = self.plan
         assets = counted_assets(plan.book.assets(), plan.index, plan.methodology.collateral)
         return MarginInputs(
-            book=plan.book.path,
+            book=plan.book.location,
             book_digest=plan.book.digest,
             revaluation=self._revaluation,
             methodology=plan.methodology,

@@ -14,6 +14,7 @@ from risk.summation import BLOCK_ACCOUNTS
 from storage.book import Book
 from storage.digest import text_digest
 from storage.market import Market, sample_market
+from storage.objects import S3Folder
 from storage.staging import Layout
 from workers.code_version import code_version
 from workers.market import BuiltMarket, build_market
@@ -42,12 +43,12 @@ class RunRequest:
     come. ``netting`` is a margin mode for all accounts, whatever they chose.
     """
 
-    book: Path
+    book: Path | S3Folder
     market: Path | None = None
     methodology: str = DEFAULT_METHODOLOGY
     events: str | None = None
     netting: str | None = None
-    runs: Path = Path("margincube-data/runs")
+    runs: Path | S3Folder = Path("margincube-data/runs")
     shards: int | None = None
     threads: int = 1
     workers: int = 1
