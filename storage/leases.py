@@ -10,6 +10,7 @@ holder that is stopped between the two is refused there.
 import json
 import os
 import socket
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -75,9 +76,11 @@ def leased(folder: S3Folder, name: str) -> Iterator[Lease]:
     finally:
         over.set()
         renewing.join()
-        # Where it is another's, or will end by itself, what was done under it is done all the same.
-        with suppress(AlreadyLocked, StoreUnavailable):
-            lease.release()
+        # A process that is ending has stopped the other thread, which may be in a renewal for good.
+        if not sys.is_finalizing():
+            # Where it is another's, or will end by itself, what was done under it stays done.
+            with suppress(AlreadyLocked, StoreUnavailable):
+                lease.release()
 
 
 def _take(folder: S3Folder, name: str) -> str:

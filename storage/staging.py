@@ -172,11 +172,16 @@ class StagedRun:
         """Merge what workers wrote and commit it to the staging branch.
 
         Where that fails, nothing of it is kept, and the workers may write again.
+
+        Raises:
+            AlreadyLocked: another process goes on with the run, or has published it.
         """
         try:
             self._session.merge(*(fork.__getstate__() for fork in forks))
             self._commit(message, {})
         finally:
+            if self.branch not in self._repository.list_branches():
+                raise AlreadyLocked(f"{self.branch} is gone: another process published the run")
             self._session = self._repository.writable_session(self.branch)
 
     def read(self, group: str) -> xr.Dataset:

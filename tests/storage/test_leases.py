@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -45,18 +46,17 @@ def test_who_lives_holds_it_for_longer_than_its_term(folder, monkeypatch):
 
 
 def test_who_was_silent_loses_it_and_learns_of_it(folder, monkeypatch):
-    with leased(folder, "run") as slow:
-        slow.renew()
-        with monkeypatch.context() as patched:
-            patched.setattr(leases, "LEASE_SECONDS", 0.0)
-            later = leased(folder, "run")
-            quick = later.__enter__()
-        with pytest.raises(AlreadyLocked, match="was taken by another process"):
+    with ExitStack() as later:
+        with leased(folder, "run") as slow:
             slow.renew()
-        quick.renew()
-    # Leaving it does not free what is another's now.
-    with pytest.raises(AlreadyLocked, match="is held by"), leased(folder, "run"):
-        pass
-    later.__exit__(None, None, None)
+            with monkeypatch.context() as patched:
+                patched.setattr(leases, "LEASE_SECONDS", 0.0)
+                quick = later.enter_context(leased(folder, "run"))
+            with pytest.raises(AlreadyLocked, match="was taken by another process"):
+                slow.renew()
+            quick.renew()
+        # Leaving it does not free what is another's now.
+        with pytest.raises(AlreadyLocked, match="is held by"), leased(folder, "run"):
+            pass
     with leased(folder, "run"):
         pass
