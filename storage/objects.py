@@ -15,9 +15,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import icechunk
-
 if TYPE_CHECKING:
+    import icechunk
     from obstore.store import ClientConfig, S3Store
 
 SCHEME = "s3://"
@@ -96,8 +95,10 @@ class S3Folder:
     def __truediv__(self, name: str) -> "S3Folder":
         return S3Folder(self.bucket, f"{self.prefix}/{name}")
 
-    def icechunk_storage(self) -> icechunk.Storage:
+    def icechunk_storage(self) -> "icechunk.Storage":
         """Return the folder as the storage of a repository; no credentials travel with it."""
+        import icechunk
+
         endpoint = _endpoint()
         return icechunk.s3_storage(
             bucket=self.bucket,
