@@ -160,6 +160,7 @@ def test_a_commit_is_refused_where_the_lock_alone_would_not_tell(request_of, loc
     assert_sound(RunStore(runs).open(), local)
 
 
+@pytest.mark.slow
 def test_runs_that_are_published_side_by_side_are_all_there(
     request_of, small_methodology, runs, tmp_path
 ):

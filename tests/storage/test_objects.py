@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 
 import boto3
+import icechunk
 import pytest
 
+from storage import runs
 from storage.objects import BadAddress, Outrun, S3Folder, StoreUnavailable, located
 from storage.runs import RunStore
 from tests.s3 import s3_server, set_s3_environment
@@ -133,3 +135,12 @@ def test_wrong_credentials(guarded, monkeypatch):
     assert_quickly_unavailable(folder, r"refuses our credentials .*SignatureDoesNotMatch")
     set_s3_environment(monkeypatch, endpoint, key, secret)
     assert_quickly_unavailable(S3Folder("shut-to-margin", "x"), r"\(AccessDenied\)")
+
+
+def test_a_store_that_lists_and_lets_nobody_write(folder, monkeypatch):
+    def refused(_storage):
+        raise icechunk.IcechunkError("  x service error\n  | pages of it")
+
+    monkeypatch.setattr(icechunk.Repository, "open_or_create", refused)
+    monkeypatch.setattr(runs, "CREATION_SECONDS", 0.0)
+    assert_quickly_unavailable(folder, r"can be listed, but no repository .*: service error; check")
