@@ -3,7 +3,9 @@
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from storage.book import Book, BookWriter, canonical_instruments
 from storage.market import sample_market
 from storage.runs import Run, RunStore
 from tests.processes import BIN, clean_environment, run
+from tests.s3 import s3_server, set_s3_environment
 from workers.engine import SerialEngine
 from workers.generate import generate_book
 from workers.margin_run import MarginRun
@@ -94,6 +97,23 @@ side = "short"
 initial = 0.10
 maintenance = 0.08
 """
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory) -> Iterator[str]:
+    """The address of an S3 server on the loopback, which asks nobody who he is."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(s3_endpoint, monkeypatch) -> str:
+    """A new bucket that the environment leads to."""
+    set_s3_environment(monkeypatch, s3_endpoint, "key of a test", "secret of a test")
+    name = f"margin-{uuid.uuid4().hex}"
+    request = urllib.request.Request(f"{s3_endpoint}/{name}", method="PUT")
+    urllib.request.urlopen(request).close()
+    return name
 
 
 @pytest.fixture(scope="session")
@@ -266,7 +286,7 @@ def margin_of(small_methodology, tmp_path_factory) -> Callable[..., Done]:
 
     def margin(book: Book, *, engine=None, fold=None, runs=None, **options) -> Done:
         request = RunRequest(
-            book=book.path,
+            book=book.location,
             runs=runs or tmp_path_factory.mktemp("runs"),
             **{"methodology": str(small_methodology), **options},
         )

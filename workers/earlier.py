@@ -21,6 +21,7 @@ from risk.methodology import Methodology
 from risk.summation import BLOCK_ACCOUNTS, offsets_of_blocks
 from storage.arrays import ACCOUNTS, BLOCKS
 from storage.book import Book, BookError
+from storage.objects import S3Folder
 from storage.rows import StoredRows
 from storage.runs import Run, RunStore
 from workers.code_version import code_version
@@ -45,7 +46,7 @@ class Earlier:
     """
 
     run_id: str
-    book: Path
+    book: Path | S3Folder
     book_digest: str
     revaluation: Revaluation
     lot_size: Floats
@@ -87,7 +88,7 @@ def find_earlier(
     differs = (assets_then.value != assets_now.value) | (assets_then.priced != assets_now.priced)
     earlier = Earlier(
         run_id=run.run_id,
-        book=book.path,
+        book=book.location,
         book_digest=book.digest,
         revaluation=then,
         lot_size=book.instruments()["lot_size"].to_numpy(),

@@ -1,7 +1,7 @@
 """The manifest of a run: what went in, what came out, and how it was made."""
 
 import platform
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,7 +36,7 @@ def run_manifest(
         "index": dict(zip(plan.built.underlyings, plan.built.state.index.tolist(), strict=True)),
         "code_version": code_version(),
         "inputs": _inputs(plan),
-        "settings": {name: str(value) for name, value in asdict(request).items()} | engines,
+        "settings": _settings(request) | engines,
         "libraries": {"python": platform.python_version(), **library_versions()},
         "totals": _totals(plan, sums),
         "stages": stages,
@@ -47,12 +47,16 @@ def run_manifest(
     }
 
 
+def _settings(request: RunRequest) -> dict[str, str]:
+    return {field.name: str(getattr(request, field.name)) for field in fields(request)}
+
+
 def _inputs(plan: Plan) -> dict[str, Any]:
     book, market, named = plan.book, plan.identity.market, plan.identity.named
     return {
         "book": {
             "name": book.name,
-            "path": str(book.path.resolve()),
+            "path": str(book.location),
             "digest": book.digest,
             "accounts": book.accounts,
             "positions": book.positions,

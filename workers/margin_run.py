@@ -156,7 +156,7 @@ class MarginRun:
                 plan, self._store, self.request.since, self._revaluation
             )
         return MarginInputs(
-            book=plan.book.path,
+            book=plan.book.location,
             book_digest=plan.book.digest,
             revaluation=self._revaluation,
             methodology=plan.methodology,

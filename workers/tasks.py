@@ -22,6 +22,7 @@ from risk.scenarios.shocks import Shocks
 from risk.summation import BLOCK_ACCOUNTS, sum_by_group
 from storage.arrays import ACCOUNTS, BLOCKS
 from storage.book import Book
+from storage.objects import S3Folder
 from storage.staging import Fork
 from workers.earlier import Earlier, margin_since, same_accounts
 from workers.revaluation import price_cube
@@ -70,7 +71,7 @@ def price_block(inputs: CubeInputs, block: Shard) -> TaskResult:
 class MarginInputs:
     """What every margin task shares; assets are those of ``workers.collateral``."""
 
-    book: Path
+    book: Path | S3Folder
     book_digest: str
     revaluation: Revaluation
     methodology: Methodology
@@ -167,7 +168,7 @@ def _margin_since(
 
 
 @functools.lru_cache(maxsize=2)
-def _open_book(path: Path, digest: str) -> Book:
+def _open_book(path: Path | S3Folder, digest: str) -> Book:
     book = Book.open(path)
     if book.digest != digest:
         raise ValueError(
