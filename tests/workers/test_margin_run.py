@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from risk.kernels.sums import UNIT
 from storage.arrays import ACCOUNTS, BLOCKS, CUBE, FOLDS, INSTRUMENTS
 from storage.digest import dataset_digest
 from tests.risk.margin_twin import Rules, margin_of_account
