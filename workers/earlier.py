@@ -131,6 +131,8 @@ def same_accounts(then: Book, now: Book, shard: Shard) -> bool:
     """Tell whether the rows of a shard are the accounts of the same names in both books."""
     if shard.stop > then.accounts:
         return False
+    if then.holds_the_same(now, "accounts", shard.start, shard.stop):
+        return True  # without a look at the names
     names = (book.account_table(shard.start, shard.stop, ["account"]) for book in (then, now))
     return bool(next(names).equals(next(names)))
 

@@ -4,7 +4,7 @@ import functools
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +102,18 @@ def read_holdings(
     lot_size: NDArray[np.float64],
     asset_value: NDArray[np.float64],
     asset_priced: NDArray[np.bool_],
+    like: Holdings | None = None,
 ) -> Holdings:
-    """Read what a run of accounts holds, with collateral at what its assets add to equity."""
+    """Read what a run of accounts holds, with collateral at what its assets add to equity.
+
+    Of those that are ``like`` others in all but their positions, only these are read.
+    """
     positions = book.position_slice(shard.start, shard.stop)
+    quantity = positions.lots * lot_size[positions.instrument]
+    if like is not None:
+        return replace(
+            like, offsets=positions.offsets, instrument=positions.instrument, quantity=quantity
+        )
     collateral = book.collateral_slice(shard.start, shard.stop)
     accounts = shard.stop - shard.start
     owner = np.repeat(np.arange(accounts), np.diff(collateral.offsets))
@@ -114,7 +123,7 @@ def read_holdings(
     return Holdings(
         offsets=positions.offsets,
         instrument=positions.instrument,
-        quantity=positions.lots * lot_size[positions.instrument],
+        quantity=quantity,
         margin_mode=table["margin_mode"].to_numpy(),
         collateral=value,
         held=book.held(shard.start, shard.stop) | unpriced,
@@ -141,7 +150,18 @@ def _margin_since(
     before = _open_book(earlier.book, earlier.book_digest)
     if not same_accounts(before, book, shard):
         return None
-    then = read_holdings(before, shard, earlier.lot_size, earlier.asset_value, earlier.asset_priced)
+    as_now = not earlier.assets.any() and all(
+        before.holds_the_same(book, dataset, shard.start, shard.stop)
+        for dataset in ("accounts", "collateral")
+    )
+    then = read_holdings(
+        before,
+        shard,
+        earlier.lot_size,
+        earlier.asset_value,
+        earlier.asset_priced,
+        like=holdings if as_now else None,
+    )
     rules = (inputs.revaluation, inputs.methodology, inputs.measures)
     return margin_since(earlier, then, holdings, shard, *rules)
 

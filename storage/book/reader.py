@@ -180,6 +180,20 @@ class Book:
         offsets, asset, quantity = self._csr("collateral", start, stop)
         return CollateralSlice(offsets, asset, quantity)
 
+    def holds_the_same(self, other: "Book", dataset: str, start: int, stop: int) -> bool:
+        """Tell whether files of the accounts ``[start, stop)`` are the same bytes in both books.
+
+        ``dataset`` is accounts, with which of them are held back, positions or collateral. Other
+        bytes may hold the same rows.
+        """
+        parts = range(start // PART_ACCOUNTS, -(-stop // PART_ACCOUNTS))
+        files = [layout.part_file(dataset, part) for part in parts]
+        files += [layout.HELD] if dataset == "accounts" else []
+        mine, others = self.manifest["files"], other.manifest["files"]
+        return all(
+            name in others and mine[name]["sha256"] == others[name]["sha256"] for name in files
+        )
+
     def account_row(self, name: str) -> int:
         """Return the row of an account.
 
