@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from storage import tables
 from storage.book import Book, BookWriter, canonical_instruments
 from storage.market import sample_market
 from storage.runs import Run, RunStore
+from tests.processes import BIN, clean_environment, run
 from workers.engine import SerialEngine
 from workers.generate import generate_book
 from workers.margin_run import MarginRun
@@ -115,6 +117,21 @@ def synthetic_book(tmp_path_factory) -> Callable[[int], Book]:
         return made[accounts]
 
     return book_of
+
+
+@pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory) -> Callable[[Path], str]:
+    """Return a function that makes a folder whose database Prefect need not migrate first."""
+    migrated = tmp_path_factory.mktemp("prefect")
+    env = clean_environment(PREFECT_HOME=str(migrated), PREFECT_SERVER_ANALYTICS_ENABLED="false")
+    command = (BIN / "prefect", "server", "database", "upgrade", "--yes")
+    done = run(*command, env=env, cwd=migrated)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    def home(folder: Path) -> str:
+        return str(shutil.copytree(migrated, folder))
+
+    return home
 
 
 SOON = datetime(2024, 1, 26, 8, tzinfo=UTC)

@@ -245,11 +245,11 @@ def test_a_command_imports_only_what_it_needs(home, command, never):
 
 
 @pytest.fixture(scope="module")
-def shell(tmp_path_factory, home):
+def shell(tmp_path_factory, home, prefect_home):
     """Return a function that runs the installed command in a process of its own."""
     folder = tmp_path_factory.mktemp("shell")
     env = clean_environment(
-        MARGINCUBE_HOME=str(home), PREFECT_HOME=str(folder / "prefect"), COLUMNS="200"
+        MARGINCUBE_HOME=str(home), PREFECT_HOME=prefect_home(folder / "prefect"), COLUMNS="200"
     )
 
     def call(*arguments, **values):
