@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.aggregation import account_arrays
+from risk.kernels import require_exact
 from risk.margin import (
     Holdings,
     Revaluation,
@@ -151,6 +152,9 @@ def margin_since(
 
     An account is kept with every number it had. Sums over a block are what they were, less what
     the changed accounts added then, plus what they add now, and sums are exact.
+
+    Raises:
+        ValueError: SUM_TOO_LARGE, as ``margin_accounts``.
     """
     chosen = np.flatnonzero(changed_accounts(then, now, earlier.instruments, earlier.assets))
     if len(chosen) > MOST * len(now):
@@ -175,4 +179,6 @@ def margin_since(
         for variable in BLOCKS:
             name = variable.name
             arrays[name] = arrays[name] - gone[name] + come[name]
+            if arrays[name].dtype.kind == "f":
+                require_exact(name, arrays[name])
     return arrays, len(now) - len(chosen)

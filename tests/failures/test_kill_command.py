@@ -40,7 +40,7 @@ def start(prefect_home, tmp_path, book):
             "MARGINCUBE_HOME": str(tmp_path / "home"),
             "PREFECT_HOME": prefect,
             # How long Ray's agents look for a head that was killed with the command.
-            "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
+            "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
         }
         command = [sys.executable, "-m", "flows.cli", "run", str(book.path), "--json"]
         number = len(begun)

@@ -202,7 +202,6 @@ def test_every_chunk_carries_a_checksum(staged):
             array = zarr.open_array(
                 store=staged._session.store, path=f"{group}/{variable.name}", mode="r"
             )
-            assert [type(codec).__name__ for codec in array.compressors] == [
-                "ZstdCodec",
-                "Crc32cCodec",
-            ]
+            packed = [] if variable.dtype.startswith("float") else ["ZstdCodec"]
+            codecs = [type(codec).__name__ for codec in array.compressors]
+            assert codecs == [*packed, "Crc32cCodec"], variable.name
