@@ -22,7 +22,7 @@ test: $(STAMP) ## the fast tests
 	$(BIN)/python -m pytest -n 2 -q
 
 test-slow: $(STAMP) ## the slow tests alone: real kills, servers, clusters
-	$(BIN)/python -m pytest -q -m slow --durations=15
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m slow --durations=15
 
 test-all: $(STAMP) ## every test, the slow ones too
 	$(BIN)/python -m pytest -q -m "slow or not slow"

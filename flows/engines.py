@@ -6,6 +6,10 @@ from concurrent.futures import Future
 from contextvars import ContextVar
 from typing import Generic, TypeVar
 
+# Ray asks for a module inside this package while Prefect imports the package: two threads that
+# import it at once, each from its own end, find it half made.
+import pydantic.v1  # noqa: F401
+
 from flows.settings import Settings
 from workers.engine import Engine, FoldEngine, SerialEngine
 from workers.memory import Room, room_here

@@ -6,10 +6,12 @@ from typing import Any
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 
 from flows.engines import Engines, running_engines
 from flows.parameters import RunParameters
 from flows.progress import observer
+from storage.locks import AlreadyLocked
 from storage.runs import RunStore
 from workers.margin_run import MarginRun
 from workers.memory import PeakMemory
@@ -18,33 +20,45 @@ from workers.stages import StageTable
 # A run in progress is passed by reference: nothing of it is hashed, cached or stored by Prefect.
 
 
+def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
+    """Tell whether a fault may be gone at the next try; a lock that another took stays taken."""
+    return not isinstance(state.result(raise_on_failure=False), AlreadyLocked)
+
+
+_TRIED_AGAIN: dict[str, Any] = {
+    "retries": 2,
+    "retry_delay_seconds": 1,
+    "retry_condition_fn": _may_pass,
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+}
+
+
 @task(name="prepare", cache_policy=NO_CACHE, persist_result=False)
 def prepare(run: MarginRun) -> bool:
     """Open, check and plan; tell whether the run is published already."""
     return run.prepare()
 
 
-@task(
-    name="price cube", retries=2, retry_delay_seconds=1, cache_policy=NO_CACHE, persist_result=False
-)
+@task(name="price cube", **_TRIED_AGAIN)
 def price(run: MarginRun) -> None:
     """Price every instrument under every scenario."""
     run.price()
 
 
-@task(name="margin", retries=2, retry_delay_seconds=1, cache_policy=NO_CACHE, persist_result=False)
+@task(name="margin", **_TRIED_AGAIN)
 def margin(run: MarginRun) -> None:
     """Margin every account."""
     run.margin()
 
 
-@task(name="fold", retries=2, retry_delay_seconds=1, cache_policy=NO_CACHE, persist_result=False)
+@task(name="fold", **_TRIED_AGAIN)
 def fold(run: MarginRun) -> None:
     """Fold accounts into members, venues and the system."""
     run.fold()
 
 
-@task(name="publish", retries=2, retry_delay_seconds=1, cache_policy=NO_CACHE, persist_result=False)
+@task(name="publish", **_TRIED_AGAIN)
 def publish(run: MarginRun, memory: PeakMemory) -> dict[str, Any]:
     """Verify, and make the run visible."""
     return run.publish(lambda: memory.peak_bytes)

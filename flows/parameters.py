@@ -10,7 +10,7 @@ from workers.plan import RunRequest
 
 NettingName = Literal["isolated", "cross", "portfolio"]
 
-OVERRIDES = ("engine", "fold", "workers", "threads", "ray_address")
+OVERRIDES = ("runs", "engine", "fold", "workers", "threads", "ray_address")
 """Parameters that stand in for a setting of the process that runs the flow."""
 
 
@@ -19,7 +19,7 @@ class RunParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    book: Annotated[str, Field(description="Name or folder of the book of accounts")]
+    book: Annotated[str, Field(description="Name, folder or s3:// address of the book")]
     market: Annotated[
         str | None,
         Field(description="Name or folder of a market; the shipped sample when left out"),
@@ -34,6 +34,14 @@ class RunParameters(BaseModel):
         NettingName | None,
         Field(description="Margin mode of every account; what each chose when left out"),
     ] = None
+    since: Annotated[
+        str | None,
+        Field(description="A published run; what depends on nothing that changed is kept from it"),
+    ] = None
+    runs: Annotated[
+        str | None,
+        Field(description="Folder of the runs, or s3://bucket/prefix; that of the settings"),
+    ] = None
     shards: Annotated[
         int | None, Field(ge=1, description="Into how many shards to cut the accounts")
     ] = None
@@ -47,8 +55,7 @@ class RunParameters(BaseModel):
 
     def settings(self) -> Settings:
         """Return the settings of this process with what the parameters override."""
-        given = self.model_dump(include=set(OVERRIDES))
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        return Settings.given(**self.model_dump(include=set(OVERRIDES)))
 
     def request(self, settings: Settings) -> RunRequest:
         """Return the run that is asked for."""
@@ -58,6 +65,7 @@ class RunParameters(BaseModel):
             methodology=self.methodology,
             events=self.events,
             netting=self.netting,
+            since=self.since,
             runs=settings.runs,
             shards=self.shards,
             threads=settings.threads,

@@ -2,13 +2,18 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from storage.objects import SCHEME, S3Folder, located
 
 EngineName = Literal["ray", "dask", "serial"]
 FoldName = Literal["threads", "ray", "serial"]
+
+Place = Annotated[Path | S3Folder, BeforeValidator(located), NoDecode]
+"""A folder on a file system, or one in an object store, given as ``s3://bucket/prefix``."""
 
 OFFLINE_PREFECT = {
     "DO_NOT_TRACK": "1",
@@ -35,6 +40,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MARGINCUBE_", frozen=True, extra="ignore")
 
     home: Path = Path("margincube-data")
+    runs: Place = Field(default_factory=lambda given: given["home"] / "runs")
     engine: EngineName = "ray"
     fold: FoldName = "threads"
     workers: Annotated[int, Field(ge=1)] = os.cpu_count() or 1
@@ -50,10 +56,10 @@ class Settings(BaseSettings):
             )
         return self
 
-    @property
-    def runs(self) -> Path:
-        """Folder of the published runs."""
-        return self.home / "runs"
+    @classmethod
+    def given(cls, **chosen: Any) -> Self:
+        """Return the settings of this process with those that were chosen; None chooses nothing."""
+        return cls(**{name: value for name, value in chosen.items() if value is not None})
 
     @property
     def books(self) -> Path:
@@ -70,12 +76,15 @@ class Settings(BaseSettings):
         """Folder of the reports."""
         return self.home / "reports"
 
-    def book_path(self, name: str) -> Path:
-        """Return the folder of a book given by name, or by path.
+    def book_path(self, name: str) -> Path | S3Folder:
+        """Return the folder of a book given by name, by path, or by its address in a store.
 
         Raises:
-            NotThere: neither is a folder.
+            BadAddress: it begins with ``s3://`` and is no address.
+            NotThere: neither name nor path is a folder.
         """
+        if name.startswith(SCHEME):
+            return S3Folder.parse(name)
         return _named(self.books, name)
 
     def market_path(self, name: str) -> Path:

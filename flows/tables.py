@@ -43,6 +43,14 @@ def print_run(console: Console, manifest: dict[str, Any], run: "Run | None" = No
     print_rule_book(console, manifest["inputs"]["methodology"], settings["methodology"])
     if settings.get("netting", "None") != "None":
         console.print(f"every account is netted as {settings['netting']}", highlight=False)
+    if since := manifest.get("since"):
+        accounts = manifest["totals"]["accounts"]
+        console.print(
+            f"nothing is kept of {since['run_id']}: {since['reason']}"
+            if since["reason"]
+            else f"{since['kept']:,} of {accounts:,} accounts are kept from {since['run_id']}",
+            highlight=False,
+        )
     table = columns("Totals, USD", "", "", left=1)
     for row in _totals(manifest["totals"]):
         table.add_row(*row)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from risk.kernels.positions import chosen_rows
 from risk.specification import Fraction, NonNegative, Specification
 from risk.summation import sum_by_group
 from risk.weights import (
@@ -66,6 +67,11 @@ class AssetHoldings:
     offsets: NDArray[np.int64]
     asset: NDArray[np.int32]
     quantity: Floats
+
+    def take(self, chosen: NDArray[np.int64]) -> "AssetHoldings":
+        """Return what some of the accounts hold."""
+        offsets, rows = chosen_rows(self.offsets, chosen)
+        return AssetHoldings(offsets, self.asset[rows], self.quantity[rows])
 
 
 def match_collateral(

@@ -66,3 +66,35 @@ def block_bounds(start: int, stop: int) -> list[tuple[int, int]]:
         raise ValueError(f"start {start} is not a multiple of {BLOCK_ACCOUNTS}")
     edges = [*range(start, stop, BLOCK_ACCOUNTS), stop]
     return list(itertools.pairwise(edges))
+
+
+def offsets_of_blocks(account: NDArray[np.int64], blocks: int) -> NDArray[np.int64]:
+    """Return where each block of the book begins among chosen accounts, in ascending order.
+
+    Shape ``(account,) -> (block+1,)``.
+
+    >>> import numpy as np
+    >>> offsets_of_blocks(np.array([7, 4095, 4096, 9000]), 4).tolist()
+    [0, 2, 3, 4, 4]
+    """
+    return np.searchsorted(account, BLOCK_ACCOUNTS * np.arange(blocks + 1)).astype(np.int64)
+
+
+def bounds_of_blocks(offsets: NDArray[np.int64], accounts: int) -> list[tuple[int, int]]:
+    """Return blocks given by their offsets as ``(start, stop)`` pairs; a block may be empty.
+
+    Raises:
+        ValueError: offsets that do not climb from 0 to the number of accounts.
+
+    >>> import numpy as np
+    >>> bounds_of_blocks(np.array([0, 2, 2, 5]), 5)
+    [(0, 2), (2, 2), (2, 5)]
+    """
+    if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != accounts:
+        raise ValueError(
+            f"offsets of blocks must run from 0 to {accounts}, got {offsets[:1]}..{offsets[-1:]}"
+        )
+    if (offsets[1:] < offsets[:-1]).any():
+        row = int(np.flatnonzero(offsets[1:] < offsets[:-1])[0])
+        raise ValueError(f"offsets of blocks fall after {row}: {offsets[row : row + 2].tolist()}")
+    return list(itertools.pairwise(offsets.tolist()))

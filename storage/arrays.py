@@ -67,11 +67,14 @@ ACCOUNTS = (
 
 BLOCKS = (
     Variable("contribution", ("block", "instrument"), "float64", USD,
-             "share of the requirement's scenario layers that positions in the instrument cause"),
+             "share of the requirement's scenario layers that positions in the instrument cause, "
+             "an exact sum of multiples of 2^-10"),
     Variable("system_loss", ("block", "scenario"), "float64", USD,
-             "losses of the accounts that lose, after netting within each account"),
+             "losses of the accounts that lose, after netting within each account, an exact sum of "
+             "multiples of 2^-10"),
     Variable("uncovered_loss", ("block", "scenario"), "float64", USD,
-             "losses beyond equity: what falls on the default waterfall"),
+             "losses beyond equity: what falls on the default waterfall, an exact sum of multiples "
+             "of 2^-10"),
     Variable("accounts_under_water", ("block", "scenario"), "int64", ONE,
              "accounts whose loss exceeds their equity"),
 )  # fmt: skip

@@ -6,8 +6,9 @@ A reader opens a tag, or ``main`` for the newest; neither exists before its run 
 """
 
 import json
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +17,19 @@ import icechunk
 import zarr
 
 from storage.locks import exclusive
+from storage.objects import S3Folder, StoreUnavailable, located
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from storage.leases import Lease
     from storage.rows import StoredRows
     from storage.staging import Layout, StagedRun
 
 icechunk.set_logs_filter("error")
+
+CREATION_SECONDS = 3.0
+"""How long to wait for a repository that somebody else is creating in an object store."""
 
 
 class UnknownRun(KeyError):
@@ -49,22 +55,44 @@ class Run:
 
 
 class RunStore:
-    """A folder with an icechunk repository of runs; one process commits at a time."""
+    """A folder with an icechunk repository of runs, on a file system or in an object store.
 
-    def __init__(self, path: Path) -> None:
+    On a file system one process commits at a time; in a store, commits are safe by themselves,
+    because each replaces the tip of a branch on the condition that nobody else has.
+
+    Raises:
+        StoreUnavailable: the object store does not answer, refuses, or has no such bucket.
+    """
+
+    def __init__(self, path: Path | S3Folder) -> None:
         self.path = path
-        storage = icechunk.local_filesystem_storage(str(path / "repository"))
-        with exclusive(path / "locks" / "commit"):
-            self._repository = icechunk.Repository.open_or_create(storage)
+        self._lease: Lease | None = None
+        if isinstance(path, S3Folder):
+            self._repository = _repository_in_store(path)
+        else:
+            storage = icechunk.local_filesystem_storage(str(path / "repository"))
+            with exclusive(path / "locks" / "commit"):
+                self._repository = icechunk.Repository.open_or_create(storage)
         self._root = list(self._repository.ancestry(branch="main"))[-1].id
 
-    def run_lock(self, run_id: str) -> AbstractContextManager[None]:
-        """Return the lock that the one process that works on a run holds.
+    @contextmanager
+    def run_lock(self, run_id: str) -> Iterator[None]:
+        """Hold the lock of the one process that works on a run.
 
         Raises:
             AlreadyLocked: on entering, when another process works on it.
         """
-        return exclusive(self.path / "locks" / run_id, wait=False)
+        if not isinstance(self.path, S3Folder):
+            with exclusive(self.path / "locks" / run_id, wait=False):
+                yield
+            return
+        from storage.leases import leased
+
+        with leased(self.path / "locks", run_id) as self._lease:
+            try:
+                yield
+            finally:
+                self._lease = None
 
     def is_published(self, run_id: str) -> bool:
         """Tell whether the run is complete; mends a publication that was cut short."""
@@ -113,14 +141,32 @@ class RunStore:
     def _move_main(self, run_id: str) -> None:
         with self._commit_lock():
             snapshot = self._newest(tag=run_id)
-            if self._newest(branch="main").written_at < snapshot.written_at:
-                self._repository.reset_branch("main", snapshot.id)
+            while (tip := self._newest(branch="main")).written_at < snapshot.written_at:
+                try:
+                    self._repository.reset_branch("main", snapshot.id, from_snapshot_id=tip.id)
+                except icechunk.IcechunkError:
+                    # In a store another run may have been published just now.
+                    if self._newest(branch="main").id == tip.id:
+                        raise
             if _staging(run_id) in self._repository.list_branches():
-                self._repository.delete_branch(_staging(run_id))
+                try:
+                    self._repository.delete_branch(_staging(run_id))
+                except icechunk.IcechunkError:
+                    # So may somebody else have mended this publication.
+                    if _staging(run_id) in self._repository.list_branches():
+                        raise
 
-    def _commit_lock(self) -> AbstractContextManager[None]:
-        # Commits to a local file system are not safe against each other.
-        return exclusive(self.path / "locks" / "commit")
+    @contextmanager
+    def _commit_lock(self) -> Iterator[None]:
+        """Hold what a commit needs; who lost the lock of the run to another, commits no more."""
+        if not isinstance(self.path, S3Folder):
+            # Commits to a local file system are not safe against each other.
+            with exclusive(self.path / "locks" / "commit"):
+                yield
+            return
+        if self._lease is not None:
+            self._lease.renew()
+        yield
 
     def manifests(self) -> list[dict[str, Any]]:
         """Return the manifests of all published runs, newest first."""
@@ -176,8 +222,30 @@ class RunStore:
 
 
 def open_run(path: Path | str, name: str = "latest") -> Run:
-    """Open a published run of the run folder at ``path``."""
-    return RunStore(Path(path)).open(name)
+    """Open a published run of the run folder at ``path``, which may be ``s3://bucket/prefix``."""
+    return RunStore(located(path)).open(name)
+
+
+def _repository_in_store(folder: S3Folder) -> icechunk.Repository:
+    folder.require_answer()
+    storage = (folder / "repository").icechunk_storage()
+    until = time.monotonic() + CREATION_SECONDS
+    while True:
+        try:
+            return icechunk.Repository.open_or_create(storage)
+        except icechunk.IcechunkError as fault:
+            # Of those who create it at one time, one does; the others open what it created.
+            if time.monotonic() > until:
+                raise StoreUnavailable(
+                    f"{folder} can be listed, but no repository of runs be opened or created: "
+                    f"{_cause(fault)}; check that the credentials may write to it"
+                ) from None
+            time.sleep(0.2)
+
+
+def _cause(fault: icechunk.IcechunkError) -> str:
+    """Return the first line of what icechunk says, which goes on for pages."""
+    return str(fault).strip().splitlines()[0].removeprefix("x ")
 
 
 def _staging(run_id: str) -> str:

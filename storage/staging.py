@@ -23,6 +23,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.sync import sync
 
 from storage.arrays import ACCOUNTS, BLOCKS, CUBE, Variable
+from storage.locks import AlreadyLocked
 from storage.rows import StoredRows
 
 GROUPS: dict[str, tuple[Variable, ...]] = {"cube": CUBE, "accounts": ACCOUNTS, "blocks": BLOCKS}
@@ -179,11 +180,16 @@ class StagedRun:
         """Merge what workers wrote and commit it to the staging branch.
 
         Where that fails, nothing of it is kept, and the workers may write again.
+
+        Raises:
+            AlreadyLocked: another process goes on with the run, or has published it.
         """
         try:
             self._session.merge(*(fork.__getstate__() for fork in forks))
             self._commit(message, {})
         finally:
+            if self.branch not in self._repository.list_branches():
+                raise AlreadyLocked(f"{self.branch} is gone: another process published the run")
             self._session = self._repository.writable_session(self.branch)
 
     def read(self, group: str) -> xr.Dataset:
@@ -219,7 +225,12 @@ class StagedRun:
 
     def _commit(self, message: str, metadata: dict[str, Any]) -> str:
         with self._commit_lock():
-            return self._session.commit(message, metadata=metadata)
+            try:
+                return self._session.commit(message, metadata=metadata)
+            except icechunk.ConflictError:
+                raise AlreadyLocked(
+                    f"another process committed to {self.branch}; it goes on from there"
+                ) from None
 
 
 def _with_plain_text(dataset: xr.Dataset) -> xr.Dataset:

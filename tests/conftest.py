@@ -2,7 +2,10 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
+import shutil
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from storage import tables
 from storage.book import Book, BookWriter, canonical_instruments
 from storage.market import sample_market
 from storage.runs import Run, RunStore
+from tests.processes import BIN, clean_environment, run
+from tests.s3 import s3_server, set_s3_environment
 from workers.engine import SerialEngine
 from workers.generate import generate_book
 from workers.margin_run import MarginRun
@@ -95,6 +100,23 @@ maintenance = 0.08
 
 
 @pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory) -> Iterator[str]:
+    """The address of an S3 server on the loopback, which asks nobody who he is."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(s3_endpoint, monkeypatch) -> str:
+    """A new bucket that the environment leads to."""
+    set_s3_environment(monkeypatch, s3_endpoint, "key of a test", "secret of a test")
+    name = f"margin-{uuid.uuid4().hex}"
+    request = urllib.request.Request(f"{s3_endpoint}/{name}", method="PUT")
+    urllib.request.urlopen(request).close()
+    return name
+
+
+@pytest.fixture(scope="session")
 def small_methodology(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("methodology") / "small.toml"
     path.write_text(SMALL_METHODOLOGY)
@@ -115,6 +137,21 @@ def synthetic_book(tmp_path_factory) -> Callable[[int], Book]:
         return made[accounts]
 
     return book_of
+
+
+@pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory) -> Callable[[Path], str]:
+    """Return a function that makes a folder whose database Prefect need not migrate first."""
+    migrated = tmp_path_factory.mktemp("prefect")
+    env = clean_environment(PREFECT_HOME=str(migrated), PREFECT_SERVER_ANALYTICS_ENABLED="false")
+    command = (BIN / "prefect", "server", "database", "upgrade", "--yes")
+    done = run(*command, env=env, cwd=migrated)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    def home(folder: Path) -> str:
+        return str(shutil.copytree(migrated, folder))
+
+    return home
 
 
 SOON = datetime(2024, 1, 26, 8, tzinfo=UTC)
@@ -249,10 +286,9 @@ def margin_of(small_methodology, tmp_path_factory) -> Callable[..., Done]:
 
     def margin(book: Book, *, engine=None, fold=None, runs=None, **options) -> Done:
         request = RunRequest(
-            book=book.path,
-            methodology=str(small_methodology),
+            book=book.location,
             runs=runs or tmp_path_factory.mktemp("runs"),
-            **options,
+            **{"methodology": str(small_methodology), **options},
         )
         engine = engine or SerialEngine()
         fold = fold or SerialEngine()

@@ -18,7 +18,7 @@ MAY_IMPORT = {
 }
 THIRD_PARTY = {
     "risk": {"numpy", "numba", "llvmlite", "scipy", "xarray", "pydantic"},
-    "storage": {"numpy", "pyarrow", "xarray", "zarr", "icechunk"},
+    "storage": {"numpy", "pyarrow", "xarray", "zarr", "icechunk", "obstore"},
     "workers": {"numpy", "pyarrow", "xarray", "psutil", "ray", "dask"},
     "flows": {
         "numpy",

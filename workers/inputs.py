@@ -1,7 +1,5 @@
 """The inputs that a published run was made from, found again and checked."""
 
-from pathlib import Path
-
 from storage.book import Book
 from storage.runs import Run
 
@@ -18,10 +16,10 @@ def book_of(run: Run) -> Book:
         BookChanged: it is another book now.
     """
     wanted = run.manifest["inputs"]["book"]
-    book = Book.open(Path(wanted["path"]))
+    book = Book.open(wanted["path"])
     if book.digest != wanted["digest"]:
         raise BookChanged(
-            f"book {book.path} has digest {book.digest[:12]}, run {run.run_id} used "
+            f"book {book.location} has digest {book.digest[:12]}, run {run.run_id} used "
             f"{wanted['digest'][:12]}; bring back the book that the run used"
         )
     return book

@@ -1,7 +1,7 @@
 """The manifest of a run: what went in, what came out, and how it was made."""
 
 import platform
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,11 +23,13 @@ def run_manifest(
     stages: list[dict[str, Any]],
     peak_per_worker: int,
     peak_total: int,
+    since: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the manifest; ``digests`` name the exact values of each group of arrays.
 
     ``peak_per_worker`` is of the largest process that did a task, ``peak_total`` of all processes
-    of the machine that led the run, shared pages counted once; bytes.
+    of the machine that led the run, shared pages counted once; bytes. ``since`` says what was kept
+    of an earlier run, or why nothing was.
     """
     return {
         "run_id": plan.identity.run_id,
@@ -38,14 +40,19 @@ def run_manifest(
         "index": dict(zip(plan.built.underlyings, plan.built.state.index.tolist(), strict=True)),
         "code_version": code_version(),
         "inputs": _inputs(plan),
-        "settings": {name: str(value) for name, value in asdict(request).items()} | engines,
+        "settings": _settings(request) | engines,
         "libraries": {"python": platform.python_version(), **library_versions()},
         "totals": _totals(plan, sums),
         "stages": stages,
         "memory": _memory(plan, request, peak_per_worker, peak_total),
+        "since": since,
         "digests": digests,
         "digest": text_digest(*(f"{name}={digests[name]}" for name in sorted(digests))),
     }
+
+
+def _settings(request: RunRequest) -> dict[str, str]:
+    return {field.name: str(getattr(request, field.name)) for field in fields(request)}
 
 
 def _inputs(plan: Plan) -> dict[str, Any]:
@@ -53,7 +60,7 @@ def _inputs(plan: Plan) -> dict[str, Any]:
     return {
         "book": {
             "name": book.name,
-            "path": str(book.path.resolve()),
+            "path": str(book.location),
             "digest": book.digest,
             "accounts": book.accounts,
             "positions": book.positions,

@@ -7,7 +7,7 @@ stages in order, and so can a test.
 import contextlib
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from storage.arrays import INSTRUMENTS
 from storage.digest import dataset_digest
 from storage.runs import RunStore
 from workers.collateral import counted_assets
+from workers.earlier import Since, find_earlier
 from workers.engine import Engine, FoldEngine
 from workers.fold import Folded, FoldInputs, IncompleteRun, fold_dataset, fold_run, require_whole
 from workers.manifest import run_manifest
@@ -56,6 +57,8 @@ class MarginRun:
         self._rooms = rooms
         self._folded: Folded | None = None
         self._peak_per_worker = 0
+        self._since: Since | None = None
+        self._kept = 0
 
     def __enter__(self) -> "MarginRun":
         return self
@@ -74,6 +77,7 @@ class MarginRun:
             BookDamaged: a file of the book is not the one that was written.
             InputsDisagree: book and market are of different instants.
             TooLargeForMemory: the plan does not fit into memory.
+            UnknownRun: the run to go on from was never published.
             ValueError: an input is not usable; the message says which and why.
         """
         with self.stages.stage("prepare", 1, "plan") as stage:
@@ -82,6 +86,8 @@ class MarginRun:
             self._lock.enter_context(self._store.run_lock(self.run_id))
             if self._store.is_published(self.run_id):
                 return True
+            if self.request.since is not None:
+                self._store.resolve(self.request.since)
             identity.book.verify()
             self.plan = make_plan(identity, self.request, self._rooms())
             self._staged = self._store.stage(self.run_id, self.plan.layout, identity.key)
@@ -141,6 +147,7 @@ class MarginRun:
                 results: list[TaskResult] = []
                 for result in engine.map(margin_shard, inputs, few):
                     results.append(result)
+                    self._kept += result.kept
                     self._count(stage, result)
                 self._staged.checkpoint(
                     [result.fork for result in results],
@@ -154,8 +161,13 @@ class MarginRun:
     def _margin_inputs(self) -> MarginInputs:
         plan = self.plan
         assets = counted_assets(plan.book.assets(), plan.index, plan.methodology.collateral)
+        earlier = None
+        if self.request.since is not None:
+            self._since, earlier = find_earlier(
+                plan, self._store, self.request.since, self._revaluation
+            )
         return MarginInputs(
-            book=plan.book.path,
+            book=plan.book.location,
             book_digest=plan.book.digest,
             revaluation=self._revaluation,
             methodology=plan.methodology,
@@ -165,6 +177,7 @@ class MarginRun:
             asset_priced=assets.priced,
             threads=self.request.threads,
             fork=self._staged.fork(),
+            earlier=earlier,
         )
 
     @functools.cached_property
@@ -237,6 +250,7 @@ class MarginRun:
             stages=self.stages.rows(),
             peak_per_worker=self._peak_per_worker,
             peak_total=peak_memory(),
+            since=None if self._since is None else asdict(self._since) | {"kept": self._kept},
         )
         datasets = {
             "folds": folds,

@@ -16,6 +16,7 @@ from risk.summation import BLOCK_ACCOUNTS
 from storage.book import Book
 from storage.digest import text_digest
 from storage.market import Market, sample_market
+from storage.objects import S3Folder
 from storage.staging import Layout
 from workers.code_version import code_version
 from workers.market import BuiltMarket, build_market
@@ -41,15 +42,17 @@ class RunRequest:
     """What a run is to be made of, and how its work is to be cut.
 
     Book, market, methodology, events and netting decide the numbers; the rest only how fast they
-    come. ``netting`` is a margin mode for all accounts, whatever they chose.
+    come. ``netting`` is a margin mode for all accounts, whatever they chose. ``since`` names a
+    published run: what depends on nothing that changed is kept from it, to the same bits.
     """
 
-    book: Path
+    book: Path | S3Folder
     market: Path | None = None
     methodology: str = DEFAULT_METHODOLOGY
     events: str | None = None
     netting: str | None = None
-    runs: Path = Path("margincube-data/runs")
+    since: str | None = None
+    runs: Path | S3Folder = Path("margincube-data/runs")
     shards: int | None = None
     threads: int = 1
     workers: int = 1

@@ -5,12 +5,17 @@ import io
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import ray
 
 from workers.memory import Limit, Room
+
+# Ray's own hook tells its head of an error before it prints it. Where the head has gone it waits
+# for a minute, and then ends the process without a word.
+sys.excepthook = sys.__excepthook__
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
@@ -48,9 +53,13 @@ class RayEngine:
         self._started_here = not ray.is_initialized()
         if self._started_here:
             _start(workers, address)
-        self.workers = workers if address is None else int(ray.cluster_resources()["CPU"])
-        self.nodes = sum(1 for node in ray.nodes() if node["Alive"])
-        self._warming = [ray.remote(warm).remote() for _ in range(self.workers)] if warm else []
+        try:
+            self.workers = workers if address is None else int(ray.cluster_resources()["CPU"])
+            self.nodes = sum(1 for node in ray.nodes() if node["Alive"])
+            self._warming = [ray.remote(warm).remote() for _ in range(self.workers)] if warm else []
+        except BaseException:
+            self.close()
+            raise
 
     def map(
         self,

@@ -120,7 +120,7 @@ def show(book: str, *, json: Json = False) -> None:
     """Show what a book holds.
 
     Args:
-        book: name or folder of the book
+        book: name or folder of the book, or s3://bucket/prefix
         json: print its manifest as JSON
     """
     from storage.book import Book
@@ -144,6 +144,6 @@ def _print_book(book: "Book", *, json: bool) -> None:
         ("accounts left out, their own row in quarantine", book.left_out),
     ):
         table.add_row(name, f"{count:,}")
-    table.add_row("folder", str(book.path))
+    table.add_row("folder", str(book.location))
     table.add_row("digest", book.digest[:16])
     CONSOLE.print(table, highlight=False)

@@ -8,7 +8,7 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.markup import escape
 
-from flows.commands.shared import CONSOLE, MESSAGES, Json, print_json
+from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, print_json
 from flows.format import short
 from flows.settings import Settings
 from flows.tables import columns
@@ -30,6 +30,7 @@ def calls(
     ways: Annotated[int, Parameter(validator=Number(gte=0))] = 5,
     csv: Path | None = None,
     parquet: Path | None = None,
+    runs: Runs = None,
     json: Json = False,
 ) -> None:
     """List the margin calls of a run, and what changed since the run before it.
@@ -43,6 +44,7 @@ def calls(
             of dozens of positions takes seconds, and a minute if each is margined alone
         csv: a .csv file to write all calls to
         parquet: a .parquet file to write all calls to
+        runs: folder of the runs, or s3://bucket/prefix; runs of the data folder when left out
         json: print everything as JSON
     """
     from flows.progress import TerminalProgress
@@ -50,7 +52,7 @@ def calls(
     from storage.runs import RunStore
     from workers.calls import CallFiles, margin_calls, run_before
 
-    store = RunStore(Settings().runs)
+    store = RunStore(Settings.given(runs=runs).runs)
     opened = store.open(run)
     before = run_before(store, opened) if previous is None else store.open(previous)
     with TerminalProgress(MESSAGES) as progress:

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 
-from flows.commands.shared import CONSOLE, MESSAGES, Json, print_json
+from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, print_json
 from flows.format import short
 from flows.settings import Settings
 from flows.tables import columns
@@ -22,6 +22,7 @@ def compare(
     netting: Annotated[list[str] | None, Parameter(negative=())] = None,
     market: str | None = None,
     out: Path | None = None,
+    runs: Runs = None,
     json: Json = False,
 ) -> None:
     """Margin a book under several systems, and show what each requires and whom it liquidates.
@@ -30,12 +31,13 @@ def compare(
     accounts chose to net, and with every account isolated, cross and portfolio margined.
 
     Args:
-        book: name or folder of the book
+        book: name or folder of the book, or s3://bucket/prefix
         methodology: name of a shipped methodology or a TOML file; may be given many times
         netting: isolated, cross or portfolio for every account; may be given many times, and is
             combined with every methodology
         market: folder of a market; the shipped sample when left out
         out: Parquet file for one row an account with the numbers of every system
+        runs: folder of the runs, or s3://bucket/prefix; runs of the data folder when left out
         json: print everything as JSON
     """
     from flows.progress import TerminalProgress
@@ -50,7 +52,7 @@ def compare(
     unknown = sorted(set(netting or ()) - set(MODES))
     if unknown:
         raise ValueError(f"netting {unknown} is unknown; use {list(MODES)}")
-    settings = Settings()
+    settings = Settings.given(runs=runs)
     chosen = netting or (None, *MODES) if not methodology or netting else (None,)
     systems = [
         System(name, mode) for name in methodology or [DEFAULT_METHODOLOGY] for mode in chosen

@@ -12,7 +12,7 @@ from flows.commands.explain_collateral import (
     print_wrong_way,
 )
 from flows.commands.explain_legs import print_legs, print_reported, print_sensitivities
-from flows.commands.shared import CONSOLE, Json, print_json
+from flows.commands.shared import CONSOLE, Json, Runs, print_json
 from flows.settings import Settings
 from flows.tables import columns, print_rule_book
 
@@ -26,6 +26,7 @@ def explain(
     run: str = "latest",
     methodology: str | None = None,
     whole: Annotated[bool, Parameter(negative=())] = False,
+    runs: Runs = None,
     json: Json = False,
 ) -> None:
     """Explain why an account needs what it needs.
@@ -35,13 +36,14 @@ def explain(
         run: name of the run, or an unambiguous start of it
         methodology: other rules than those of the run: a shipped name, or a TOML file
         whole: show every position and every scenario, however many there are
+        runs: folder of the runs, or s3://bucket/prefix; runs of the data folder when left out
         json: print everything as JSON, every position and scenario included
     """
     from storage.book import AccountUnknown
     from storage.runs import RunStore
     from workers.explain import explain_account
 
-    opened = RunStore(Settings().runs).open(run)
+    opened = RunStore(Settings.given(runs=runs).runs).open(run)
     try:
         explained = explain_account(opened, account, methodology)
     except AccountUnknown as error:

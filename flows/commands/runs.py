@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from flows.commands.shared import CONSOLE, MESSAGES, Json, print_json
+from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, print_json, with_runs
 from flows.settings import EngineName, FoldName, Settings, prepare_prefect
 from flows.tables import print_run, print_runs
 
@@ -17,12 +17,14 @@ def run(
     methodology: str | None = None,
     events: str | None = None,
     netting: str | None = None,
+    since: str | None = None,
     shards: int | None = None,
     threads: int | None = None,
     engine: EngineName | None = None,
     fold: FoldName | None = None,
     workers: int | None = None,
     ray_address: str | None = None,
+    runs: Runs = None,
     json: Json = False,
 ) -> None:
     """Compute the margin of every account of a book, and publish it.
@@ -30,17 +32,19 @@ def run(
     A run that has the same inputs, methodology and code as a published one is recognised.
 
     Args:
-        book: name or folder of the book
+        book: name or folder of the book, or s3://bucket/prefix
         market: folder of a market; the shipped sample when left out
         methodology: name of a shipped methodology, or a TOML file
         events: TOML file of hypothetical events; the shipped ones when left out
         netting: isolated, cross or portfolio for every account; what each chose when left out
+        since: a published run; what depends on nothing that changed is kept from it
         shards: into how many shards to cut the accounts
         threads: threads inside one task
         engine: ray, dask or serial
         fold: threads, ray or serial
         workers: cores to use
         ray_address: address of a Ray cluster; a local Ray when left out
+        runs: folder of the runs, or s3://bucket/prefix; runs of the data folder when left out
         json: print the manifest as JSON
     """
     given = {name: value for name, value in locals().items() if name != "json"}
@@ -51,7 +55,7 @@ def run(
     print_run(CONSOLE, manifest)
     if manifest["recognised"]:
         CONSOLE.print("[yellow]recognised[/]: this run was published before; nothing was computed")
-    CONSOLE.print(f"next: margincube show {manifest['run_id']}", highlight=False)
+    CONSOLE.print(f"next: margincube show {manifest['run_id']}{with_runs(runs)}", highlight=False)
 
 
 def run_flow(given: dict[str, Any]) -> dict[str, Any]:
@@ -86,11 +90,16 @@ def run_flow(given: dict[str, Any]) -> dict[str, Any]:
         return manifest
 
 
-def runs(*, json: Json = False) -> None:
-    """List the published runs, newest first."""
+def runs(*, runs: Runs = None, json: Json = False) -> None:
+    """List the published runs, newest first.
+
+    Args:
+        runs: folder of the runs, or s3://bucket/prefix; runs of the data folder when left out
+        json: print the manifests as JSON
+    """
     from storage.runs import RunStore
 
-    manifests = RunStore(Settings().runs).manifests()
+    manifests = RunStore(Settings.given(runs=runs).runs).manifests()
     if json:
         print_json(manifests)
     elif manifests:
@@ -99,35 +108,43 @@ def runs(*, json: Json = False) -> None:
         CONSOLE.print("no run has been published yet; try: margincube demo")
 
 
-def show(run: str = "latest", *, json: Json = False) -> None:
+def show(run: str = "latest", *, runs: Runs = None, json: Json = False) -> None:
     """Show the totals and the stage table of a run.
 
     Args:
         run: name of the run, or an unambiguous start of it
+        runs: folder of the runs, or s3://bucket/prefix; runs of the data folder when left out
         json: print the manifest as JSON
     """
     from storage.runs import RunStore
 
-    opened = RunStore(Settings().runs).open(run)
+    opened = RunStore(Settings.given(runs=runs).runs).open(run)
     if json:
         print_json(opened.manifest)
         return
     print_run(CONSOLE, opened.manifest, opened)
 
 
-def report(run: str = "latest", *, output: Path | None = None, json: Json = False) -> None:
+def report(
+    run: str = "latest",
+    *,
+    output: Path | None = None,
+    runs: Runs = None,
+    json: Json = False,
+) -> None:
     """Write the report of a run: one HTML page that needs no network.
 
     Args:
         run: name of the run, or an unambiguous start of it
         output: the file to write
+        runs: folder of the runs, or s3://bucket/prefix; runs of the data folder when left out
         json: print the path as JSON
     """
     from flows.report.page import write_report
     from flows.run_view import run_view
     from storage.runs import RunStore
 
-    settings = Settings()
+    settings = Settings.given(runs=runs)
     opened = RunStore(settings.runs).open(run)
     path = output or settings.reports / f"{opened.run_id}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,6 +159,7 @@ def export(
     run: str = "latest",
     *,
     output: Annotated[Path, Parameter(help="a .csv or .parquet file to write")],
+    runs: Runs = None,
     json: Json = False,
 ) -> None:
     """Write the table of all accounts of a run as CSV or Parquet.
@@ -149,13 +167,14 @@ def export(
     Args:
         run: name of the run, or an unambiguous start of it
         output: the file to write
+        runs: folder of the runs, or s3://bucket/prefix; runs of the data folder when left out
         json: print what was written as JSON
     """
     from flows.progress import TerminalProgress
     from storage.runs import RunStore
     from workers.export import export_accounts
 
-    opened = RunStore(Settings().runs).open(run)
+    opened = RunStore(Settings.given(runs=runs).runs).open(run)
     with TerminalProgress(MESSAGES) as progress:
         rows = export_accounts(opened, output, progress)
     if json:

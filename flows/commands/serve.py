@@ -1,6 +1,7 @@
 """The command ``serve``: the flow on a schedule."""
 
 import os
+from pathlib import Path
 
 from flows.commands.shared import CONSOLE
 from flows.settings import EngineName, FoldName, prepare_prefect
@@ -35,7 +36,7 @@ def serve(
     schedule is paused when serving ends.
 
     Args:
-        book: name or folder of the book
+        book: name or folder of the book, or s3://bucket/prefix
         cron: when to run: minute, hour, day of month, month, day of week
         timezone: the zone that the times of the schedule are in
         name: name of the deployment
@@ -60,6 +61,8 @@ def serve(
     prepare_prefect(quiet=False)
     # Each run is a process of its own, which looks for its data where this one does.
     os.environ["MARGINCUBE_HOME"] = str(settings.home.resolve())
+    runs = settings.runs
+    os.environ["MARGINCUBE_RUNS"] = str(runs.resolve() if isinstance(runs, Path) else runs)
     from prefect.client.orchestration import get_client
     from prefect.schedules import Cron
     from prefect.settings import get_current_settings

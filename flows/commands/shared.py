@@ -14,7 +14,13 @@ PIPED_WIDTH = 140
 CONSOLE = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 MESSAGES = Console(stderr=True)
 
+Runs = Annotated[str | None, Parameter(name="--runs")]
 Json = Annotated[bool, Parameter(name="--json", negative=(), help="print results as JSON")]
+
+
+def with_runs(runs: str | None) -> str:
+    """Return how the next command finds the runs that this one was given."""
+    return "" if runs is None else f" --runs {runs}"
 
 
 def print_json(value: Any) -> None:

@@ -6,7 +6,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 
-from flows.commands.shared import CONSOLE, Json, print_json
+from flows.commands.shared import CONSOLE, Json, Runs, print_json
 from flows.settings import Settings
 from flows.tables import columns
 
@@ -24,6 +24,7 @@ def what_if(
         ),
     ] = (),
     run: str = "latest",
+    runs: Runs = None,
     json: Json = False,
 ) -> None:
     """Show what trades would do to an account: margin before and after, and liquidation prices.
@@ -35,13 +36,14 @@ def what_if(
         account: name of the account
         add: 'QTY INSTRUMENT' to trade, in contracts, negative to sell; may be given again
         run: name of the run, or an unambiguous start of it
+        runs: folder of the runs, or s3://bucket/prefix; runs of the data folder when left out
         json: print everything as JSON
     """
     from storage.book import AccountUnknown
     from storage.runs import RunStore
     from workers.what_if import what_if as asked
 
-    opened = RunStore(Settings().runs).open(run)
+    opened = RunStore(Settings.given(runs=runs).runs).open(run)
     try:
         answer = asked(opened, account, add)
     except AccountUnknown as error:

@@ -5,6 +5,7 @@ from risk.kernels.positions import Positions
 from risk.kernels.rows import account_pnl
 from risk.kernels.shortfall import expected_shortfall_sets
 from risk.kernels.stacking import StackedAccounts, stack_accounts
+from risk.kernels.sums import require_exact
 from risk.kernels.units import UnitMeasures, unit_measures
 from risk.kernels.worst import screened_worst_loss, worst_loss
 
@@ -16,6 +17,7 @@ __all__ = [
     "account_pnl",
     "expected_shortfall_sets",
     "margin_block",
+    "require_exact",
     "screened_worst_loss",
     "stack_accounts",
     "unit_measures",

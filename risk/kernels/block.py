@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,21 @@ from risk.kernels.positions import Positions, checked, read_only
 from risk.kernels.registers import Registers, host_registers
 from risk.kernels.rows import set_pnl
 from risk.kernels.selection import workspace
+from risk.kernels.sums import (
+    TOGETHER,
+    UNIT,
+    Sums,
+    add_accounts,
+    contribute,
+    no_sums,
+    require_exact,
+)
 from risk.kernels.tails import attain, loss_of, tail_memory
 from risk.kernels.units import LONG, SHORT, UnitMeasures, is_one_position, unit_measures
 from risk.kernels.vectors import MASK
 from risk.measures import Measure
 
 Floats = NDArray[np.float64]
-
-TOGETHER = 4
-"""Accounts that are added to the sums in one pass over the scenarios."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,8 @@ class BlockMargin:
     sets of the largest binding measure, or weighted sum of measures, where that is a loss.
     ``system_loss``, ``uncovered_loss`` and ``accounts_under_water`` ``(scenario,)``: sums over
     accounts of ``max(0, -pnl)`` and ``max(0, -(equity + pnl))``, and the number with
-    ``equity + pnl < 0``.
+    ``equity + pnl < 0``. Terms of the sums of money are rounded to ``risk.kernels.sums.UNIT``: one
+    for a measure of a set and a position, one for an account and a scenario. The sums are exact.
     """
 
     value: NDArray[np.float64]
@@ -45,19 +52,10 @@ class BlockMargin:
     accounts_under_water: NDArray[np.int64]
 
 
-class _Sums(NamedTuple):
-    """The fields of ``BlockMargin`` that add up over accounts."""
-
-    contribution: Floats
-    system: Floats
-    uncovered: Floats
-    under_water: NDArray[np.int64]
-
-
 @compiled
 def _contribute(
     tail: Any, m: int, mass: float, share: float, cube: Floats, instrument: Any, quantity: Any,
-    start: int, stop: int, contribution: Floats,
+    start: int, stop: int, contribution: Floats, gross: Floats,
 ) -> None:  # fmt: skip
     """Split a share of measure ``m`` of a set over its positions; add it to their instruments."""
     for p in range(start, stop):
@@ -65,23 +63,7 @@ def _contribute(
         total = 0.0
         for k in range(tail.number[m]):
             total += tail.weights[m, k] * cells[tail.scenarios[m, k]]
-        contribution[instrument[p]] -= share * quantity[p] * total / mass
-
-
-@compiled
-def add_accounts(
-    rows: Floats, equity: Floats, scenarios: int, system: Floats, uncovered: Floats, under: Any
-) -> None:
-    """Add ``TOGETHER`` accounts to the system's sums, one after the other."""
-    for s in range(scenarios):
-        lost, beyond, number = system[s], uncovered[s], under[s]
-        for k in range(TOGETHER):
-            pnl = rows[k, s]
-            left = pnl + equity[k]
-            lost -= pnl if pnl < 0.0 else 0.0
-            beyond -= left if left < 0.0 else 0.0
-            number += 1 if left < 0.0 else 0
-        system[s], uncovered[s], under[s] = lost, beyond, number
+        contribute(-share * quantity[p] * total / mass, instrument[p], contribution, gross)
 
 
 @compiled
@@ -103,7 +85,7 @@ def _largest(plan: Any, value: Any) -> Any:
 @compiled
 def _measure_one_position(
     plan: Any, units: Any, instrument: int, quantity: float, value: Any, binding: Any,
-    contribution: Floats,
+    contribution: Floats, gross: Floats,
 ) -> None:  # fmt: skip
     """Measure a set of one position: its size times what one contract comes to."""
     side, size = (SHORT, -quantity) if quantity < 0.0 else (LONG, quantity)
@@ -111,13 +93,14 @@ def _measure_one_position(
         value[m] = size * units.value[instrument, side, m]
         binding[m] = units.binding_scenario[instrument, side, m]
     largest, _, _ = _largest(plan, value)
-    contribution[instrument] += largest
+    contribute(largest, instrument, contribution, gross)
 
 
 @compiled
 def _measure_row(
     registers: Any, plan: Any, row: Floats, cube: Floats, instrument: Any, quantity: Any,
-    start: int, stop: int, tail: Any, work: Any, value: Any, binding: Any, contribution: Floats,
+    start: int, stop: int, tail: Any, work: Any, value: Any, binding: Any,
+    contribution: Floats, gross: Floats,
 ) -> None:  # fmt: skip
     """Measure a set whose P&L over all scenarios is ``row``."""
     for m in range(plan.kind.size):
@@ -127,7 +110,7 @@ def _measure_row(
     for m in range(begin, end):
         _contribute(
             tail, m, plan.mass[m], plan.share[m], cube, instrument, quantity, start, stop,
-            contribution,
+            contribution, gross,
         )  # fmt: skip
 
 
@@ -142,9 +125,10 @@ def _block(
     ``rows`` holds the P&L of ``TOGETHER`` accounts and, last, that of one netting set.
     """
     scenarios, accounts = cube.shape[1], account_sets.size - 1
+    contribution, gross = sums.contribution, sums.gross
     for account in range(accounts):
         together = account % TOGETHER
-        whole, backing[together] = rows[together], equity[account]
+        whole, backing[together] = rows[together], equity[account] / UNIT
         first, last = account_sets[account], account_sets[account + 1]
         set_pnl(registers, cube, instrument, quantity, set_offsets[first], set_offsets[last], whole)
         for n in range(first, last):
@@ -152,7 +136,7 @@ def _block(
             if is_one_position(start, stop, quantity):
                 _measure_one_position(
                     plan, units, instrument[start], quantity[start], value[n], binding[n],
-                    sums.contribution,
+                    contribution, gross,
                 )  # fmt: skip
                 continue
             row = whole
@@ -161,16 +145,16 @@ def _block(
                 set_pnl(registers, cube, instrument, quantity, start, stop, row)
             _measure_row(
                 registers, plan, row, cube, instrument, quantity, start, stop, tail, work,
-                value[n], binding[n], sums.contribution,
+                value[n], binding[n], contribution, gross,
             )  # fmt: skip
         if together == TOGETHER - 1:
-            add_accounts(rows, backing, scenarios, sums.system, sums.uncovered, sums.under_water)
+            add_accounts(rows, backing, scenarios, sums)
     if accounts % TOGETHER > 0:
         for k in range(accounts % TOGETHER, TOGETHER):
             backing[k] = 0.0
             for s in range(scenarios):
                 rows[k, s] = 0.0
-        add_accounts(rows, backing, scenarios, sums.system, sums.uncovered, sums.under_water)
+        add_accounts(rows, backing, scenarios, sums)
 
 
 def margin_block(
@@ -187,13 +171,14 @@ def margin_block(
     currency, P&L gain positive. ``weight`` scales the P&L where a worst loss is taken; value at
     risk and expected shortfall read it unscaled. The scenario of least weighted P&L wins, the
     first of equals; a set of one position has that of its instrument. An account's P&L is one
-    chain of fused multiply-adds over its positions, in their order; sums over accounts are taken
-    in their order. The bits do not depend on the processor or on other accounts.
+    chain of fused multiply-adds over its positions, in their order. The bits do not depend on the
+    processor, on other accounts or, of the sums, on the order of accounts.
 
     ``units`` of a whole book, by ``unit_measures``, may serve all its blocks.
 
     Raises:
-        ValueError: shapes that do not agree, or a measure that ``planned`` refuses.
+        ValueError: shapes that do not agree, a measure that ``planned`` refuses, or sums that
+            ``require_exact`` refuses.
 
     >>> book = Positions(
     ...     account_sets=np.array([0, 1]), set_offsets=np.array([0, 2]),
@@ -232,24 +217,35 @@ def run_block(
     if units is None:
         units = unit_measures(positions, cube, weight, measures, registers)
     longest = int((plan.stop - plan.start).max(initial=0))
-    block = BlockMargin(
-        value=np.zeros((positions.sets, len(measures))),
-        binding_scenario=np.zeros((positions.sets, len(measures)), dtype=np.int32),
-        contribution=np.zeros(instruments),
-        system_loss=np.zeros(scenarios),
-        uncovered_loss=np.zeros(scenarios),
-        accounts_under_water=np.zeros(scenarios, dtype=np.int64),
-    )
+    value = np.zeros((positions.sets, len(measures)))
+    binding = np.zeros(value.shape, dtype=np.int32)
+    sums = no_sums(instruments, scenarios)
     _block(
         registers,
         positions.account_sets, positions.set_offsets, positions.instrument, positions.quantity,
         read_only(equity, np.float64), cube,
         plan, units, tail_memory(len(measures), longest), workspace(registers, scenarios, plan),
         np.zeros((TOGETHER + 1, scenarios + MASK)), np.zeros(TOGETHER),
-        block.value, block.binding_scenario,
-        _Sums(
-            block.contribution, block.system_loss, block.uncovered_loss,
-            block.accounts_under_water,
-        ),
+        value, binding, sums,
     )  # fmt: skip
+    return block_margin(value, binding, sums)
+
+
+def block_margin(value: Floats, binding: NDArray[np.int32], sums: Sums) -> BlockMargin:
+    """Return what a kernel left behind, its sums in reporting currency.
+
+    Raises:
+        ValueError: SUM_TOO_LARGE, as ``require_exact``.
+    """
+    require_exact("contribution", UNIT * sums.gross)
+    block = BlockMargin(
+        value=value,
+        binding_scenario=binding,
+        contribution=UNIT * sums.contribution,
+        system_loss=UNIT * sums.system_loss,
+        uncovered_loss=UNIT * sums.uncovered_loss,
+        accounts_under_water=sums.accounts_under_water,
+    )
+    require_exact("system_loss", block.system_loss)
+    require_exact("uncovered_loss", block.uncovered_loss)
     return block

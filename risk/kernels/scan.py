@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.kernels.block import TOGETHER, BlockMargin, add_accounts
+from risk.kernels.block import BlockMargin, block_margin
 from risk.kernels.compilation import compiled, kernel
 from risk.kernels.positions import Positions, checked, read_only
 from risk.kernels.registers import host_registers
 from risk.kernels.rows import set_pnl
+from risk.kernels.sums import TOGETHER, UNIT, add_accounts, contribute, no_sums
 from risk.kernels.vectors import MASK
 from risk.nesting import Nested
 
@@ -39,13 +40,6 @@ class ScanTables(NamedTuple):
     negative: Floats
     basis: Floats
     dampener: Floats
-
-
-class _Sums(NamedTuple):
-    contribution: Floats
-    system: Floats
-    uncovered: Floats
-    under_water: NDArray[np.int64]
 
 
 @compiled
@@ -122,7 +116,7 @@ def _worst(tables: Any, first: int, unit: Floats, span: Any, damped: bool) -> in
 @compiled
 def _split_worst(
     tables: Any, worst: int, share: float, row: Floats, value: float, instrument: Any,
-    quantity: Any, cube: Floats, start: int, stop: int, contribution: Floats,
+    quantity: Any, cube: Floats, start: int, stop: int, contribution: Floats, gross: Floats,
 ) -> None:  # fmt: skip
     """Split a set's P&L in a scenario over its positions, as losses."""
     first = instrument[start]
@@ -134,37 +128,40 @@ def _split_worst(
     for p in range(start, stop):
         own = tables.value[instrument[p]]
         moved = (own + cube[instrument[p], worst]) * counted - own
-        contribution[instrument[p]] -= turn * quantity[p] * moved
+        contribute(-turn * quantity[p] * moved, instrument[p], contribution, gross)
 
 
 @compiled
 def _split_basis(
     scale: float, basis: Any, row: Floats, instrument: Any, quantity: Any, cube: Floats,
-    start: int, stop: int, contribution: Floats,
+    start: int, stop: int, contribution: Floats, gross: Floats,
 ) -> None:  # fmt: skip
     """Split a set's basis loss over its positions."""
     scenario = basis[0] if row[basis[0]] <= row[basis[1]] else basis[1]
     if row[scenario] < 0.0:
         for p in range(start, stop):
-            contribution[instrument[p]] -= scale * quantity[p] * cube[instrument[p], scenario]
+            amount = -scale * quantity[p] * cube[instrument[p], scenario]
+            contribute(amount, instrument[p], contribution, gross)
 
 
 @kernel
 def _scan(
     registers: Any, account_units: Any, unit_sets: Any, set_offsets: Any, instrument: Any,
     quantity: Any, equity: Any, cube: Any, tables: Any, basis: Any, span: Any, rotated: Any,
-    damped: Any, rows: Any, sets: Any, backing: Any, value: Any, binding: Any, sums: Any,
+    damped: Any, factor: float, rows: Any, sets: Any, backing: Any, value: Any, binding: Any,
+    sums: Any,
 ) -> None:  # fmt: skip
     """Fill ``value``, ``binding`` and ``sums``, account after account.
 
     ``cube`` holds the value of one contract behind its scenarios. ``sets`` holds the P&L of the
     sets of a unit, and ``rows`` that of ``TOGETHER`` accounts, a unit and its rotations.
     """
-    scenarios, accounts = sums.system.size, account_units.size - 1
+    scenarios, accounts = sums.system_loss.size, account_units.size - 1
     unit, turned, weight = rows[TOGETHER][:scenarios], rows[TOGETHER + 1], tables.weight
+    contribution, gross = sums.contribution, sums.gross
     for account in range(accounts):
         together = account % TOGETHER
-        whole, backing[together] = rows[together][:scenarios], equity[account]
+        whole, backing[together] = rows[together][:scenarios], equity[account] / UNIT
         whole[:] = 0.0
         for u in range(account_units[account], account_units[account + 1]):
             unit[:] = 0.0
@@ -188,26 +185,26 @@ def _scan(
             value[u] = 0.0 - (contingency if by_basis else unit[worst])
             binding[u] = basis[0] if by_basis else worst
             if value[u] > 0.0:
-                share = value[u] / (value[u] + tables.dampener[first, worst])
+                share = factor * value[u] / (value[u] + tables.dampener[first, worst])
                 for n in range(begin, unit_sets[u + 1]):
                     start, stop, row = set_offsets[n], set_offsets[n + 1], sets[n - begin]
                     if by_basis:
                         _split_basis(
-                            tables.basis[instrument[start]], basis, row, instrument, quantity,
-                            cube, start, stop, sums.contribution,
+                            factor * tables.basis[instrument[start]], basis, row, instrument,
+                            quantity, cube, start, stop, contribution, gross,
                         )  # fmt: skip
                     else:
                         _split_worst(
                             tables, worst, share, row, row[scenarios], instrument, quantity,
-                            cube, start, stop, sums.contribution,
+                            cube, start, stop, contribution, gross,
                         )  # fmt: skip
         if together == TOGETHER - 1:
-            add_accounts(rows, backing, scenarios, sums.system, sums.uncovered, sums.under_water)
+            add_accounts(rows, backing, scenarios, sums)
     if accounts % TOGETHER > 0:
         for k in range(accounts % TOGETHER, TOGETHER):
             backing[k] = 0.0
             rows[k, :] = 0.0
-        add_accounts(rows, backing, scenarios, sums.system, sums.uncovered, sums.under_water)
+        add_accounts(rows, backing, scenarios, sums)
 
 
 def scan_block(
@@ -217,18 +214,20 @@ def scan_block(
     equity: Floats,
     cube: Floats,
     tables: ScanTables,
+    factor: float = 1.0,
 ) -> BlockMargin:
     """Scan every unit of a block of accounts, and add up what its accounts lose.
 
     ``instrument`` and ``quantity`` ``(position,)`` are in the order of ``nested``; ``equity`` is
     ``(account,)`` and ``cube`` ``(instrument, scenario)``, P&L gain positive. In the result
     ``value`` and ``binding_scenario`` are ``(unit, 1)``; a unit that gains in every scenario has
-    a negative value. The contribution splits each unit's loss over its instruments: the gradient
-    of the scan, scaled where a dampener makes the scan less than proportional.
+    a negative value. The contribution splits each unit's loss, times ``factor``, over its
+    instruments: the gradient of the scan, scaled where a dampener makes the scan less than
+    proportional.
 
     Raises:
-        ValueError: positions that do not fit the cube, an empty unit or set, or tables that are
-            not of the cube's shape or scan no scenario.
+        ValueError: positions that do not fit the cube, an empty unit or set, tables that are not
+            of the cube's shape or scan no scenario, or sums that ``require_exact`` refuses.
     """
     _check(nested, quantity, instrument, equity, cube, tables)
     instruments, scenarios = cube.shape
@@ -244,14 +243,8 @@ def scan_block(
     whole = registers.lanes * registers.accumulators
     wide = _padded(np.column_stack([cube, tables.value]), whole)
     most = int(np.diff(nested.unit_sets).max(initial=1))
-    block = BlockMargin(
-        value=np.zeros((units, 1)),
-        binding_scenario=np.zeros((units, 1), dtype=np.int32),
-        contribution=np.zeros(instruments),
-        system_loss=np.zeros(scenarios),
-        uncovered_loss=np.zeros(scenarios),
-        accounts_under_water=np.zeros(scenarios, dtype=np.int64),
-    )
+    value, binding = np.zeros((units, 1)), np.zeros((units, 1), dtype=np.int32)
+    sums = no_sums(instruments, scenarios)
     _scan(
         registers,
         read_only(nested.account_units, np.int64),
@@ -266,19 +259,15 @@ def scan_block(
         (int(cells[0]), int(cells[-1]) + 1),
         np.flatnonzero(tables.role == ROTATED),
         bool((tables.dampener > 0.0).any()),
+        factor,
         np.zeros((TOGETHER + 2, wide.shape[1] + MASK)),
         np.zeros((most, wide.shape[1] + MASK)),
         np.zeros(TOGETHER),
-        block.value[:, 0],
-        block.binding_scenario[:, 0],
-        _Sums(
-            block.contribution,
-            block.system_loss,
-            block.uncovered_loss,
-            block.accounts_under_water,
-        ),
+        value[:, 0],
+        binding[:, 0],
+        sums,
     )
-    return block
+    return block_margin(value, binding, sums)
 
 
 def _padded(cells: Floats, to: int) -> Floats:

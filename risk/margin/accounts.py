@@ -19,7 +19,7 @@ from risk.measures import Measure
 from risk.methodology import Methodology
 from risk.nesting import Nested, nest
 from risk.netting import NETTING_KEYS
-from risk.summation import BlockMap, sum_by_group
+from risk.summation import BlockMap, block_bounds, bounds_of_blocks, sum_by_group
 
 
 def margin_accounts(
@@ -28,12 +28,27 @@ def margin_accounts(
     methodology: Methodology,
     measures: Sequence[Measure],
     *,
+    block_offsets: NDArray[np.int64] | None = None,
     map_blocks: BlockMap = map,
 ) -> AccountMargin:
-    """Return the margin of a run of accounts that starts at the first account of a block.
+    """Return the margin of accounts, and their sums by block.
+
+    Blocks are runs of 4,096 accounts from the first on, or what ``block_offsets`` ``(block+1,)``
+    cuts: of accounts chosen from a book, ``offsets_of_blocks`` gives those of the book. An
+    account's numbers are the same bits in whatever company, and sums are exact: those of a block
+    less what some of its accounts add to them, plus what they add when they hold something else,
+    are the bits of the block that holds it.
 
     ``map_blocks`` may be the ``map`` of a thread pool: blocks do not touch each other's numbers.
+
+    Raises:
+        ValueError: block offsets that do not climb from 0 to the number of accounts, a
+            revaluation made without what the methodology reads, or sums too large to be exact.
     """
+    if block_offsets is None:
+        bounds = block_bounds(0, len(holdings))
+    else:
+        bounds = bounds_of_blocks(block_offsets, len(holdings))
     held = holdings.held | _holds_unpriced(holdings, revaluation.priced)
     count = np.where(held, 0, np.diff(holdings.offsets))
     keep = np.repeat(~held, np.diff(holdings.offsets))
@@ -57,7 +72,7 @@ def margin_accounts(
             revaluation.order,
             methodology.scan,
         )
-    base = _base(held_by, nested, revaluation, methodology, measures, map_blocks)
+    base = _base(held_by, nested, revaluation, methodology, measures, bounds, map_blocks)
     backed_by = replace(holdings, held=held)
     base = with_wrong_way(base, held_by, backed_by, revaluation, methodology, measures, map_blocks)
     margin, maintenance = stack_charges(held_by, nested, revaluation, methodology, base)
@@ -96,12 +111,13 @@ def _base(
     revaluation: Revaluation,
     methodology: Methodology,
     measures: Sequence[Measure],
+    bounds: Sequence[tuple[int, int]],
     map_blocks: BlockMap,
 ) -> BaseMargin:
     """Return base risk by whichever way the methodology takes."""
     if methodology.scan is not None and nested is not None:
-        return scanned_base(portfolio, nested, revaluation, methodology.scan, map_blocks)
-    base = measured_base(portfolio, revaluation, methodology, measures, map_blocks)
+        return scanned_base(portfolio, nested, revaluation, methodology.scan, bounds, map_blocks)
+    base = measured_base(portfolio, revaluation, methodology, measures, bounds, map_blocks)
     if methodology.standard is not None:
         return standard_base(base, portfolio, revaluation, map_blocks)
     if methodology.sensitivities is not None:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from risk.charges import Charge
 from risk.collateral import AssetHoldings
+from risk.kernels.positions import chosen_rows
 from risk.nesting import RiskOrder
 from risk.scan.prepared import PreparedScan
 from risk.sensitivities.greeks import Sensitivities
@@ -36,6 +37,19 @@ class Holdings:
 
     def __len__(self) -> int:
         return len(self.held)
+
+    def take(self, chosen: NDArray[np.int64]) -> "Holdings":
+        """Return what some of the accounts hold."""
+        offsets, rows = chosen_rows(self.offsets, chosen)
+        return Holdings(
+            offsets=offsets,
+            instrument=self.instrument[rows],
+            quantity=self.quantity[rows],
+            margin_mode=self.margin_mode[chosen],
+            collateral=self.collateral[chosen],
+            held=self.held[chosen],
+            assets=None if self.assets is None else self.assets.take(chosen),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from risk.margin.results import BaseMargin
 from risk.measures import Measure
 from risk.methodology import Methodology
 from risk.netting import netting_sets
-from risk.summation import BlockMap, block_bounds
+from risk.summation import BlockMap
 
 
 def measures_of(methodology: Methodology, origin: Sequence[str]) -> tuple[Measure, ...]:
@@ -107,18 +107,18 @@ def measured_base(
     revaluation: Revaluation,
     methodology: Methodology,
     measures: Sequence[Measure],
+    bounds: Sequence[tuple[int, int]],
     map_blocks: BlockMap,
 ) -> BaseMargin:
-    """Return the layers that measures of the netting sets set."""
-    offsets, size = portfolio.offsets, len(portfolio)
+    """Return the layers that measures of the netting sets set, and sums over each of the blocks."""
     account_sets, set_offsets = netting_sets(
-        offsets, portfolio.instrument, portfolio.key, revaluation.settlement
+        portfolio.offsets, portfolio.instrument, portfolio.key, revaluation.settlement
     )
     book = Positions(account_sets, set_offsets, portfolio.instrument, portfolio.quantity)
     units = unit_measures(book, revaluation.cube, revaluation.weight, measures)
 
-    def one_block(bounds: tuple[int, int]) -> tuple[BlockMargin, StackedAccounts]:
-        start, stop = bounds
+    def one_block(one: tuple[int, int]) -> tuple[BlockMargin, StackedAccounts]:
+        start, stop = one
         part = book.between(start, stop)
         block = margin_block(
             part,
@@ -131,7 +131,7 @@ def measured_base(
         found = (block.value, block.binding_scenario)
         return block, stack_accounts(part.account_sets, *found, measures)
 
-    blocks, stacked = zip(*map_blocks(one_block, block_bounds(0, size)), strict=True)
+    blocks, stacked = zip(*map_blocks(one_block, bounds), strict=True)
     layers = np.concatenate([one.layers for one in stacked])
     return BaseMargin(
         layers=layers,

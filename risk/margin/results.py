@@ -18,7 +18,7 @@ class AccountMargin:
     ``margin`` is ``(account, layer)``, ``risk_measure`` ``(account, measure)``, each non-negative;
     ``requirement``, the sum of the layers, is what it takes to open positions and ``maintenance``
     what it takes to keep them; ``excess`` is equity less requirement. The last four are
-    ``(block, ...)`` sums over the accounts that are not held.
+    ``(block, ...)`` sums over the accounts that are not held, those of money exact.
     """
 
     margin: NDArray[np.float64]

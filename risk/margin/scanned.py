@@ -1,6 +1,6 @@
 """Base risk from a scan: the worst scenario of every unit of risk, less credits between units."""
 
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from risk.measures import Measure
 from risk.nesting import Nested
 from risk.scan.credits import netting_pools, spread_credit
 from risk.scan.specification import ScanSpec
-from risk.summation import BlockMap, block_bounds, sum_by_group
+from risk.summation import BlockMap, sum_by_group
 
 
 def scanned_base(
@@ -21,9 +21,10 @@ def scanned_base(
     nested: Nested,
     revaluation: Revaluation,
     spec: ScanSpec,
+    bounds: Sequence[tuple[int, int]],
     map_blocks: BlockMap,
 ) -> BaseMargin:
-    """Return the layer that the scan of each account's units sets.
+    """Return the layer that the scan of each account's units sets, and sums over each block.
 
     Contributions by instrument split the losses of units, before credits between them.
 
@@ -36,13 +37,20 @@ def scanned_base(
     tables = scan.tables
     instrument, quantity = portfolio.instrument[nested.order], portfolio.quantity[nested.order]
 
-    def one_block(bounds: tuple[int, int]) -> BlockMargin:
-        part, rows = nested.accounts(*bounds)
-        equity = portfolio.equity[bounds[0] : bounds[1]]
-        block = scan_block(part, quantity[rows], instrument[rows], equity, revaluation.cube, tables)
-        return replace(block, contribution=block.contribution * spec.initial_factor)
+    def one_block(block: tuple[int, int]) -> BlockMargin:
+        part, rows = nested.accounts(*block)
+        equity = portfolio.equity[block[0] : block[1]]
+        return scan_block(
+            part,
+            quantity[rows],
+            instrument[rows],
+            equity,
+            revaluation.cube,
+            tables,
+            spec.initial_factor,
+        )
 
-    blocks = list(map_blocks(one_block, block_bounds(0, len(portfolio))))
+    blocks = list(map_blocks(one_block, bounds))
     value = np.concatenate([block.value for block in blocks])
     binding = np.concatenate([block.binding_scenario for block in blocks])
     loss = np.maximum(value[:, 0], 0.0)

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from storage.digest import file_digest
+from storage.objects import S3Folder
 from storage.tables import Column, Table
 
 PART_ACCOUNTS = 65_536
@@ -97,24 +99,55 @@ def read_manifest(path: Path) -> dict[str, Any]:
     file = path / MANIFEST
     if not file.is_file():
         raise BookMissing(f"{path} holds no {MANIFEST}, so it is not a finished book; rebuild it")
+    manifest = parse_manifest(file.read_bytes(), path)
+    require_sizes(
+        manifest,
+        {
+            name: (path / name).stat().st_size
+            for name in manifest["files"]
+            if (path / name).is_file()
+        },
+        path,
+    )
+    return manifest
+
+
+def parse_manifest(raw: bytes, place: Path | S3Folder) -> dict[str, Any]:
+    """Return the manifest of the book at a place, checked against itself.
+
+    Raises:
+        BookDamaged: it was altered, or is no manifest.
+        BookError: it is of another format.
+    """
+    file = place / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(file.read_bytes())
+        manifest: dict[str, Any] = json.loads(raw)
         if manifest["format"] != FORMAT:
             raise BookError(
-                f"book {path} has format {manifest['format']}, this version reads format {FORMAT}"
+                f"book {place} has format {manifest['format']}, this version reads format {FORMAT}"
             )
         if manifest["digest"] != book_digest(manifest):
             raise BookDamaged(f"{file} does not match its own digest; restore or rebuild the book")
-        files: dict[str, dict[str, Any]] = manifest["files"]
+        if "files" not in manifest:
+            raise KeyError("files")
     except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as fault:
         raise BookDamaged(f"{file} is no manifest of a book ({fault!r}); rebuild it") from fault
-    for name, record in files.items():
-        part = path / name
-        if not part.is_file():
-            raise BookDamaged(f"book {path} lacks {name}; restore or rebuild the book")
-        if part.stat().st_size != record["bytes"]:
+    return manifest
+
+
+def require_sizes(
+    manifest: Mapping[str, Any], sizes: Mapping[str, int], place: Path | S3Folder
+) -> None:
+    """Refuse a book whose files are not those of its manifest, by their ``sizes`` in bytes.
+
+    Raises:
+        BookDamaged: a file is missing or has another size.
+    """
+    for name, record in manifest["files"].items():
+        if name not in sizes:
+            raise BookDamaged(f"book {place} lacks {name}; restore or rebuild the book")
+        if sizes[name] != record["bytes"]:
             raise BookDamaged(
-                f"{part} has {part.stat().st_size} bytes, its manifest says {record['bytes']}; "
+                f"{place / name} has {sizes[name]} bytes, its manifest says {record['bytes']}; "
                 "restore or rebuild the book"
             )
-    return manifest

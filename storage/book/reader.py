@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from storage.book import layout
+from storage.book import layout, remote
 from storage.book.layout import (
     BLOCK_ACCOUNTS,
     PART_ACCOUNTS,
@@ -24,6 +24,7 @@ from storage.book.layout import (
 )
 from storage.book.suggest import nearest, spellings
 from storage.digest import file_digest
+from storage.objects import S3Folder, located
 from storage.quarantine import said
 
 
@@ -55,26 +56,42 @@ class CollateralSlice:
 class Book:
     """A finished book, opened for reading. Holds no open file, so it may be pickled and shared."""
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+    def __init__(
+        self, path: Path, manifest: dict[str, Any], origin: S3Folder | None = None
+    ) -> None:
         self.path = path
         self.manifest = manifest
+        self.origin = origin
 
     @classmethod
-    def open(cls, path: Path | str) -> "Book":
+    def open(cls, path: Path | str | S3Folder) -> "Book":
         """Open a book; its manifest and the sizes of its files are checked, its bytes are not.
+
+        Of a book in an object store, files come to this machine, and are checked, when they are
+        first read; ``path`` is then where they come to.
 
         Raises:
             BookMissing: there is no finished book at the path.
             BookDamaged: a file is missing or has another size than when it was written.
+            StoreUnavailable: the object store does not answer, or refuses.
         """
-        path = Path(path).absolute()
-        return cls(path, layout.read_manifest(path))
+        place = located(path)
+        if isinstance(place, S3Folder):
+            manifest = remote.read_manifest(place)
+            return cls(remote.cache_folder(manifest["digest"]), manifest, place)
+        place = place.absolute()
+        return cls(place, layout.read_manifest(place))
 
     def __repr__(self) -> str:
         return (
             f"Book({self.name!r}, {self.accounts:,} accounts, {self.positions:,} positions, "
             f"as of {self.as_of:%Y-%m-%d %H:%M:%S} UTC, digest {self.digest[:12]})"
         )
+
+    @property
+    def location(self) -> Path | S3Folder:
+        """Where the book can be opened again, on this machine or another."""
+        return self.path.resolve() if self.origin is None else self.origin
 
     @property
     def name(self) -> str:
@@ -189,6 +206,20 @@ class Book:
         offsets, asset, quantity = self._csr("collateral", start, stop)
         return CollateralSlice(offsets, asset, quantity)
 
+    def holds_the_same(self, other: "Book", dataset: str, start: int, stop: int) -> bool:
+        """Tell whether files of the accounts ``[start, stop)`` are the same bytes in both books.
+
+        ``dataset`` is accounts, with which of them are held back, positions or collateral. Other
+        bytes may hold the same rows.
+        """
+        parts = range(start // PART_ACCOUNTS, -(-stop // PART_ACCOUNTS))
+        files = [layout.part_file(dataset, part) for part in parts]
+        files += [layout.HELD] if dataset == "accounts" else []
+        mine, others = self.manifest["files"], other.manifest["files"]
+        return all(
+            name in others and mine[name]["sha256"] == others[name]["sha256"] for name in files
+        )
+
     def account_row(self, name: str) -> int:
         """Return the row of an account.
 
@@ -218,11 +249,16 @@ class Book:
         )
 
     def verify(self) -> None:
-        """Hash every file again.
+        """Hash every file again; of a book in an object store, look at the sizes alone.
+
+        What comes from a store is hashed when it comes, by each machine for itself.
 
         Raises:
             BookDamaged: some file is not the file that was written; the message lists them.
         """
+        if self.origin is not None:
+            layout.require_sizes(self.manifest, self.origin.sizes(), self.origin)
+            return
         files = layout.read_manifest(self.path)["files"]
         with ThreadPoolExecutor() as pool:
             found = pool.map(file_digest, [self.path / name for name in files])
@@ -253,14 +289,21 @@ class Book:
         names = self._part_table("accounts", number, ["account"])["account"]
         return bool(pc.index(names, name).as_py() >= 0)
 
-    def _small(self, file: str) -> pa.Table:
+    def _file(self, name: str) -> Path:
+        """Return a file of the book on this machine."""
+        if self.origin is not None:
+            remote.fetch(self.origin, name, self.path, self.manifest["files"][name])
+        return self.path / name
+
+    def _small(self, name: str) -> pa.Table:
+        file = self._file(name)
         try:
-            return pq.read_table(self.path / file, page_checksum_verification=True)
+            return pq.read_table(file, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as fault:
-            raise _damaged(self.path / file, fault) from fault
+            raise _damaged(file, fault) from fault
 
     def _part(self, dataset: str, number: int) -> pq.ParquetFile:
-        file = self.path / layout.part_file(dataset, number)
+        file = self._file(layout.part_file(dataset, number))
         try:
             return pq.ParquetFile(file, memory_map=True, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as fault:

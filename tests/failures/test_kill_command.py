@@ -28,22 +28,19 @@ def book(synthetic_book):
     return synthetic_book(ACCOUNTS)
 
 
-@pytest.fixture(scope="module")
-def prefect_home(tmp_path_factory):
-    """One database for all commands: to make one takes longer than to use it."""
-    return tmp_path_factory.mktemp("prefect")
-
-
 @pytest.fixture
 def start(prefect_home, tmp_path, book):
     """Return a function that starts ``margincube run`` on the book; ends what a test leaves."""
     begun = []
+    prefect = prefect_home(tmp_path / "prefect")
 
     def begin(*options):
         environment = {
             **os.environ,
             "MARGINCUBE_HOME": str(tmp_path / "home"),
-            "PREFECT_HOME": str(prefect_home),
+            "PREFECT_HOME": prefect,
+            # How long Ray's agents look for a head that was killed with the command.
+            "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
         }
         command = [sys.executable, "-m", "flows.cli", "run", str(book.path), "--json"]
         number = len(begun)
@@ -119,7 +116,7 @@ def alive(processes):
 
 
 def assert_nobody_is_left(processes, seconds=150.0):
-    """Ray's agents look for the head that was killed with us for a minute before they go, too."""
+    """Ray's agents look for the head that was killed with us for a while before they go, too."""
     until = time.monotonic() + seconds
     while alive(processes):
         assert time.monotonic() < until, alive(processes)

@@ -12,6 +12,7 @@ from rich.console import Console
 import flows.cli
 from flows.tables import print_stages
 from storage.market import sample_market, write_market
+from storage.objects import S3Folder
 from storage.runs import RunStore
 from tests.processes import BIN, clean_environment, free_ports, run
 from workers.plan import RunRequest, identify
@@ -279,11 +280,11 @@ def test_a_command_imports_only_what_it_needs(home, command, never):
 
 
 @pytest.fixture(scope="module")
-def shell(tmp_path_factory, home):
+def shell(tmp_path_factory, home, prefect_home):
     """Return a function that runs the installed command in a process of its own."""
     folder = tmp_path_factory.mktemp("shell")
     env = clean_environment(
-        MARGINCUBE_HOME=str(home), PREFECT_HOME=str(folder / "prefect"), COLUMNS="200"
+        MARGINCUBE_HOME=str(home), PREFECT_HOME=prefect_home(folder / "prefect"), COLUMNS="200"
     )
 
     def call(*arguments, **values):
@@ -301,6 +302,53 @@ def methodology(small_methodology, tmp_path, request):
     path = tmp_path / "own.toml"
     path.write_text(small_methodology.read_text().replace('name = "small"', f'name = "{own}"'))
     return path
+
+
+@pytest.fixture
+def stored(bucket, synthetic_book, margin_of):
+    """The run of the data folder, in an object store."""
+    folder = S3Folder(bucket, "runs")
+    margin_of(synthetic_book(2_000), runs=folder)
+    return folder
+
+
+def test_commands_say_the_same_of_a_run_in_a_store(margincube, home, stored, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    account = largest_account(home)
+    for command in (
+        ("explain", account, "--json"),
+        ("what-if", account, "--json"),
+        ("calls", "--ways", "0", "--json"),
+        ("report", "--output", "page.html"),
+        ("export", "--output", "accounts.csv"),
+    ):
+        code, here, _ = margincube(*command)
+        exported = [file.read_bytes() for file in tmp_path.glob("*.csv")]
+        assert code == 0
+        assert margincube(*command, "--runs", stored)[:2] == (0, here)
+        assert [file.read_bytes() for file in tmp_path.glob("*.csv")] == exported
+    monkeypatch.setenv("MARGINCUBE_RUNS", str(stored))
+    for command in ("runs", "show"):
+        code, output, _ = margincube(command, "--json")
+        assert (code, f'"runs": "{stored}"' in output) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        (("runs", "--runs", "s3://no-such-bucket/x"), "has no bucket 'no-such-bucket'"),
+        (("show", "--runs", "s3://no-prefix"), "give s3://BUCKET/PREFIX"),
+        (("run", "small", "--runs", "s3://no-such-bucket/x"), "has no bucket 'no-such-bucket'"),
+        (("run", "s3://no-such-bucket/book"), "has no bucket 'no-such-bucket'"),
+        (("book", "show", "s3://{bucket}/book"), "no book at s3://{bucket}/book"),
+        (("explain", "x", "--runs", "s3://{bucket}/runs"), "no run has been published yet"),
+    ],
+)
+def test_a_mistake_about_a_store_is_a_sentence(margincube, bucket, command, problem):
+    code, output, messages = margincube(*(word.format(bucket=bucket) for word in command))
+    assert (code, output) == (flows.cli.EXIT_MISTAKE, "")
+    assert problem.format(bucket=bucket) in messages
+    assert "of a test" not in messages
 
 
 SERIAL = ("--engine", "serial", "--fold", "serial")

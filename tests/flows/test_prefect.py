@@ -54,7 +54,7 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, small_methodology) -> Iterator[Server]:
+def server(tmp_path_factory, prefect_home) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("prefect")
     home = folder / "data"
     for name in ("deployed", "served"):
@@ -62,7 +62,7 @@ def server(tmp_path_factory, small_methodology) -> Iterator[Server]:
     (port,) = free_ports(1)
     api = f"http://127.0.0.1:{port}/api"
     env = clean_environment(
-        PREFECT_HOME=str(folder / "prefect"),
+        PREFECT_HOME=prefect_home(folder / "prefect"),
         PREFECT_API_URL=api,
         PREFECT_SERVER_ANALYTICS_ENABLED="false",
         PREFECT_WORKER_QUERY_SECONDS="2",

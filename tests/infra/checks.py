@@ -14,6 +14,7 @@ from ray.autoscaler._private.kuberay.autoscaling_config import (
 from ray.scripts.scripts import start as ray_start
 
 from flows.settings import Settings
+from storage.objects import SCHEME
 from tests.infra.files import (
     IMAGE,
     PINS,
@@ -155,17 +156,32 @@ def volume_faults(document: Document) -> Iterator[str]:
         mounted = {
             one["mountPath"]: volumes.get(one["name"], {}) for one in container["volumeMounts"]
         }
-        home = next(
-            (one["value"] for one in container["env"] if one["name"] == "MARGINCUBE_HOME"), None
-        )
+        values = {one["name"]: one.get("value") for one in container["env"]}
+        home = values.get("MARGINCUBE_HOME")
         if home != image["MARGINCUBE_HOME"]:
             yield f"{where}: MARGINCUBE_HOME is {home!r}, is {image['MARGINCUBE_HOME']!r} elsewhere"
-        name = mounted.get(home, {}).get("persistentVolumeClaim", {}).get("claimName")
-        if name != claim["metadata"]["name"]:
+        if "MARGINCUBE_RUNS" in values:
+            yield from _store_faults(where, container, values["MARGINCUBE_RUNS"], mounted[home])
+        elif mounted.get(home, {}).get("persistentVolumeClaim", {}) != {
+            "claimName": claim["metadata"]["name"]
+        }:
             yield f"{where}: {home} is not the claim {claim['metadata']['name']!r}"
         for folder in (image["HOME"], image["NUMBA_CACHE_DIR"], "/spill"):
             if "emptyDir" not in mounted.get(folder, {}):
                 yield f"{where}: nothing that can be written is mounted at {folder}"
+
+
+def _store_faults(
+    where: str, container: Document, runs: str | None, home: Document
+) -> Iterator[str]:
+    """What a container lacks that keeps its runs in an object store."""
+    if not (runs or "").startswith(SCHEME):
+        yield f"{where}: MARGINCUBE_RUNS is {runs!r}, which other nodes do not see"
+    if "emptyDir" not in home:
+        yield f"{where}: the data folder is {home}, needs to be no more than an emptyDir"
+    secrets = [one.get("secretRef", {}).get("name") for one in container.get("envFrom", [])]
+    if secrets != ["margincube-s3"]:
+        yield f"{where}: environment is from {secrets}, the store's is from 'margincube-s3'"
 
 
 def ray_faults(document: Document) -> Iterator[str]:

@@ -5,6 +5,7 @@ import re
 import shlex
 from typing import Any
 
+import jsonpatch
 import pytest
 
 from flows.cli import app
@@ -19,6 +20,7 @@ from tests.infra.files import (
     objects,
     parse,
     read,
+    read_json,
 )
 
 OBJECTS = [pytest.param(one, id=f"{name}-{one['kind']}") for name, one in objects()]
@@ -124,6 +126,37 @@ def test_a_wrong_object_is_caught(name, place, path, value, fault):
     assert fault in " ".join(faults(changed(read(name)[place], path, value)))
 
 
+def in_store(name):
+    """A Ray object of a file, as its patch makes it keep its runs in an object store."""
+    (document,) = read(f"{name}.yaml")
+    return jsonpatch.apply_patch(document, read_json(f"{name}-s3.json"))
+
+
+@pytest.mark.parametrize("name", ["ray-cluster", "ray-job"])
+def test_nothing_is_wrong_with_a_cluster_that_keeps_its_runs_in_a_store(name):
+    assert faults(in_store(name)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "fault"),
+    [
+        ((*HEAD, "env", -1, "value"), "/data/runs", "which other nodes do not see"),
+        ((*HEAD, "env", -1, "value"), "s3://margincube", "is no address"),
+        ((*HEAD, "env", -1, "name"), "MARGINCUBE_RUN", "is no setting"),
+        ((*HEAD, "envFrom"), REMOVED, "the store's is from 'margincube-s3'"),
+        ((*POD, "volumes", 0), {"name": "data", "hostPath": {"path": "/"}}, "an emptyDir"),
+    ],
+)
+def test_a_wrong_cluster_with_a_store_is_caught(path, value, fault):
+    assert fault in " ".join(faults(changed(in_store("ray-cluster"), path, value)))
+
+
+def test_a_job_with_a_store_runs_on_the_cluster_with_a_store():
+    job, cluster = in_store("ray-job"), in_store("ray-cluster")
+    address = ("spec", "headGroupSpec", "rayStartParams", "dashboard-host")
+    assert job["spec"]["rayClusterSpec"] == changed(cluster, address, "0.0.0.0")["spec"]
+
+
 def test_a_key_that_is_there_twice_is_refused():
     with pytest.raises(TwiceTheSameKey, match="spec"):
         parse("kind: RayJob\nspec: {}\nspec: {suspend: true}\n")
@@ -140,8 +173,8 @@ def test_a_job_runs_on_the_cluster_that_stays():
     assert job["spec"]["rayClusterSpec"] == changed(cluster, address, "0.0.0.0")["spec"]
 
 
-def test_a_job_is_a_command_of_ours():
-    (job,) = read("ray-job.yaml")
+@pytest.mark.parametrize("job", [*read("ray-job.yaml"), in_store("ray-job")])
+def test_a_job_is_a_command_of_ours(job):
     program, *words = shlex.split(job["spec"]["entrypoint"])
     command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
     assert (program, command) == ("margincube", run)

@@ -18,11 +18,11 @@ POOL = "margincube-kubernetes"
 
 
 @pytest.fixture(scope="module")
-def env(tmp_path_factory) -> Iterator[dict[str, str]]:
+def env(tmp_path_factory, prefect_home) -> Iterator[dict[str, str]]:
     folder = tmp_path_factory.mktemp("prefect")
     (port,) = free_ports(1)
     env = clean_environment(
-        PREFECT_HOME=str(folder / "prefect"),
+        PREFECT_HOME=prefect_home(folder / "prefect"),
         PREFECT_API_URL=f"http://127.0.0.1:{port}/api",
         PREFECT_SERVER_ANALYTICS_ENABLED="false",
         MARGINCUBE_BOOK="nightly",

@@ -8,9 +8,12 @@
   size, and dampeners;
 - another scenario never lowers a worst loss: rules by leg and Greeks read none;
 - the order of positions does not matter but for the last bits;
+- accounts have the bits of the whole book in whatever company, and sums over blocks less what some
+  accounts added, plus what they add now, are the bits of sums made anew;
 - layers are non-negative and sum to the requirement, which is no less than the maintenance.
 """
 
+import dataclasses
 import tomllib
 from pathlib import Path
 
@@ -19,6 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from risk.kernels.sums import UNIT
 from risk.margin import Holdings
 from tests.risk.books import account_of, market_of, random_holdings, universe
 from tests.risk.engine import Engine, engine_of, rules_of
@@ -176,6 +180,61 @@ def test_two_accounts_as_one_never_need_more(name, seed, cut):
     assert together <= sum(apart) * (1.0 + 1e-9) + 1e-9
 
 
+def joined(parts: list[Holdings]) -> Holdings:
+    """Accounts one after the other."""
+    names = ("instrument", "quantity", "margin_mode", "collateral", "held")
+    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+    return Holdings(
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names},
+    )
+
+
+@every_rule_book
+@settings(deadline=None, max_examples=25)
+@given(seed=SEEDS)
+def test_blocks_that_are_brought_up_to_date_are_blocks_made_anew(name, seed):
+    rng, number = np.random.default_rng(seed), 17
+    before = random_holdings(seed, NUMBER, accounts=number)
+    other = random_holdings(seed + 1, NUMBER, accounts=number)
+    changes = rng.random(number) < rng.choice([0.0, 0.3, 1.0])
+    chosen = np.flatnonzero(changes)
+    after = joined(
+        [(other if new else before).take(np.array([k])) for k, new in enumerate(changes)]
+    )
+    blocks = np.sort(np.concatenate([[0, number], rng.integers(0, number + 1, 4)]))
+    margin = engine(name).margin
+    old, anew = (margin(one, block_offsets=blocks) for one in (before, after))
+    within = np.searchsorted(chosen, blocks)
+    gone, come = (margin(one.take(chosen), block_offsets=within) for one in (before, after))
+    assert len(anew.contribution) == len(blocks) - 1
+    for field in dataclasses.fields(anew):
+        wanted = getattr(anew, field.name)
+        if field.name in ("contribution", "system_loss", "uncovered_loss", "accounts_under_water"):
+            found = getattr(old, field.name) - getattr(gone, field.name)
+            found = found + getattr(come, field.name)
+        else:
+            found = getattr(old, field.name).copy()
+            found[chosen] = getattr(come, field.name)
+        assert found.tobytes() == wanted.tobytes(), field.name
+
+
+@pytest.mark.parametrize(
+    ("offsets", "message"),
+    [
+        ([], "must run from 0 to 3"),
+        ([1, 3], "must run from 0 to 3"),
+        ([0, 2], "must run from 0 to 3"),
+        ([0, 2, 1, 3], r"fall after 1: \[2, 1\]"),
+    ],
+)
+def test_blocks_that_do_not_hold_all_accounts_are_refused(offsets, message):
+    with pytest.raises(ValueError, match=message):
+        engine("scan").margin(
+            random_holdings(1, NUMBER, accounts=3), block_offsets=np.array(offsets)
+        )
+
+
 @each_base
 @settings(deadline=None, max_examples=20)
 @given(seed=SEEDS, power=st.sampled_from([-3, -1, 1, 4]))
@@ -184,7 +243,10 @@ def test_scaling_every_position_scales_the_requirement(name, seed, power):
     larger = changed(holdings, quantity=holdings.quantity * scale)
     one, other = engine(name).margin(holdings), engine(name).margin(larger)
     exact = name in ("measures", "scan")
-    for field in ("margin", "maintenance", "risk_measure", "contribution"):
+    # Contributions are rounded by account, before and after: half a unit a position each time.
+    off = len(holdings.quantity) * (1.0 + scale) * UNIT / 2
+    np.testing.assert_allclose(one.contribution * scale, other.contribution, rtol=1e-12, atol=off)
+    for field in ("margin", "maintenance", "risk_measure"):
         before, after = getattr(one, field) * scale, getattr(other, field)
         if exact:
             assert np.array_equal(after, before), field

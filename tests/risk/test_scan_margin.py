@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from risk.instruments import Kind, Settlement
+from risk.kernels.sums import UNIT
 from risk.margin import HELD, Holdings
 from risk.summation import BLOCK_ACCOUNTS
 from tests.risk.books import (
@@ -174,7 +175,7 @@ def test_the_basis_contingency_binds_where_expiries_offset():
     assert found.requirement.tolist() == pytest.approx([wanted], abs=1e-6)
     assert found.binding_scenario.tolist() == [2]
     assert found.contribution[0].tolist() == pytest.approx(
-        [5.0 * (0.5 + 2.0 * YEARS), 5.0], abs=1e-6
+        [5.0 * (0.5 + 2.0 * YEARS), 5.0], abs=UNIT / 2 + 1e-6
     )
     # Futures take no part in it.
     assert requirement(scan, [({}, 1.0), (FUTURE, -1.0)]) == pytest.approx(0.0)

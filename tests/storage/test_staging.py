@@ -9,6 +9,7 @@ import pytest
 import zarr
 
 from storage.arrays import ACCOUNTS, BLOCKS, CUBE
+from storage.locks import AlreadyLocked
 from storage.runs import RunStore
 from storage.staging import Layout
 
@@ -170,7 +171,7 @@ def test_a_writer_that_comes_back_after_another_took_over_is_refused(store, stag
     fork = other.fork()
     fork.write("cube", values_of("cube", 0, 3), 0)
     other.checkpoint([fork], "took over")
-    with pytest.raises(icechunk.ConflictError):
+    with pytest.raises(AlreadyLocked, match="another process committed to staging-run"):
         staged.checkpoint([late], "too late")
     found = store.stage("run", LAYOUT, "key").read("cube")["pnl"].values[:3]
     assert found.tobytes() == values_of("cube", 0, 3)["pnl"].tobytes()
@@ -201,7 +202,6 @@ def test_every_chunk_carries_a_checksum(staged):
             array = zarr.open_array(
                 store=staged._session.store, path=f"{group}/{variable.name}", mode="r"
             )
-            assert [type(codec).__name__ for codec in array.compressors] == [
-                "ZstdCodec",
-                "Crc32cCodec",
-            ]
+            packed = [] if variable.dtype.startswith("float") else ["ZstdCodec"]
+            codecs = [type(codec).__name__ for codec in array.compressors]
+            assert codecs == [*packed, "Crc32cCodec"], variable.name

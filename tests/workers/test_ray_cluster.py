@@ -83,14 +83,18 @@ def test_both_nodes_do_tasks(cluster, tmp_path):
 
 
 def test_a_run_on_two_nodes_is_the_serial_run_to_the_bit(
-    cluster, synthetic_book, small_methodology, margin_of, tmp_path
+    cluster, synthetic_book, small_methodology, margin_of, prefect_home, tmp_path
 ):
     book = synthetic_book(9_000)
     serial = margin_of(book, shards=3)
     done = run(
         *(BIN / "margincube", "run", book.path, "--methodology", small_methodology),
         *("--ray-address", cluster.address, "--shards", "3", "--fold", "ray", "--json"),
-        env={**cluster.env, "MARGINCUBE_HOME": str(tmp_path), "PREFECT_HOME": str(tmp_path / "p")},
+        env={
+            **cluster.env,
+            "MARGINCUBE_HOME": str(tmp_path),
+            "PREFECT_HOME": prefect_home(tmp_path / "prefect"),
+        },
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr

@@ -1,5 +1,6 @@
 """Every rule book that ships, and a new one that is nothing but a TOML file."""
 
+import dataclasses
 import functools
 import math
 from collections import defaultdict
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 
 from flows.cli import _sentence
 from risk.margin import HELD, margin_accounts, measures_of
+from storage.arrays import BLOCKS
 from storage.runs import RunStore
 from workers.collateral import counted_assets
 from workers.engine import SerialEngine
@@ -184,12 +186,17 @@ def under(done, mixed_book):
 def margin_under(run, book, name):
     """Margin all accounts of a run's book under other rules, without storing anything."""
     source = source_under(run, name)
+    return source, margin_accounts(*arguments(source, run, book))
+
+
+def arguments(source, run, book):
+    """What all accounts of a run's book hold, and what margins them."""
     assets = counted_assets(book.assets(), run.manifest["index"], source.methodology.collateral)
     lot_size = run.instruments["lot_size"].values
     whole = Shard(0, 0, book.accounts)
     holdings = read_holdings(book, whole, lot_size, assets.value, assets.priced)
     measures = measures_of(source.methodology, source.scenarios["origin"].values.tolist())
-    return source, margin_accounts(holdings, source.revaluation, source.methodology, measures)
+    return holdings, source.revaluation, source.methodology, measures
 
 
 @pytest.mark.parametrize("name", shipped_methodologies())
@@ -256,6 +263,23 @@ def test_it_margins_a_book_and_its_totals_agree(name, under, done, mixed_book, n
     assert np.array_equal(
         source.scenarios["price"].values[events], done.scenarios["price"].values[wanted]
     )
+
+
+@pytest.mark.parametrize("name", [*shipped_methodologies(), "new"])
+def test_chosen_accounts_have_the_bits_of_the_whole_book(name, under, done, mixed_book, new_venue):
+    """Each account's own, and what the chosen leave of the sums is what the others come to."""
+    source, found = under(str(new_venue) if name == "new" else name)
+    holdings, *rest = arguments(source, done, mixed_book)
+    chosen = np.arange(len(holdings)) % 3 == 0
+    part, others = (
+        margin_accounts(holdings.take(np.flatnonzero(some)), *rest) for some in (chosen, ~chosen)
+    )
+    for field in dataclasses.fields(found):
+        whole, one, other = (getattr(each, field.name) for each in (found, part, others))
+        if field.name in {variable.name for variable in BLOCKS}:
+            assert (whole - one).tobytes() == other.tobytes(), field.name
+        else:
+            assert whole[chosen].tobytes() == one.tobytes(), field.name
 
 
 def stacked(explained, rules):

@@ -118,7 +118,7 @@ def test_a_shard_writes_its_own_rows_and_its_blocks(inputs):
     assert [(group, start) for group, start, _ in rows] == [("accounts", 8192), ("blocks", 2)]
     assert {len(values) for values in rows[0][2].values()} == {808}
     assert {len(values) for values in rows[1][2].values()} == {1}
-    assert (result.items, result.held) == (808, 0)
+    assert (result.items, result.kept) == (808, 0)
     assert result.busy_seconds > 0.0
 
 

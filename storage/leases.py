@@ -1,0 +1,121 @@
+"""A lock in an object store: a lease that its holder renews, and that others may take when it ends.
+
+A store keeps no connection to who holds a lock, so that a process died shows by its silence alone.
+What it does promise is that of two writes that replace one object, one is refused. Hence a holder
+that was silent for too long, and was only slow, finds out at its next renewal; and it renews
+before each commit. The commit itself replaces the tip of a branch under the same promise, so a
+holder that is stopped between the two is refused there.
+"""
+
+import json
+import os
+import socket
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+
+from storage.locks import AlreadyLocked
+from storage.objects import Outrun, S3Folder, StoreUnavailable
+
+LEASE_SECONDS = 30.0
+"""Seconds without renewal after which others may take a lease; the clocks of nodes may be apart
+by half of them without one being taken early."""
+
+RENEWALS = 3
+"""Renewals in the time of a lease."""
+
+
+class Lease:
+    """A lease that this process holds; made by ``leased``."""
+
+    def __init__(self, folder: S3Folder, name: str, tag: str) -> None:
+        self._folder = folder
+        self._name = name
+        self._tag = tag
+        self._turn = threading.Lock()
+
+    def renew(self) -> None:
+        """Hold it anew.
+
+        Raises:
+            AlreadyLocked: another process took it.
+        """
+        self._replace(_holder())
+
+    def release(self) -> None:
+        """Leave it to others, unless one of them has it already."""
+        self._replace("")
+
+    def _replace(self, holder: str) -> None:
+        with self._turn:
+            try:
+                self._tag = self._folder.write(self._name, _body(holder), replacing=self._tag)
+            except Outrun:
+                raise AlreadyLocked(
+                    f"{self._folder / self._name} was taken by another process while this one was "
+                    "silent; the other goes on from the last checkpoint"
+                ) from None
+
+
+@contextmanager
+def leased(folder: S3Folder, name: str) -> Iterator[Lease]:
+    """Hold an object as a lock; a process that ends without release holds it 30 seconds more.
+
+    Raises:
+        AlreadyLocked: another process holds it.
+    """
+    lease = Lease(folder, name, _take(folder, name))
+    over = threading.Event()
+    renewing = threading.Thread(target=_keep, args=(lease, over), daemon=True)
+    renewing.start()
+    try:
+        yield lease
+    finally:
+        over.set()
+        renewing.join()
+        # A process that is ending has stopped the other thread, which may be in a renewal for good.
+        if not sys.is_finalizing():
+            # Where it is another's, or will end by itself, what was done under it stays done.
+            with suppress(AlreadyLocked, StoreUnavailable):
+                lease.release()
+
+
+def _take(folder: S3Folder, name: str) -> str:
+    try:
+        return folder.write(name, _body(_holder()), replacing=None)
+    except Outrun:
+        found = folder.read(name)
+    holder = json.loads(found.content)["holder"]
+    left = LEASE_SECONDS - (datetime.now(UTC) - found.written).total_seconds()
+    if holder and left > 0:
+        raise AlreadyLocked(
+            f"{folder / name} is held by {holder}; if that process is no more, its lease ends in "
+            f"{left:.0f} s"
+        )
+    try:
+        return folder.write(name, _body(_holder()), replacing=found.tag)
+    except Outrun:
+        raise AlreadyLocked(f"{folder / name} was just taken by another process") from None
+
+
+def _keep(lease: Lease, over: threading.Event) -> None:
+    while not over.wait(LEASE_SECONDS / RENEWALS):
+        try:
+            lease.renew()
+        except AlreadyLocked:
+            return
+        except StoreUnavailable:
+            # The next turn may reach it; if none does, a commit will say so.
+            continue
+
+
+def _holder() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _body(holder: str) -> bytes:
+    # The tag of an object is a digest of its content: no two writes may be of the same.
+    return json.dumps({"holder": holder, "write": uuid.uuid4().hex}).encode()
