@@ -141,7 +141,7 @@ def make_plan(identity: Identity, request: RunRequest, rooms: Sequence[Room]) ->
     built = build_market(identity.market, table)
     scenarios = build_scenarios(identity.market, methodology)
     instruments = instrument_terms(table, built.underlyings, identity.market.as_of)
-    work = _work(book, methodology, len(instruments), scenarios.sizes["scenario"], request.threads)
+    work = _work(book, methodology, len(instruments), scenarios.sizes["scenario"], request)
     usual = shard_length(book.accounts, request.shards) // BLOCK_ACCOUNTS
     blocks = fitting_blocks(work, rooms, usual, asked=request.shards is not None)
     length = blocks * BLOCK_ACCOUNTS
@@ -181,7 +181,7 @@ def make_plan(identity: Identity, request: RunRequest, rooms: Sequence[Room]) ->
 
 
 def _work(
-    book: Book, methodology: Methodology, instruments: int, scenarios: int, threads: int
+    book: Book, methodology: Methodology, instruments: int, scenarios: int, request: RunRequest
 ) -> Work:
     """Return what the memory of a run depends on."""
     starts = np.arange(0, book.accounts, BLOCK_ACCOUNTS)
@@ -193,5 +193,6 @@ def _work(
         measures=len(methodology.measured),
         layers=len(methodology.layers),
         nested=methodology.scan is not None or needs_nesting(methodology.charges),
-        threads=threads,
+        earlier=request.since is not None,
+        threads=request.threads,
     )

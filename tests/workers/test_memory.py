@@ -149,6 +149,13 @@ def test_the_largest_shard_counts_not_the_mean():
     assert more > 99 * 10 * 4_096 * 100
 
 
+def test_a_run_that_keeps_numbers_of_an_earlier_one_takes_more():
+    work = work_of(32)
+    earlier = dataclasses.replace(work, earlier=True)
+    assert earlier.task(16) - work.task(16) > work.cube + 60 * work.positions[:16].sum()
+    assert earlier.fold() == work.fold()
+
+
 def refused(work: Work, room: Room, blocks: int, *, asked: bool) -> str:
     with pytest.raises(TooLargeForMemory) as caught:
         fitting_blocks(work, [room], blocks, asked=asked)

@@ -44,7 +44,8 @@ class TooLargeForMemory(ValueError):
 class Work:
     """What the memory of a run depends on; ``accounts`` and ``positions`` are ``(block,)``.
 
-    ``nested`` says that the methodology sorts positions by underlying, expiry and strike too.
+    ``nested`` says that the methodology sorts positions by underlying, expiry and strike too, and
+    ``earlier`` that what is held is compared with an earlier run, whose numbers are kept.
     """
 
     accounts: NDArray[np.int64]
@@ -54,6 +55,7 @@ class Work:
     measures: int
     layers: int
     nested: bool = False
+    earlier: bool = False
     threads: int = 1
 
     @property
@@ -68,11 +70,12 @@ class Work:
         its own; each account its result arrays and a copy on their way to storage; each block
         its sums. The cube is shared, and counted in each worker, whose pages it is among.
         """
-        position = 140 + 24 + 14 * self.measures + (90 if self.nested else 0)
-        account = 200 + 3 * self._account_row
+        position = 140 + 24 + 14 * self.measures + 90 * self.nested + 60 * self.earlier
+        account = 200 + 3 * self._account_row + (100 + self._account_row) * self.earlier
         block = 16 * (self.instruments + 3 * self.scenarios)
         arrays = _largest(position * self.positions + account * self.accounts + block, blocks)
-        return self.cube + arrays + 200 * self.threads * self.scenarios
+        cubes = 2 * self.cube if self.earlier else self.cube
+        return cubes + arrays + 200 * self.threads * self.scenarios
 
     def fold(self) -> int:
         """Return what reading a run of blocks back and adding it up allocates."""
