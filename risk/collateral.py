@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from risk.kernels.positions import chosen_rows
+from risk.offsets import chosen_rows
 from risk.specification import Fraction, NonNegative, Specification
 from risk.summation import sum_by_group
 from risk.weights import (

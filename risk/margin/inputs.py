@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from risk.charges import Charge
 from risk.collateral import AssetHoldings
-from risk.kernels.positions import chosen_rows
 from risk.nesting import RiskOrder
+from risk.offsets import chosen_rows
 from risk.scan.prepared import PreparedScan
 from risk.sensitivities.greeks import Sensitivities
 from risk.sensitivities.specification import RiskFactors

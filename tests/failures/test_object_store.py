@@ -87,6 +87,7 @@ def test_a_run_in_a_store_is_the_run_on_a_disk(book, local, margin_of, runs):
     assert RunStore(S3Folder(runs.bucket, "margin/run")).manifests() == []
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_invisible_and_the_next_start_finishes_it(
     request_of, local, runs, tmp_path, monkeypatch
 ):
@@ -111,6 +112,7 @@ def test_a_killed_run_is_invisible_and_the_next_start_finishes_it(
     assert_sound(RunStore(runs).open(), local)
 
 
+@pytest.mark.slow
 def test_two_starts_of_one_run_compute_it_once(request_of, local, runs):
     with begun(request_of) as first:
         with (
@@ -125,6 +127,7 @@ def test_two_starts_of_one_run_compute_it_once(request_of, local, runs):
         assert recognised.prepare()
 
 
+@pytest.mark.slow
 def test_a_process_that_was_silent_too_long_commits_nothing_more(
     request_of, local, runs, monkeypatch
 ):
