@@ -41,7 +41,10 @@ def two_nodes() -> Iterator[Cluster]:
     agents, metrics = others[:2], (others[2], others[3])
     address = f"127.0.0.1:{port}"
     own = (
-        ("--head", f"--port={port}", f"--ray-client-server-port={client}"),
+        (
+            *("--head", f"--port={port}", f"--ray-client-server-port={client}"),
+            "--include-dashboard=false",
+        ),
         (f"--address={address}",),
     )
     with contextlib.ExitStack() as stack:
@@ -49,7 +52,7 @@ def two_nodes() -> Iterator[Cluster]:
         for name, options, agent, metric in zip("ab", own, agents, metrics, strict=True):
             command = (
                 *(str(Path(sys.executable).parent / "ray"), "start", "--block", *options),
-                *("--node-ip-address=127.0.0.1", "--num-cpus=1", "--include-dashboard=false"),
+                *("--node-ip-address=127.0.0.1", "--num-cpus=1"),
                 *(f"--object-store-memory={STORE_BYTES}", f"--temp-dir={folder / name}"),
                 *(f"--dashboard-agent-listen-port={agent}", f"--metrics-export-port={metric}"),
                 "--disable-usage-stats",

@@ -1,8 +1,8 @@
 """Ten million accounts by the command itself, in a fresh process, against its kernel alone.
 
-Every account is margined by expected shortfall under some 1,000 scenarios, from the book on disk to
-the published run. The kernel is ``margin_block`` on two threads, cube and netting sets in memory; it
-is timed on every sixteenth shard of the same book and scaled by positions.
+Every account is margined by expected shortfall under some 1,000 scenarios, from the book on disk
+to the published run. The kernel is ``margin_block`` on two threads, cube and netting sets in
+memory; it is timed on every sixteenth shard of the same book and scaled by positions.
 """
 
 import json
@@ -89,7 +89,7 @@ def run_command(
 
 
 def kernel_seconds(book: Book, run: Run) -> float:
-    """Return the seconds the kernel alone would take for the positions of a book, on two threads."""
+    """Return the seconds the kernel alone would take for a book, on two threads."""
     shards = cut(book.accounts, PART_ACCOUNTS)[::EVERY]
     timed = [_kernel_of(book, run, shard) for shard in shards]
     seconds, positions = (sum(column) for column in zip(*timed, strict=True))

@@ -1,8 +1,8 @@
 """The margin stage on one core, on two cores, and on two nodes of one core each.
 
-The runs are of one book, cut into the same shards, on three Rays that are started beforehand and take
-turns, and their digests must be one. Seconds are those of the margin stage in the manifest, medians
-of rounds.
+The runs are of one book, cut into the same shards, on three Rays that are started beforehand and
+take turns, and their digests must be one. Seconds are those of the margin stage in the manifest,
+medians of rounds.
 """
 
 import contextlib

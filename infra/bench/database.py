@@ -3,9 +3,9 @@
 DuckDB reads the positions from the book's own Parquet files, joins them to the long cube, sums by
 account and scenario and takes the mean of the worst. A million accounts take it an hour, so it is
 given runs of 4,096 accounts spread evenly over the book, and its seconds are scaled by positions
-times scenarios. It does less than a run: one netting set an account, no sums over accounts, nothing
-stored. The run nets every account as one set too, and its requirements are compared with the answers
-of the database.
+times scenarios. It does less than a run: one netting set an account, no sums over accounts,
+nothing stored. The run nets every account as one set too, and its requirements are compared with
+the answers of the database.
 """
 
 import math
