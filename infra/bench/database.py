@@ -4,11 +4,12 @@ DuckDB reads the positions from the book's own Parquet files, joins them to the 
 account and scenario and takes the mean of the worst. A million accounts take it an hour, so it is
 given runs of 4,096 accounts spread evenly over the book, and its seconds are scaled by positions
 times scenarios. It does less than a run: one netting set an account, no sums over accounts,
-nothing stored. The run nets every account as one set too, and its requirements are compared with
-the answers of the database.
+nothing stored. The run nets every account as one set too, on threads of this process, and its
+requirements are compared with the answers of the database.
 """
 
 import math
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -20,11 +21,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from infra.bench.books import kept_book
-from infra.bench.runs import ray_process
+from infra.bench.runs import make_run
 from infra.bench.tables import QUERY
 from storage.book import BLOCK_ACCOUNTS, Book
 from storage.runs import Run, RunStore
+from workers.dask_engine import DaskEngine
 from workers.plan import RunRequest
+from workers.warm import warm_kernels
 
 METHODOLOGY = Path(__file__).with_name("expected-shortfall-1000.toml")
 LEVEL = 0.975
@@ -36,13 +39,20 @@ create or replace table positions as
 
 
 def run(quick: bool) -> dict[str, dict[str, Any]]:
-    """Return accounts a second, the margin stage of a run on two cores beside DuckDB."""
+    """Return accounts a second, the margin stage of a run beside DuckDB."""
     book = kept_book(65_536 if quick else 1_000_000)
-    with tempfile.TemporaryDirectory() as folder, ray_process(2) as make:
-        options = {"methodology": str(METHODOLOGY), "netting": "portfolio", "workers": 2}
-        for name in ("cold", "warm"):
-            request = RunRequest(book.path, runs=Path(folder) / name, **options)
-            made = make(request)
+    warm_kernels()
+    cores = os.cpu_count() or 1
+    with tempfile.TemporaryDirectory() as folder:
+        request = RunRequest(
+            book.path,
+            methodology=str(METHODOLOGY),
+            netting="portfolio",
+            runs=Path(folder),
+            shards=4 * cores if quick else None,
+            workers=cores,
+        )
+        made = make_run(request, DaskEngine(cores))
         run = RunStore(request.runs).open(made.run_id)
         peer = database_seconds(book, run, 1 if quick else 5)
     ours = made.seconds("margin")
@@ -83,8 +93,9 @@ def database_seconds(book: Book, run: Run, samples: int) -> float:
 
 
 def _load_cube(database: Any, book: Book, run: Run) -> int:
-    """Load what one lot gains, in the long form a join wants; return the number of scenarios."""
-    pnl = run.cube["pnl"].values * book.instruments()["lot_size"].to_numpy()[:, None]
+    """Load what one lot gains in the long form a join wants; return the number of scenarios."""
+    measured = run.scenarios["origin"].values == "historical"
+    pnl = run.cube["pnl"].values[:, measured] * book.instruments()["lot_size"].to_numpy()[:, None]
     instruments, scenarios = pnl.shape
     gains = pa.table(
         {

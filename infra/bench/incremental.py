@@ -24,8 +24,8 @@ SHARE = 0.01
 def run(quick: bool) -> dict[str, dict[str, Any]]:
     """Return the seconds of the margin stage, since the earlier run and whole."""
     warm_kernels()
-    book = kept_book(65_536 if quick else 262_144)
-    rounds = 2 if quick else 5
+    book = kept_book(65_536 if quick else 1_000_000)
+    rounds = 1 if quick else 3
     with tempfile.TemporaryDirectory() as folder:
         before = _make(book, Path(folder) / "before")
         return {

@@ -38,7 +38,7 @@ def made_up(accounts, scenarios, cores, shards):
         + KNOWN.margin_shard * job.shard_count
     )
     return {
-        **{key: value for key, value in dataclasses.asdict(job).items()},
+        **dataclasses.asdict(job),
         "wall": found.wall,
         "seconds": found.seconds,
         "margin_busy": busy,
