@@ -37,6 +37,17 @@ NAMES = {
     "book_account": ("book on disk, by account", "bytes"),
     "run_account": ("run on disk, by account", "bytes"),
 }
+WANTED = {
+    "two_cores": "1.8 and more",
+    "two_raylets": "0.9 and more",
+    "incremental_1pct": "0.10 and less",
+    "incremental_1pct_spread": "no bound",
+    "margin_10m": "2 and less",
+    "margin_10m_wall": "no bound",
+    "margin_1m_duckdb": "no bound",
+}
+"""Lines of ``make bench`` on whole runs, and the ratio that is wanted of each."""
+
 SCALE = {"s": 1.0, "ns": 1e9, "MB": 1e-6, "bytes": 1.0}
 
 
@@ -75,6 +86,12 @@ def drawn(measured: dict[str, Any]) -> str:
     )
 
 
+def whole_run_lines(lines: dict[str, Any]) -> dict[str, Any]:
+    """Return the lines of whole runs among those of a bench."""
+    names = ("ours", "peer", "ratio", "unit", "peer_name")
+    return {name: {key: lines[name][key] for key in names} for name in WANTED if name in lines}
+
+
 def with_tables(text: str, measured: dict[str, Any]) -> str:
     """Return the page with its tables written anew, each between two marks of its name."""
     constants = fit(training(measured["points"]))
@@ -83,6 +100,7 @@ def with_tables(text: str, measured: dict[str, Any]) -> str:
         "constants": _constants(constants),
         "predictions": _predictions(measured, constants),
         "traffic": _traffic(measured),
+        "bench": _bench(measured.get("bench", {})),
     }
     for name, table in tables.items():
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
@@ -157,6 +175,22 @@ def _traffic(measured: dict[str, Any]) -> str:
         ],
     ]
     return _table(("what", "size"), rows)
+
+
+def _bench(lines: dict[str, Any]) -> str:
+    rows = [
+        [
+            f"`{name}`",
+            f"{line['ours']:,.4g}",
+            f"{line['peer']:,.4g}",
+            f"{line['ratio']:.3g}",
+            WANTED[name],
+            line["unit"],
+            line["peer_name"],
+        ]
+        for name, line in lines.items()
+    ]
+    return _table(("line", "ours", "peer", "ratio", "wanted", "unit", "peer is"), rows)
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
