@@ -17,6 +17,8 @@ Result = TypeVar("Result")
 IN_FLIGHT_PER_WORKER = 3
 OBJECT_STORE_BYTES = 512 * 1024 * 1024
 RETRIES = 3
+SPREAD = "SPREAD"
+"""Tasks go to the nodes in turn: otherwise Ray gives them to the node that has the shared value."""
 ANSWER_SECONDS = 5.0
 
 
@@ -48,7 +50,10 @@ class RayEngine:
             _start(workers, address)
         self.workers = workers if address is None else int(ray.cluster_resources()["CPU"])
         self.nodes = sum(1 for node in ray.nodes() if node["Alive"])
-        self._warming = [ray.remote(warm).remote() for _ in range(self.workers)] if warm else []
+        self._warming: list[Any] = []
+        if warm is not None:
+            task = ray.remote(scheduling_strategy=SPREAD)(warm)
+            self._warming = [task.remote() for _ in range(self.workers)]
 
     def map(
         self,
@@ -57,7 +62,7 @@ class RayEngine:
         items: Iterable[Item],
     ) -> Iterator[Result]:
         """Yield results as they are ready; a task whose worker died is started again."""
-        task = ray.remote(max_retries=RETRIES)(_call)
+        task = ray.remote(max_retries=RETRIES, scheduling_strategy=SPREAD)(_call)
         stored = ray.put((function, shared))
         waiting: list[Any] = []
         for item in items:
