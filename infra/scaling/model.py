@@ -66,7 +66,6 @@ class Constants:
     """What things cost: seconds of one core, and bytes."""
 
     start: float
-    start_account: float
     prepare: float
     prepare_account: float
     price: float
@@ -84,6 +83,7 @@ class Constants:
     memory_worker: float
     memory_account: float
     book_account: float
+    run: float
     run_account: float
 
 
@@ -120,7 +120,7 @@ def predict(constants: Constants, job: Job) -> Prediction:
     )
     cells = job.instruments * job.scenarios
     seconds = {
-        "start": of.start + of.start_account * job.accounts,
+        "start": of.start,
         "prepare": of.prepare + of.prepare_account * job.accounts,
         "price cube": of.price + of.price_cell * cells / job.cores,
         "margin": of.margin + margin_busy * job.longest + of.commit_shard * job.shard_count,
@@ -130,7 +130,7 @@ def predict(constants: Constants, job: Job) -> Prediction:
     return Prediction(
         seconds=seconds,
         memory_bytes=of.memory + of.memory_worker * job.cores + of.memory_account * job.accounts,
-        disk_bytes=(of.book_account + of.run_account) * job.accounts,
+        disk_bytes=of.run + (of.book_account + of.run_account) * job.accounts,
         core_hours=job.cores * sum(seconds.values()) / 3600.0,
     )
 
@@ -175,20 +175,20 @@ def fit(points: Sequence[Point]) -> Constants:
     cells = [job.instruments * job.scenarios / job.cores for job in jobs]
     folded = [job.accounts / job.fold_cores for job in jobs]
     workers = [float(job.cores) for job in jobs]
-    bytes_of = {
-        name: float(np.median([point[name] / point["accounts"] for point in points]))
-        for name in ("book_bytes", "run_bytes")
-    }
+
+    def of_bytes(name: str, *terms: Sequence[float]) -> list[float]:
+        return _weighted(np.array([float(point[name]) for point in points]), terms)
+
     return Constants(
-        *of_stage("start", ones, accounts),
+        float(np.median([point["seconds"]["start"] for point in points])),
         *of_stage("prepare", ones, accounts),
         *of_stage("price cube", ones, cells),
         *_margin(busy, _weighted(left, (ones, shards), scale)),
         *of_stage("fold", ones, folded),
         *of_stage("verify", ones, accounts),
-        *_weighted(np.array([p["peak_memory_bytes"] for p in points]), (ones, workers, accounts)),
-        bytes_of["book_bytes"],
-        bytes_of["run_bytes"],
+        *of_bytes("peak_memory_bytes", ones, workers, accounts),
+        *of_bytes("book_bytes", accounts),
+        *of_bytes("run_bytes", ones, accounts),
     )
 
 

@@ -17,24 +17,24 @@ PRICE = 0.05
 
 NAMES = {
     "start": ("start of the program, Ray and Prefect, and its end", "s"),
-    "start_account": ("the same, by account", "ns"),
     "prepare": ("open, plan", "s"),
-    "prepare_account": ("hash the book, by account", "ns"),
+    "prepare_account": ("hash the book, by account", "µs"),
     "price": ("price the cube, whatever its size", "s"),
     "price_cell": ("price a cell of the cube", "ns"),
     "margin": ("margin stage, whatever its size", "s"),
     "margin_position_scenario": ("a position under a scenario", "ns"),
-    "margin_account": ("an account: read, net, stack, store", "ns"),
+    "margin_account": ("an account: read, net, stack, store", "µs"),
     "margin_shard": ("a task, whatever its size", "s"),
     "commit_shard": ("wait and commit, by shard, in one process", "s"),
     "fold": ("fold, whatever its size", "s"),
-    "fold_account": ("fold an account", "ns"),
+    "fold_account": ("fold an account", "µs"),
     "verify": ("verify, whatever its size", "s"),
-    "verify_account": ("verify an account", "ns"),
-    "memory": ("memory of all processes: programs", "MB"),
+    "verify_account": ("verify an account", "µs"),
+    "memory": ("memory of all processes: programs", "GB"),
     "memory_worker": ("memory by worker", "MB"),
     "memory_account": ("memory by account", "bytes"),
     "book_account": ("book on disk, by account", "bytes"),
+    "run": ("run on disk, whatever its size", "MB"),
     "run_account": ("run on disk, by account", "bytes"),
 }
 WANTED = {
@@ -48,13 +48,13 @@ WANTED = {
 }
 """Lines of ``make bench`` on whole runs, and the ratio that is wanted of each."""
 
-SCALE = {"s": 1.0, "ns": 1e9, "MB": 1e-6, "bytes": 1.0}
+SCALE = {"s": 1.0, "µs": 1e6, "ns": 1e9, "GB": 1e-9, "MB": 1e-6, "bytes": 1.0}
 
 
 def training(points: Sequence[Point]) -> list[Point]:
-    """Return the points that constants are fitted to: all but those of the largest size.
+    """Return all points but those of the largest size, so that what a fit says of it is foretold.
 
-    What is predicted of the largest is then a prediction. Of one size alone nothing is left out.
+    Where only one size would be left, nothing is left out.
     """
     largest = max(point["accounts"] for point in points)
     smaller = [point for point in points if point["accounts"] < largest]
@@ -72,7 +72,7 @@ def typical(measured: dict[str, Any], accounts: float, cores: int) -> Job:
 def drawn(measured: dict[str, Any]) -> str:
     """Return the picture as SVG."""
     points = measured["points"]
-    constants = fit(training(points))
+    constants = fit(points)
     scenarios = points[0]["scenarios"]
     whole = [
         (point["accounts"], point["wall"])
@@ -94,9 +94,9 @@ def whole_run_lines(lines: dict[str, Any]) -> dict[str, Any]:
 
 def with_tables(text: str, measured: dict[str, Any]) -> str:
     """Return the page with its tables written anew, each between two marks of its name."""
-    constants = fit(training(measured["points"]))
+    constants = fit(measured["points"])
     tables = {
-        "points": _points(measured, constants),
+        "points": _points(measured),
         "constants": _constants(constants),
         "predictions": _predictions(measured, constants),
         "traffic": _traffic(measured),
@@ -111,8 +111,9 @@ def with_tables(text: str, measured: dict[str, Any]) -> str:
     return text
 
 
-def _points(measured: dict[str, Any], constants: Constants) -> str:
+def _points(measured: dict[str, Any]) -> str:
     kept = training(measured["points"])
+    constants = fit(kept)
     rows = []
     for point in measured["points"]:
         found = predict(constants, job_of(point))

@@ -16,11 +16,11 @@ POINTS = MEASURED["points"]
 NEAR = 0.25
 
 KNOWN = Constants(
-    *(6.0, 1e-6, 0.5, 2e-7, 0.2, 4e-8),
-    *(0.3, 2e-10, 3e-6, 0.05, 0.1),
+    *(6.0, 0.5, 2e-7, 0.2, 4e-8),
+    *(0.3, 2e-10, 3e-6, 0.05, 0.01),
     *(0.1, 4e-6, 0.2, 1e-7),
     *(8e8, 2e8, 90.0),
-    *(85.0, 22.0),
+    *(85.0, 4e6, 22.0),
 )
 
 
@@ -44,7 +44,7 @@ def made_up(accounts, scenarios, cores, shards):
         "margin_busy": busy,
         "peak_memory_bytes": found.memory_bytes,
         "book_bytes": KNOWN.book_account * accounts,
-        "run_bytes": KNOWN.run_account * accounts,
+        "run_bytes": KNOWN.run + KNOWN.run_account * accounts,
     }
 
 
