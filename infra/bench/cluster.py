@@ -20,11 +20,10 @@ STORE_BYTES = 256 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A running cluster: its address, what lets a process in, where each node tells its metrics."""
+    """A running cluster: its address, and the environment that lets a process in."""
 
     address: str
     env: dict[str, str]
-    metrics: tuple[int, int]
 
 
 @contextlib.contextmanager
@@ -37,8 +36,7 @@ def two_nodes() -> Iterator[Cluster]:
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
     }
-    port, client, *others = _free_ports(6)
-    agents, metrics = others[:2], (others[2], others[3])
+    port, client, *agents = _free_ports(4)
     address = f"127.0.0.1:{port}"
     own = (
         (
@@ -49,16 +47,15 @@ def two_nodes() -> Iterator[Cluster]:
     )
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        for name, options, agent, metric in zip("ab", own, agents, metrics, strict=True):
+        for name, options, agent in zip("ab", own, agents, strict=True):
             command = (
                 *(str(Path(sys.executable).parent / "ray"), "start", "--block", *options),
                 *("--node-ip-address=127.0.0.1", "--num-cpus=1"),
                 *(f"--object-store-memory={STORE_BYTES}", f"--temp-dir={folder / name}"),
-                *(f"--dashboard-agent-listen-port={agent}", f"--metrics-export-port={metric}"),
-                "--disable-usage-stats",
+                *(f"--dashboard-agent-listen-port={agent}", "--disable-usage-stats"),
             )
             stack.enter_context(_node(command, folder / f"{name}.log", env))
-        yield Cluster(address, env, metrics)
+        yield Cluster(address, env)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from infra.bench.books import kept_book
+from infra.bench.books import FOLDER, kept_book
 from infra.bench.database import METHODOLOGY, database_seconds
 from infra.bench.runs import Made
 from risk.kernels import Positions, margin_block, unit_measures
@@ -35,6 +35,8 @@ from workers.tasks import read_holdings
 ACCOUNTS = 10_000_000
 WORKERS = 2
 EVERY = 16
+PROGRAMS = Path(sys.executable).parent
+PREFECT = FOLDER.parent / "prefect"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -75,12 +77,15 @@ def run_command(
 ) -> tuple[Made, float]:
     """Run ``margincube run`` in a fresh process; return the run and the wall seconds of it all."""
     command = [
-        *(str(Path(sys.executable).parent / "margincube"), "run", str(book.path.absolute())),
+        *(str(PROGRAMS / "margincube"), "run", str(book.path.absolute())),
         *("--methodology", str(methodology), "--workers", str(workers), "--json"),
         *(("--shards", str(shards)) if shards else ()),
     ]
     env = {name: value for name, value in os.environ.items() if name not in THREADS}
-    env |= {"MARGINCUBE_HOME": str(home), "PREFECT_HOME": str(home / "prefect")}
+    env |= {"MARGINCUBE_HOME": str(home), "PREFECT_HOME": str(PREFECT.absolute())}
+    if not PREFECT.exists():  # a machine migrates its database once, not for each run
+        migrate = [str(PROGRAMS / "prefect"), "server", "database", "upgrade", "--yes"]
+        subprocess.run(migrate, env=env, stdout=subprocess.DEVNULL, check=True)
     began = time.perf_counter()
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, check=True, text=True)
     wall = time.perf_counter() - began

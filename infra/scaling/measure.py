@@ -39,6 +39,7 @@ def measure(largest: int = LARGE, rounds: int = ROUNDS) -> dict[str, Any]:
         points = [_point(*one) for one in wanted if one[0] <= largest]
     return {
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rounds": rounds,
         "machine": f"{os.cpu_count()} cores, {_processor()}",
         "points": points,
         "traffic": traffic(kept_book(SMALL)),

@@ -130,8 +130,11 @@ def _points(measured: dict[str, Any]) -> str:
             ]
         )
     headings = ("accounts", "scenarios", "cores", "shards", *STAGES, "wall", "model", "GB")
-    said = f"{measured['machine']}, {measured['measured'][:10]}; seconds, and the peak of memory.\n"
-    return said + "\n" + _table(headings, rows)
+    said = (
+        f"{measured['machine']}, {measured['measured'][:10]}; seconds, and the peak of memory; of "
+        f"{measured['rounds']} runs each, and of one of the largest size, that of median wall time."
+    )
+    return said + "\n\n" + _table(headings, rows)
 
 
 def _constants(constants: Constants) -> str:
