@@ -27,6 +27,7 @@ def picture(wall: Wall, cores: Sequence[int], measured: Sequence[tuple[float, fl
         "measured</text>",
         *_axes(),
     ]
+    label = 0.0
     for number, colour in zip(cores, COLOURS, strict=True):
         steps = [10 ** (5 + step / 20) for step in range(81)]
         curve = [(accounts, wall(accounts, number)) for accounts in steps]
@@ -34,8 +35,9 @@ def picture(wall: Wall, cores: Sequence[int], measured: Sequence[tuple[float, fl
         line = " ".join(f"{_x(x):.1f},{_y(y):.1f}" for x, y in shown)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
         x, y = shown[-1]
+        label = max(_y(y) + 4, label + 15)  # more cores end lower, and names must not overlap
         parts.append(
-            f'<text x="{_x(x) + 6:.1f}" y="{_y(y) + 4:.1f}" fill="{colour}">{number:,} cores</text>'
+            f'<text x="{_x(x) + 6:.1f}" y="{label:.1f}" fill="{colour}">{number:,} cores</text>'
         )
     parts += [
         f'<circle cx="{_x(x):.1f}" cy="{_y(y):.1f}" r="5" fill="{COLOURS[0]}" stroke="white"/>'
