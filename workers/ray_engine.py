@@ -24,6 +24,8 @@ Result = TypeVar("Result")
 IN_FLIGHT_PER_WORKER = 3
 OBJECT_STORE_BYTES = 512 * 1024 * 1024
 RETRIES = 3
+SPREAD = "SPREAD"
+"""Tasks go to the nodes in turn: otherwise Ray gives them to the node that has the shared value."""
 ANSWER_SECONDS = 5.0
 
 
@@ -53,10 +55,13 @@ class RayEngine:
         self._started_here = not ray.is_initialized()
         if self._started_here:
             _start(workers, address)
+        self._warming: list[Any] = []
         try:
             self.workers = workers if address is None else int(ray.cluster_resources()["CPU"])
             self.nodes = sum(1 for node in ray.nodes() if node["Alive"])
-            self._warming = [ray.remote(warm).remote() for _ in range(self.workers)] if warm else []
+            if warm is not None:
+                task = ray.remote(scheduling_strategy=SPREAD)(warm)
+                self._warming = [task.remote() for _ in range(self.workers)]
         except BaseException:
             self.close()
             raise
@@ -68,7 +73,7 @@ class RayEngine:
         items: Iterable[Item],
     ) -> Iterator[Result]:
         """Yield results as they are ready; a task whose worker died is started again."""
-        task = ray.remote(max_retries=RETRIES)(_call)
+        task = ray.remote(max_retries=RETRIES, scheduling_strategy=SPREAD)(_call)
         stored = ray.put((function, shared))
         waiting: list[Any] = []
         for item in items:

@@ -1,4 +1,4 @@
-"""``python -m infra.bench``: our kernels beside named peers, on this machine, in one run."""
+"""``python -m infra.bench``: kernels and whole runs beside named peers, on this machine."""
 
 import argparse
 import json
@@ -12,9 +12,20 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
 from rich.console import Console  # noqa: E402 - after the thread counts
 from rich.table import Table  # noqa: E402
 
-from infra.bench import bounds, kernels, repricing, scan, tables  # noqa: E402
+from infra.bench import (  # noqa: E402
+    bounds,
+    command,
+    cores,
+    database,
+    incremental,
+    kernels,
+    repricing,
+    scan,
+    tables,
+)
 
-BENCHMARKS = [kernels.run, scan.run, repricing.run, tables.run]
+KERNELS = [kernels.run, scan.run, repricing.run, tables.run]
+WHOLE_RUNS = [cores.run, incremental.run, database.run, command.run]
 OUTPUT = Path("build") / "bench.json"
 
 
@@ -22,12 +33,15 @@ def main() -> None:
     """Run every benchmark, print a table and write ``build/bench.json``."""
     parser = argparse.ArgumentParser(prog="python -m infra.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller books, fewer rounds")
-    quick = parser.parse_args().quick
+    parser.add_argument("--runs", action="store_true", help="whole runs alone, and no kernel")
+    given = parser.parse_args()
+    quick = given.quick
     lines = {}
-    for run in BENCHMARKS:
+    for run in WHOLE_RUNS if given.runs else KERNELS + WHOLE_RUNS:
         print(f"{run.__module__} ...", flush=True)
         lines |= run(quick)
-    lines |= bounds.of_bound(lines)
+    if not given.runs:
+        lines |= bounds.of_bound(lines)
     table = Table(width=110, title="One core and CPU seconds, float64, unless named otherwise")
     for heading in ("benchmark", "ours", "peer", "ratio", "unit", "peer is"):
         table.add_column(
@@ -38,6 +52,8 @@ def main() -> None:
         table.add_row(name, *figures, line["unit"], line.get("peer_name", ""))
     Console(width=110).print(table)
     OUTPUT.parent.mkdir(exist_ok=True)
+    if given.runs and OUTPUT.exists():
+        lines = json.loads(OUTPUT.read_text()) | lines
     OUTPUT.write_text(json.dumps(lines, indent=2) + "\n")
 
 

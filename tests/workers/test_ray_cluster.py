@@ -18,17 +18,21 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 NODES_OF_TASKS = """
 import json, sys, time
+import numpy as np
 import ray
 from workers.ray_engine import RayEngine
 
 def node_of(shared, item):
-    time.sleep(0.5)  # long enough for one node alone to be too slow
+    time.sleep(0.2)
     return ray.get_runtime_context().get_node_id()
 
 engine = RayEngine(1, sys.argv[1])
 rooms = [(room.limit.of, room.limit.size, room.workers) for room in engine.rooms()]
-tasks = list(engine.map(node_of, None, range(12)))
-print(json.dumps({**engine.describe(), "tasks": tasks, "rooms": rooms}))
+cube = np.zeros(1_500_000)  # large enough for Ray to prefer the node that has it
+while len(set(engine.map(node_of, cube, range(12)))) < 2:
+    pass  # a node is still starting its worker
+waves = [list(engine.map(node_of, cube, range(12))) for _ in range(5)]
+print(json.dumps({**engine.describe(), "waves": waves, "rooms": rooms}))
 engine.close()
 """
 
@@ -70,13 +74,15 @@ def cluster() -> Iterator[Cluster]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_both_nodes_do_tasks(cluster, tmp_path):
+def test_both_nodes_do_their_part(cluster, tmp_path):
     done = run(sys.executable, "-c", NODES_OF_TASKS, cluster.address, env=cluster.env, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     described = json.loads(done.stdout.splitlines()[-1])
     assert (described["nodes"], described["workers"]) == (2, 2)
-    assert len(described["tasks"]) == 12
-    assert len(set(described["tasks"])) == 2
+    assert [len(tasks) for tasks in described["waves"]] == [12] * 5
+    tasks = [node for wave in described["waves"] for node in wave]
+    assert len(set(tasks)) == 2
+    assert min(tasks.count(node) for node in set(tasks)) > 0.3 * len(tasks), described["waves"]
     assert [workers for _, _, workers in described["rooms"]] == [1, 1]
     assert all(of.startswith("Ray node ") for of, _, _ in described["rooms"])
     assert all(1e8 < size < psutil.virtual_memory().total for _, size, _ in described["rooms"])
