@@ -39,7 +39,9 @@ def main() -> None:
     lines = {}
     for run in WHOLE_RUNS if given.runs else KERNELS + WHOLE_RUNS:
         print(f"{run.__module__} ...", flush=True)
-        lines |= run(quick)
+        for name, line in run(quick).items():
+            lines[name] = line
+            print(f"  {name} {line['ratio']:.2f}x", flush=True)
     if not given.runs:
         lines |= bounds.of_bound(lines)
     table = Table(width=110, title="One core and CPU seconds, float64, unless named otherwise")

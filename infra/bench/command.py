@@ -66,7 +66,7 @@ def run(quick: bool) -> dict[str, dict[str, Any]]:
             "ratio": wall / database,
             "unit": "s",
             "peer_name": f"DuckDB, a sample scaled by positions; ours is {name}",
-            "peak_memory_bytes": made.manifest["peak_memory_bytes"],
+            "peak_memory_bytes": made.manifest["memory"]["peak_total"],
             "stages": made.manifest["stages"],
         },
     }
@@ -135,5 +135,5 @@ def _kernel_of(book: Book, run: Run, shard: Shard) -> tuple[float, int]:
 def stage_table(made: Made, wall: float) -> str:
     """Return where the seconds of a command went."""
     rows = [f"  {row['name']:12} {row['wall_s']:8.1f} s" for row in made.manifest["stages"]]
-    peak = made.manifest["peak_memory_bytes"] / 1e9
+    peak = made.manifest["memory"]["peak_total"] / 1e9
     return "\n".join([*rows, f"  {'in all':12} {wall:8.1f} s, {peak:.2f} GB at most"])

@@ -75,7 +75,7 @@ def _point(
                 "margin_busy": round(
                     next(row["busy_s"] for row in stages if row["name"] == "margin"), 4
                 ),
-                "peak_memory_bytes": made.manifest["peak_memory_bytes"],
+                "peak_memory_bytes": made.manifest["memory"]["peak_total"],
                 "book_bytes": folder_bytes(book.path),
                 "run_bytes": run_bytes,
             }
