@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 MEASURED = json.loads((ROOT / "infra" / "scaling" / "measured.json").read_text())
 POINTS = MEASURED["points"]
 NEAR = 0.25
-FORETOLD = 0.5  # ten times the largest size that was fitted
+FORETOLD = 0.25  # ten times the largest size that was fitted
 
 KNOWN = Constants(
     *(6.0, 0.5, 2e-7, 0.2, 4e-8),
