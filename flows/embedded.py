@@ -14,6 +14,9 @@ import sys
 import threading
 from types import TracebackType
 
+SECONDS_TO_START = 300.0
+"""How long the server may take to answer; a new database is migrated before it does."""
+
 SECONDS_TO_END = 10.0
 """How long the server may take to leave when it is told to."""
 
@@ -58,10 +61,15 @@ class EmbeddedServer:
         """Wait until the server answers and return the URL of its API.
 
         Raises:
-            ServerNotStarted: it ended before it answered.
+            ServerNotStarted: it ended, or was ended for its silence, before it answered.
         """
         assert self._process.stdout is not None
-        url = self._process.stdout.readline().strip()
+        limit = threading.Timer(SECONDS_TO_START, self._process.kill)
+        limit.start()
+        try:
+            url = self._process.stdout.readline().strip()
+        finally:
+            limit.cancel()
         if not url:
             raise ServerNotStarted(
                 f"Prefect's embedded server ended with {self._process.wait()} before it answered; "

@@ -20,8 +20,6 @@ OFFLINE_PREFECT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-    # A new database is migrated before the embedded server answers: longer than its own limit.
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }
 # In the foreground an error is raised to the person who asked; a log would say it again, longer.
 QUIET_PREFECT = {
