@@ -5,6 +5,7 @@ dimension is ``instrument``, ``account`` or ``block`` is written by workers, one
 the rest are small and written by the coordinator.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,3 +129,29 @@ FOLDS = (
     Variable("concentration", ("top_share",), "float64", ONE,
              "share of the requirement held by the largest accounts"),
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class RunKind:
+    """What runs of one kind store, by group.
+
+    ``written`` by workers, in chunks; of these, ``markers`` names the array whose first element
+    tells whether a chunk has been written. ``small`` groups are written at the end, as they are.
+    """
+
+    written: Mapping[str, tuple[Variable, ...]]
+    markers: Mapping[str, str]
+    small: tuple[str, ...]
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Every group, those of workers first."""
+        return (*self.written, *self.small)
+
+
+MARGIN = RunKind(
+    written={"cube": CUBE, "accounts": ACCOUNTS, "blocks": BLOCKS},
+    markers={"cube": "pnl", "accounts": "status"},
+    small=("folds", "scenarios", "instruments", "market"),
+)
+"""A margin run."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import icechunk
 import zarr
 
+from storage.arrays import MARGIN, RunKind
 from storage.locks import exclusive
 from storage.objects import S3Folder, StoreUnavailable, located
 
@@ -40,8 +41,17 @@ class UnknownRun(KeyError):
 
 
 @dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A published run of any kind: its manifest, and its datasets by group."""
+
+    run_id: str
+    manifest: dict[str, Any]
+    groups: "Mapping[str, xr.Dataset]"
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
-    """A published run; its datasets are read when their values are asked for."""
+    """A published margin run; its datasets are read when their values are asked for."""
 
     run_id: str
     manifest: dict[str, Any]
@@ -55,7 +65,7 @@ class Run:
 
 
 class RunStore:
-    """A folder with an icechunk repository of runs, on a file system or in an object store.
+    """A folder with an icechunk repository of runs of one kind, on a file system or in a store.
 
     On a file system one process commits at a time; in a store, commits are safe by themselves,
     because each replaces the tip of a branch on the condition that nobody else has.
@@ -64,8 +74,9 @@ class RunStore:
         StoreUnavailable: the object store does not answer, refuses, or has no such bucket.
     """
 
-    def __init__(self, path: Path | S3Folder) -> None:
+    def __init__(self, path: Path | S3Folder, kind: RunKind = MARGIN) -> None:
         self.path = path
+        self._kind = kind
         self._lease: Lease | None = None
         if isinstance(path, S3Folder):
             self._repository = _repository_in_store(path)
@@ -113,13 +124,13 @@ class RunStore:
         with self._commit_lock():
             if branch in self._repository.list_branches():
                 if self._repository.lookup_branch(branch) != self._root:
-                    staged = StagedRun(self._repository, branch, self._commit_lock)
+                    staged = StagedRun(self._repository, branch, self._kind, self._commit_lock)
                     if staged.layout_json == layout.to_json():
                         return staged
                 self._repository.delete_branch(branch)
             self._repository.create_branch(branch, self._root)
-            StagedRun.lay_out(self._repository, branch, layout, key)
-        return StagedRun(self._repository, branch, self._commit_lock)
+            StagedRun.lay_out(self._repository, branch, self._kind, layout, key)
+        return StagedRun(self._repository, branch, self._kind, self._commit_lock)
 
     def publish(
         self,
@@ -200,8 +211,8 @@ class RunStore:
         problem = f"run {name!r} is ambiguous" if matches else f"no run {name!r}"
         raise UnknownRun(f"{problem}; {known} in {self.path}")
 
-    def open(self, name: str = "latest") -> Run:
-        """Open a published run.
+    def read(self, name: str = "latest") -> StoredRun:
+        """Open a published run of the store's kind.
 
         Raises:
             UnknownRun: no run of that name has been published.
@@ -211,14 +222,23 @@ class RunStore:
         run_id = self.resolve(name)
         store = self._repository.readonly_session(tag=run_id).store
         manifest: Any = zarr.open_group(store, mode="r").attrs["manifest"]
-        groups = ("accounts", "blocks", "cube", "folds", "scenarios", "instruments", "market")
-        return Run(run_id, dict(manifest), **{group: open_group(store, group) for group in groups})
+        groups = {group: open_group(store, group) for group in self._kind.groups}
+        return StoredRun(run_id, dict(manifest), groups)
+
+    def open(self, name: str = "latest") -> Run:
+        """Open a published margin run.
+
+        Raises:
+            UnknownRun: no run of that name has been published.
+        """
+        found = self.read(name)
+        return Run(found.run_id, found.manifest, **found.groups)
 
     def rows(self, run_id: str, group: str) -> "StoredRows":
         """Return the arrays of a group that workers wrote, for reading many rows of all."""
         from storage.staging import stored_rows
 
-        return stored_rows(self._repository.readonly_session(tag=run_id).store, group)
+        return stored_rows(self._repository.readonly_session(tag=run_id).store, group, self._kind)
 
 
 def open_run(path: Path | str, name: str = "latest") -> Run:

@@ -22,13 +22,9 @@ from zarr.api import asynchronous
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.sync import sync
 
-from storage.arrays import ACCOUNTS, BLOCKS, CUBE, Variable
+from storage.arrays import RunKind, Variable
 from storage.locks import AlreadyLocked
 from storage.rows import StoredRows
-
-GROUPS: dict[str, tuple[Variable, ...]] = {"cube": CUBE, "accounts": ACCOUNTS, "blocks": BLOCKS}
-MARKERS = {"cube": "pnl", "accounts": "status"}
-"""The array whose first element tells whether a chunk of the group has been written."""
 
 
 def _codecs(dtype: np.dtype[Any]) -> tuple[BytesBytesCodec, ...]:
@@ -120,19 +116,23 @@ class StagedRun:
         self,
         repository: icechunk.Repository,
         branch: str,
+        kind: RunKind,
         commit_lock: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._repository = repository
         self.branch = branch
+        self._kind = kind
         self._commit_lock = commit_lock
         self._session = repository.writable_session(branch)
 
     @staticmethod
-    def lay_out(repository: icechunk.Repository, branch: str, layout: Layout, key: str) -> None:
+    def lay_out(
+        repository: icechunk.Repository, branch: str, kind: RunKind, layout: Layout, key: str
+    ) -> None:
         """Allocate every array of a run on an empty branch and commit the template."""
         session = repository.writable_session(branch)
         root = zarr.create_group(session.store, attributes={"layout": layout.to_json(), "key": key})
-        for group, variables in GROUPS.items():
+        for group, variables in kind.written.items():
             for variable in variables:
                 root.create_array(
                     f"{group}/{variable.name}",
@@ -165,7 +165,9 @@ class StagedRun:
 
     def written(self, group: str) -> set[int]:
         """Return the first rows of the chunks of a group that are committed."""
-        array = zarr.open_array(store=self._session.store, path=f"{group}/{MARKERS[group]}")
+        array = zarr.open_array(
+            store=self._session.store, path=f"{group}/{self._kind.markers[group]}"
+        )
         starts = range(0, array.shape[0], array.chunks[0])
         firsts: tuple[slice | int, ...] = (slice(None, None, array.chunks[0]),)
         column = np.asarray(array[firsts + (0,) * (array.ndim - 1)])
@@ -198,7 +200,8 @@ class StagedRun:
 
     def rows(self, group: str) -> StoredRows:
         """Return the arrays of a group as committed so far, for reading many rows of all."""
-        return stored_rows(self._repository.readonly_session(branch=self.branch).store, group)
+        store = self._repository.readonly_session(branch=self.branch).store
+        return stored_rows(store, group, self._kind)
 
     def finish(self, datasets: Mapping[str, xr.Dataset], manifest: Mapping[str, Any]) -> str:
         """Write the small groups and the manifest, commit, and return the snapshot's name."""
@@ -265,6 +268,6 @@ def open_group(store: icechunk.IcechunkStore, group: str) -> xr.Dataset:
     return dataset
 
 
-def stored_rows(store: icechunk.IcechunkStore, group: str) -> StoredRows:
+def stored_rows(store: icechunk.IcechunkStore, group: str, kind: RunKind) -> StoredRows:
     """Open the arrays of a group that workers write, for reading many rows of all."""
-    return StoredRows(store, group, [variable.name for variable in GROUPS[group]])
+    return StoredRows(store, group, [variable.name for variable in kind.written[group]])
