@@ -95,7 +95,7 @@ class Claims(Dataset):
     def first_claim(self, account: int) -> int:
         """Return the row of the first claim of an account among all claims."""
         part, within = divmod(account, PART_ACCOUNTS)
-        before = sum(int(one["claims"]) for one in self.manifest["parts"][:part])
+        before: int = sum(one["claims"] for one in self.manifest["parts"][:part])
         if not within or account >= self.accounts:
             return before if not within else self.claims
         with self._part("claims", part) as file:
