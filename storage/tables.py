@@ -139,4 +139,108 @@ PRICES = Table(
     ),
 )
 
+TOKENS = Table(
+    "tokens",
+    ("token", "chain", "protocol", "bridge"),
+    (
+        Column("token", pa.string(), "symbol, such as WETH; rows are sorted by the key"),
+        Column("chain", pa.string(), "chain that it lives on, or 'none'"),
+        Column("protocol", pa.string(), "protocol that it is a claim on, or 'none'"),
+        Column("bridge", pa.string(), "bridge that it came over, or 'none'"),
+        Column("kind", pa.string(), "one of TOKEN_KINDS"),
+        Column("asset", pa.string(), "base asset of cash and coins; null for others", "", True),
+        Column("decimals", pa.int16(), "decimals of its base unit"),
+    ),
+)
+
+RECIPES = Table(
+    "recipes",
+    ("token", "of"),
+    (
+        Column("token", pa.int32(), "row of a token; rows are sorted by token, of"),
+        Column("of", pa.int32(), "row of a token that it stands for"),
+        Column("units", pa.float64(), "units of the other in one unit, above 0", "of"),
+    ),
+)
+
+FEEDS = Table(
+    "feeds",
+    ("asset",),
+    (
+        Column("asset", pa.string(), "base asset; rows are sorted by it"),
+        Column("oracle", pa.float64(), "price of the oracle", "USD"),
+        Column("market", pa.float64(), "price where it trades", "USD"),
+        Column("oracle_time", TIMESTAMP, "when the oracle last answered", "UTC"),
+        Column("market_time", TIMESTAMP, "when the price was seen", "UTC"),
+        Column("heartbeat", pa.float64(), "longest time between two answers", "second"),
+    ),
+)
+
+CHAINS = Table(
+    "chains",
+    ("chain",),
+    (
+        Column("chain", pa.string(), "chain; the first row is 'none', the rest are sorted"),
+        Column("height", pa.int64(), "latest block that was seen", "block"),
+        Column("safe", pa.int64(), "latest block that is safe", "block"),
+        Column("finalised", pa.int64(), "latest block that is final", "block"),
+        Column("time", TIMESTAMP, "when the latest block was made", "UTC"),
+        Column("block_time", pa.float64(), "time between blocks; 0 for 'none'", "second"),
+    ),
+)
+
+MARKETS = Table(
+    "markets",
+    ("protocol", "chain", "market"),
+    (
+        Column("protocol", pa.string(), "lending protocol; rows are sorted by the key"),
+        Column("chain", pa.string(), "chain"),
+        Column("market", pa.string(), "name of the pool within the protocol"),
+    ),
+)
+
+MARKET_TERMS = Table(
+    "market_terms",
+    ("market", "token"),
+    (
+        Column("market", pa.int32(), "row of the market; rows are sorted by market, token"),
+        Column("token", pa.int32(), "row of a token that backs debts there"),
+        Column("loan_to_value", pa.float64(), "fraction of value that may be borrowed", "1"),
+        Column("liquidation_threshold", pa.float64(), "fraction that counts for health", "1"),
+        Column("liquidation_bonus", pa.float64(), "what a liquidator gets on top", "1"),
+    ),
+)
+
+IDENTITY = pa.binary(16)
+"""Sixteen bytes that name a thing; all zero where there is none."""
+
+CLAIMS = Table(
+    "claims",
+    ("account", "market", "token"),
+    (
+        Column("account", pa.int32(), "row of the account; rows ascend by account, market, token"),
+        Column("token", pa.int32(), "row of the token"),
+        Column("quantity", pa.float64(), "amount held, or owed in a debt token; >= 0", "token"),
+        Column("encumbered", pa.float64(), "part of it that is pledged to others", "token"),
+        Column("market", pa.int32(), "row of the lending market that it is in, or -1"),
+        Column("root", IDENTITY, "what names the deposit that the claim finally rests on"),
+        Column("proof", IDENTITY, "what names the proof that shows it; zero if there is none"),
+        Column("height", pa.int64(), "block that it was read at; 0 where there is no chain"),
+        Column("standing", pa.int8(), "0 proven, 1 attested, 2 stated"),
+        Column("backing", pa.int64(), "row of the claim that it is a receipt for, or -1"),
+    ),
+)
+
+TOKEN_KINDS = (
+    "cash",
+    "coin",
+    "receipt",
+    "share",
+    "staked",
+    "wrapped",
+    "bridged",
+    "liquidity",
+    "debt",
+)
+STANDINGS = ("proven", "attested", "stated")
 MARGIN_MODES = ("isolated", "cross", "portfolio")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -42,6 +42,8 @@ from workers.listings import (
 )
 from workers.market import build_market
 from workers.terms import instrument_terms
+
+Drawn = TypeVar("Drawn")
 
 Progress = Callable[[int, int], None]
 """Called with the accounts written so far and the accounts in all."""
@@ -128,13 +130,13 @@ def generate_book(
         )
 
 
-def in_order(draw: Callable[[int], Block], blocks: int, threads: int) -> Iterator[Block]:
+def in_order(draw: Callable[[int], Drawn], blocks: int, threads: int) -> Iterator[Drawn]:
     """Yield the blocks in order, drawn by so many threads, never more than a few ahead."""
     if threads <= 1:
         yield from map(draw, range(blocks))
         return
     with ThreadPoolExecutor(threads) as pool:
-        ahead: deque[Future[Block]] = deque()
+        ahead: deque[Future[Drawn]] = deque()
         for number in range(blocks):
             ahead.append(pool.submit(draw, number))
             if len(ahead) > threads + 1:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.synthetic.draws import pick, run_starts, sums
+from risk.synthetic.draws import choose, pick, run_starts, sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,7 @@ def draw_backing(count: int, vaults: Vaults, rng: np.random.Generator) -> Backin
     owner = np.repeat(np.arange(count), assets)
     size = len(owner)
     home = pick(vaults.home[None, :], np.zeros(count, dtype=np.int8), rng.random(count))
-    edges = np.cumsum(vaults.share, axis=1)
-    edges /= edges[:, -1:]
-    flat = (np.arange(len(edges))[:, None] + edges).ravel()
-    row = home[owner]
-    asset = np.searchsorted(flat, row + rng.random(size), side="right")
-    asset -= row.astype(np.int64) * vaults.share.shape[1]
+    asset = choose(vaults.share, home[owner], rng.random(size))
     weight = rng.standard_exponential(size) + 0.05
 
     key = owner * len(vaults.price) + asset

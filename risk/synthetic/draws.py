@@ -22,6 +22,21 @@ def pick(
     return column
 
 
+def choose(
+    share: NDArray[np.float64], row: NDArray[np.integer], uniform: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Return a column for each draw, like ``pick``, where there are many columns.
+
+    >>> choose(np.array([[0.2, 0.8], [1.0, 0.0]]), np.array([0, 0, 1]), np.array([0.1, 0.3, 0.9]))
+    array([0, 1, 0])
+    """
+    edges = np.cumsum(share, axis=1)
+    edges /= edges[:, -1:]
+    flat = (np.arange(len(edges))[:, None] + edges).ravel()
+    found = np.searchsorted(flat, row + uniform, side="right")
+    return np.asarray(found - row.astype(np.int64) * share.shape[1])
+
+
 def sums(owner: NDArray[np.int64], amount: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     """Return the sum of amounts by owner, ``(row,), (row,) -> (owner,)``.
 

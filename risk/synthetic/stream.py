@@ -11,6 +11,9 @@ class Purpose(IntEnum):
     CLIENTS = 1
     MAKERS = 2
     MAKER_COLLATERAL = 3
+    CLAIMS = 4
+    PLANTS = 5
+    PLANTED_IDENTITY = 6
 
 
 def stream(seed: int, purpose: Purpose, number: int) -> np.random.Generator:

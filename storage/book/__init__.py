@@ -1,8 +1,6 @@
 """A book of accounts as a folder of Parquet files: written once and whole, read in blocks."""
 
 from storage.book.layout import (
-    BLOCK_ACCOUNTS,
-    PART_ACCOUNTS,
     AccountUnknown,
     BookDamaged,
     BookError,
@@ -13,6 +11,7 @@ from storage.book.layout import (
 from storage.book.reader import Book, CollateralSlice, PositionSlice
 from storage.book.rules import canonical_instruments
 from storage.book.writer import BookWriter
+from storage.dataset.kind import BLOCK_ACCOUNTS, PART_ACCOUNTS
 
 __all__ = [
     "BLOCK_ACCOUNTS",

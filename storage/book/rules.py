@@ -1,13 +1,12 @@
 """What every table of a book must satisfy before it is written."""
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from storage.book.layout import BookRefused
+from storage.book.layout import BOOK, BookRefused
+from storage.dataset.rules import conform, every, in_range, numbers, unique
 from storage.tables import ASSETS, INSTRUMENTS, MARGIN_MODES, MEMBERS, Table
 
 KINDS = ("spot", "future", "perpetual", "option")
@@ -26,11 +25,11 @@ def canonical_instruments(instruments: pa.Table) -> pa.Table:
     Raises:
         BookRefused: ``SCHEMA_DRIFT``, ``ENUM_UNKNOWN`` for a kind, ``DUPLICATE_KEY`` for a name.
     """
-    table = conform(instruments, INSTRUMENTS)
+    table = conform(instruments, INSTRUMENTS, BOOK)
     unknown = sorted(set(table["kind"].to_pylist()) - set(KINDS))
     if unknown:
         raise BookRefused(f"ENUM_UNKNOWN: instruments.kind {unknown}; allowed are {list(KINDS)}")
-    unique(table, INSTRUMENTS)
+    unique(table, INSTRUMENTS, BOOK)
     rows = table.select(
         ["settlement_currency", "underlying", "kind", "expiry", "strike", "option_type"]
     ).to_pylist()
@@ -52,50 +51,6 @@ def canonical_instruments(instruments: pa.Table) -> pa.Table:
     return table if order == list(range(len(rows))) else table.take(order)
 
 
-def conform(table: pa.Table, declared: Table) -> pa.Table:
-    """Return a table with exactly the declared columns, one chunk each.
-
-    Raises:
-        BookRefused: ``SCHEMA_DRIFT`` where a column is missing or has another type, and
-            ``VALUE_MISSING`` where a value that must be there is null.
-    """
-    for column in declared.columns:
-        if column.name not in table.column_names:
-            raise BookRefused(
-                f"SCHEMA_DRIFT: {declared.name} has no column {column.name!r} ({column.type}); "
-                f"it has {table.column_names}"
-            )
-        found = table.schema.field(column.name).type
-        if found != column.type:
-            raise BookRefused(
-                f"SCHEMA_DRIFT: {declared.name}.{column.name} is {found}, declared {column.type}"
-            )
-        if not column.nullable and table[column.name].null_count:
-            row = pc.index(table[column.name].is_null(), True).as_py()
-            raise BookRefused(f"VALUE_MISSING: {declared.name}.{column.name} is null in row {row}")
-    return table.select(declared.schema.names).cast(declared.schema).combine_chunks()
-
-
-def numbers(table: pa.Table, column: str) -> NDArray[Any]:
-    """Return a column without nulls as an array, without a copy where it is one chunk."""
-    values = table[column]
-    if values.num_chunks == 1:
-        return np.asarray(values.chunk(0).to_numpy(zero_copy_only=False))
-    return np.asarray(values.to_numpy())
-
-
-def unique(table: pa.Table, declared: Table) -> None:
-    """Raise ``DUPLICATE_KEY`` if two rows have the same key."""
-    keys = list(declared.key)
-    count = table.group_by(keys).aggregate([([], "count_all")])
-    twice = count.filter(pc.greater(count["count_all"], 1))
-    if len(twice):
-        first = twice.slice(0, 1).select(keys).to_pylist()[0]
-        raise BookRefused(
-            f"DUPLICATE_KEY: {declared.name} lists {first} {twice['count_all'][0]} times"
-        )
-
-
 def check_references(instruments: pa.Table, members: pa.Table, assets: pa.Table) -> None:
     """Raise ``BookRefused`` if a reference table breaks a rule that margin depends on."""
     if canonical_instruments(instruments)["instrument"] != instruments["instrument"]:
@@ -103,16 +58,25 @@ def check_references(instruments: pa.Table, members: pa.Table, assets: pa.Table)
             "SORT_ORDER: instruments are not in canonical order; pass them through "
             "storage.book.canonical_instruments, and number positions by the result"
         )
-    unique(members, MEMBERS)
-    unique(assets, ASSETS)
+    unique(members, MEMBERS, BOOK)
+    unique(assets, ASSETS, BOOK)
     for name in ("multiplier", "lot_size"):
         size = numbers(instruments, name)
-        _every(np.isfinite(size) & (size > 0.0), "MULTIPLIER", f"instruments.{name}", size, "> 0")
+        every(
+            np.isfinite(size) & (size > 0.0), "MULTIPLIER", f"instruments.{name}", size, "> 0", BOOK
+        )
     fund = numbers(members, "default_fund")
-    _every(np.isfinite(fund) & (fund >= 0.0), "DEFAULT_FUND", "members.default_fund", fund, ">= 0")
+    every(
+        np.isfinite(fund) & (fund >= 0.0),
+        "DEFAULT_FUND",
+        "members.default_fund",
+        fund,
+        ">= 0",
+        BOOK,
+    )
     haircut = numbers(assets, "haircut")
     allowed = (haircut >= 0.0) & (haircut <= 1.0)
-    _every(allowed, "HAIRCUT_RANGE", "assets.haircut", haircut, "a fraction, 0 to 1")
+    every(allowed, "HAIRCUT_RANGE", "assets.haircut", haircut, "a fraction, 0 to 1", BOOK)
 
 
 def check_accounts(accounts: pa.Table, previous: str | None, members: int) -> None:
@@ -133,8 +97,8 @@ def check_accounts(accounts: pa.Table, previous: str | None, members: int) -> No
             f"{code}: account {fault[1]!r} comes after {fault[0]!r}; accounts must be unique and "
             "sorted by name, in the order of their UTF-8 bytes"
         )
-    in_range(accounts, "member", members, "accounts")
-    in_range(accounts, "margin_mode", len(MARGIN_MODES), "accounts")
+    in_range(accounts, "member", members, "accounts", BOOK)
+    in_range(accounts, "margin_mode", len(MARGIN_MODES), "accounts", BOOK)
 
 
 def check_rows(table: pa.Table, declared: Table, first: int, stop: int, references: int) -> None:
@@ -149,7 +113,7 @@ def check_rows(table: pa.Table, declared: Table, first: int, stop: int, referenc
             f"UNKNOWN_ACCOUNT: {declared.name} name account row {seen}; this batch holds rows "
             f"{first} to {stop - 1}"
         )
-    in_range(table, what, references, declared.name)
+    in_range(table, what, references, declared.name, BOOK)
     step = np.diff(account.astype(np.int64) * references + item)
     if len(step) and step.min() <= 0:
         row = int(np.argmax(step <= 0)) + 1
@@ -173,22 +137,11 @@ def check_lots(lots: NDArray[np.int64]) -> None:
 def check_quantity(quantity: NDArray[np.float64]) -> None:
     """Raise ``COLLATERAL_NEGATIVE`` if a quantity of collateral is negative or not finite."""
     allowed = np.isfinite(quantity) & (quantity >= 0.0)
-    _every(allowed, "COLLATERAL_NEGATIVE", "collateral.quantity", quantity, ">= 0, debt is no row")
-
-
-def in_range(table: pa.Table, column: str, size: int, dataset: str) -> None:
-    """Raise ``UNKNOWN_...`` if a code does not point at one of ``size`` rows."""
-    codes = numbers(table, column)
-    if len(codes) and (codes.min() < 0 or codes.max() >= size):
-        seen = codes[(codes < 0) | (codes >= size)][0]
-        raise BookRefused(
-            f"UNKNOWN_{column.upper()}: {dataset}.{column} {seen}; allowed is 0 to {size - 1}"
-        )
-
-
-def _every(
-    allowed: NDArray[np.bool_], code: str, field: str, values: NDArray[Any], rule: str
-) -> None:
-    if not allowed.all():
-        row = int(np.argmin(allowed))
-        raise BookRefused(f"{code}: {field} {values[row]} in row {row}; allowed is {rule}")
+    every(
+        allowed,
+        "COLLATERAL_NEGATIVE",
+        "collateral.quantity",
+        quantity,
+        ">= 0, debt is no row",
+        BOOK,
+    )

@@ -1,0 +1,1 @@
+"""A dataset as a folder of Parquet files: what books and claims have in common."""

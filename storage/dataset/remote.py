@@ -1,0 +1,73 @@
+"""A dataset in an object store: its files come to this machine one by one, when first read.
+
+They lie in a folder of the dataset's digest, so that those of one name are not mixed up, and get
+their names when they were found to be the files of the manifest. The folder may be removed when
+nothing runs.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from storage.dataset.kind import MANIFEST, Kind
+from storage.dataset.manifest import parse_manifest, require_sizes
+from storage.digest import file_digest
+from storage.objects import S3Folder
+
+
+def cache_folder(digest: str, kind: Kind) -> Path:
+    """Return where the files of a dataset come to, in the cache folder of the user."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches).absolute() / "margincube" / kind.cache / digest
+
+
+def read_manifest(folder: S3Folder, kind: Kind) -> dict[str, Any]:
+    """Return the manifest of a dataset, checked against itself and the sizes of its files.
+
+    Raises:
+        kind.missing: there is no manifest in the folder.
+        kind.damaged: the manifest was altered, or a file is missing or has another size.
+        StoreUnavailable: the object store does not answer, or refuses.
+    """
+    try:
+        raw = folder.read(MANIFEST).content
+    except FileNotFoundError:
+        raise kind.missing(
+            f"no {kind.noun} at {folder}: there is no {MANIFEST}; copy the folder of a "
+            f"{kind.noun} there"
+        ) from None
+    manifest = parse_manifest(raw, folder, kind)
+    require_sizes(manifest, folder.sizes(), folder, kind)
+    return manifest
+
+
+def fetch(folder: S3Folder, name: str, cache: Path, record: Mapping[str, Any], kind: Kind) -> None:
+    """Bring a file of a dataset into the cache, unless it is there.
+
+    Raises:
+        kind.damaged: what came is not the file of the manifest; it is not kept.
+        StoreUnavailable: the object store does not answer, or refuses.
+    """
+    target = cache / name
+    if target.is_file() and target.stat().st_size == record["bytes"]:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, coming = tempfile.mkstemp(dir=target.parent, prefix=".coming-")
+    os.close(handle)
+    try:
+        folder.download(name, Path(coming))
+        if file_digest(Path(coming)) != record["sha256"]:
+            raise kind.damaged(
+                f"{folder / name} is not the file that the manifest of the {kind.noun} describes; "
+                f"copy the {kind.noun} there again"
+            )
+        # Others may bring the same file meanwhile; whoever is last replaces it by its like.
+        os.replace(coming, target)
+    except FileNotFoundError:
+        raise kind.damaged(
+            f"{kind.noun} {folder} lacks {name}; copy the {kind.noun} there again"
+        ) from None
+    finally:
+        Path(coming).unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Claims of a book's accounts: made up, and valued as one pool."""
