@@ -144,15 +144,17 @@ class Feeds:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Where each chain stood, ``(chain,)``: the block the claims are read at, and finality.
+    """Where each chain stood, ``(chain,)``; the first chain is "none".
 
-    ``safe`` and ``finalised`` are heights, ``age`` seconds from the block to the dataset's time.
+    ``height`` is the latest block seen, ``safe`` and ``finalised`` are heights too; ``age`` is the
+    seconds from the latest block to the dataset's time, ``block_time`` those between two blocks.
     """
 
     height: NDArray[np.int64]
     safe: NDArray[np.int64]
     finalised: NDArray[np.int64]
     age: Floats
+    block_time: Floats
 
 
 @dataclass(frozen=True, slots=True)
