@@ -135,8 +135,8 @@ def linear_interest(rate: int, seconds: int) -> int:
     >>> linear_interest(500_000_000_000_000_000, 100_000_100)
     1000000001585491184677828513
     """
-    years = _ray_divide(_whole(seconds) * 10**9, SECONDS_PER_YEAR * 10**9)
-    return RAY + _ray_multiply(_whole(rate), years)
+    years = ray_divide(_whole(seconds) * 10**9, SECONDS_PER_YEAR * 10**9)
+    return RAY + ray_multiply(_whole(rate), years)
 
 
 def compounded_interest(rate: int, seconds: int) -> int:
@@ -149,18 +149,28 @@ def compounded_interest(rate: int, seconds: int) -> int:
     1000000001585491184589599100
     """
     n, per_second = _whole(seconds), _whole(rate) // SECONDS_PER_YEAR
-    square = _ray_multiply(per_second, per_second)
-    cube = _ray_multiply(square, per_second)
+    square = ray_multiply(per_second, per_second)
+    cube = ray_multiply(square, per_second)
     second = n * max(n - 1, 0) * square // 2
     third = n * max(n - 1, 0) * max(n - 2, 0) * cube // 6
     return RAY + n * per_second + second + third
 
 
-def _ray_multiply(left: int, right: int) -> int:
+def ray_multiply(left: int, right: int) -> int:
+    """Return the product of two rays, half up.
+
+    >>> ray_multiply(3, RAY // 2)
+    2
+    """
     return (left * right + RAY // 2) // RAY
 
 
-def _ray_divide(left: int, right: int) -> int:
+def ray_divide(left: int, right: int) -> int:
+    """Return the quotient of two rays, half up.
+
+    >>> ray_divide(1, 2 * RAY)
+    1
+    """
     return (left * RAY + right // 2) // right
 
 
