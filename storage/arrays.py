@@ -155,3 +155,53 @@ MARGIN = RunKind(
     small=("folds", "scenarios", "instruments", "market"),
 )
 """A margin run."""
+
+POOL_ACCOUNTS = (
+    Variable("value", ("account",), "float64", USD,
+             "what its claims would fetch, less what it owes"),
+    Variable("credit", ("account",), "float64", USD, "what its claims count for now"),
+    Variable("position_value", ("account",), "float64", USD, "market value of options and spot"),
+    Variable("requirement", ("account",), "float64", USD,
+             "worst weighted loss of positions and of credit together"),
+    Variable("requirement_alone", ("account",), "float64", USD,
+             "worst weighted loss of the positions under the same scenarios"),
+    Variable("excess", ("account",), "float64", USD,
+             "credit and position value less requirement"),
+    Variable("credit_then", ("account",), "float64", USD,
+             "credit in the scenario that binds the requirement; now where none does"),
+    Variable("binding_scenario", ("account",), "int32", ONE,
+             "row of the scenario that binds the requirement, -1 if none does"),
+    Variable("binding_alone", ("account",), "int32", ONE,
+             "row of the scenario that binds the positions alone, -1 if none does"),
+    Variable("health", ("account",), "float64", ONE,
+             "lowest health factor of its positions in lending markets; infinite without debt"),
+    Variable("claims", ("account",), "int32", ONE, "number of claims"),
+    Variable("counted", ("account",), "int32", ONE, "number of claims that count"),
+    Variable("status", ("account",), "int8", ONE, "0 pooled, 1 held back"),
+)  # fmt: skip
+
+POOL_BLOCKS = (
+    Variable("quantity", ("block", "token"), "float64", "token", "units that count, or are owed"),
+    Variable("credit_by_state", ("block", "state"), "float64", USD, "credit of the accounts"),
+    Variable("credit_by_token", ("block", "token", "report"), "float64", USD,
+             "credit of claims in the token, what lending markets leave of them included"),
+    Variable("credit_by_use", ("block", "token", "use"), "float64", USD,
+             "credit now by the venue whose positions need it, the last free"),
+    Variable("credit_by_standing", ("block", "standing"), "float64", USD,
+             "credit now by how claims are known"),
+    Variable("accounts_below", ("block", "report"), "int64", ONE,
+             "accounts whose equity is below what their positions require"),
+    Variable("called", ("block", "report"), "float64", USD, "how far these are below, summed"),
+    Variable("unhealthy", ("block", "report"), "int64", ONE,
+             "positions in lending markets that may be liquidated"),
+    Variable("claims_by_outcome", ("block", "outcome"), "int64", ONE, "claims"),
+    Variable("value_by_outcome", ("block", "outcome"), "float64", USD,
+             "what the claims would fetch if nothing were wrong with them"),
+)  # fmt: skip
+
+POOL = RunKind(
+    written={"accounts": POOL_ACCOUNTS, "blocks": POOL_BLOCKS},
+    markers={"accounts": "status"},
+    small=("totals", "tokens", "scenarios"),
+)
+"""A collateral run."""

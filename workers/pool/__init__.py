@@ -1,0 +1,1 @@
+"""A collateral run: a published margin run and the claims of its accounts, valued as one pool."""
