@@ -64,9 +64,10 @@ class PoolAccounts:
     """Accounts of a pool: positions, what claims count, and what is known of the account.
 
     ``offsets`` ``(account+1,)`` cuts ``instrument`` and ``quantity`` ``(position,)``, contracts,
-    long positive. ``claim_offsets`` ``(account+1,)`` cuts ``token``, ``counted`` and ``market``
-    ``(claim,)``: units that count, of a debt all that is owed; claims of one market of an account
-    follow each other, and -1 is none. ``position_value`` and ``held`` are ``(account,)``.
+    long positive. ``claim_offsets`` ``(account+1,)`` cuts ``token``, ``counted``, ``present`` and
+    ``market`` ``(claim,)``: units that count, of a debt all that is owed, and units that a market
+    sees for its health; claims of one market of an account follow each other, and -1 is none.
+    ``position_value`` and ``held`` are ``(account,)``.
     """
 
     offsets: NDArray[np.int64]
@@ -75,6 +76,7 @@ class PoolAccounts:
     claim_offsets: NDArray[np.int64]
     token: NDArray[np.int32]
     counted: Floats
+    present: Floats
     market: NDArray[np.int32]
     position_value: Floats
     held: NDArray[np.bool_]
@@ -93,6 +95,7 @@ class PoolAccounts:
             claim_offsets=self.claim_offsets[start : stop + 1] - claims.start,
             token=self.token[claims],
             counted=self.counted[claims],
+            present=self.present[claims],
             market=self.market[claims],
             position_value=self.position_value[start:stop],
             held=self.held[start:stop],
@@ -179,7 +182,7 @@ def _worst(weight: Any, pnl: Floats, credit: Floats, moves: bool) -> Any:
 
 @compiled
 def _add_market(
-    first: int, last: int, market: int, token: Any, counted: Any, value: Any, credit: Any,
+    first: int, last: int, market: int, token: Any, counted: Any, present: Any, value: Any, credit: Any,
     is_debt: Any, threshold: Any, bonus: Any, target: float, reported: Any, work: Floats,
     row: Floats, claim_credit: Floats, credit_by_token: Floats, unhealthy: Any,
 ) -> Any:  # fmt: skip
@@ -194,7 +197,7 @@ def _add_market(
             worth -= units * value[t, 0]
         else:
             _add(collateral, units, credit[t])
-            _add(cover, units * threshold[market, t], value[t])
+            _add(cover, present[c] * threshold[market, t], value[t])
             worth += units * value[t, 0]
             if units > 0.0 and bonus[market, t] > taken:
                 taken = bonus[market, t]
@@ -219,7 +222,7 @@ def _add_market(
 @kernel
 def _pool(
     offsets: Any, instrument: Any, quantity: Any, claim_offsets: Any, token: Any, counted: Any,
-    market: Any, position_value: Any, held: Any, cube: Any, weight: Any, value: Any, credit: Any,
+    present: Any, market: Any, position_value: Any, held: Any, cube: Any, weight: Any, value: Any, credit: Any,
     is_debt: Any, threshold: Any, bonus: Any, target: float, reported: Any, pnl: Any, row: Any,
     work: Any, by_account: Any, binding: Any, claim_credit: Any, credit_by_state: Any,
     credit_by_token: Any, below: Any, called: Any, unhealthy: Any,
@@ -240,8 +243,8 @@ def _pool(
                 while last < end and market[last] == market[c]:
                     last += 1
                 added, weakest = _add_market(
-                    c, last, market[c], token, counted, value, credit, is_debt, threshold, bonus,
-                    target, reported, work, row, claim_credit, credit_by_token, unhealthy,
+                    c, last, market[c], token, counted, present, value, credit, is_debt, threshold,
+                    bonus, target, reported, work, row, claim_credit, credit_by_token, unhealthy,
                 )  # fmt: skip
                 worth += added
                 health = weakest if weakest < health else health
@@ -296,7 +299,7 @@ def pool_block(accounts: PoolAccounts, terms: PoolTerms) -> PoolBlock:
         read_only(accounts.offsets, np.int64), read_only(accounts.instrument, np.int32),
         read_only(accounts.quantity, np.float64), read_only(accounts.claim_offsets, np.int64),
         read_only(accounts.token, np.int32), read_only(accounts.counted, np.float64),
-        read_only(accounts.market, np.int32), read_only(accounts.position_value, np.float64),
+        read_only(accounts.present, np.float64), read_only(accounts.market, np.int32), read_only(accounts.position_value, np.float64),
         read_only(accounts.held, np.bool_), read_only(terms.cube, np.float64),
         read_only(terms.weight, np.float64), read_only(terms.value, np.float64),
         read_only(terms.credit, np.float64), read_only(terms.is_debt, np.bool_),

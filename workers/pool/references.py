@@ -33,13 +33,17 @@ def references_of(tables: References, as_of: datetime) -> PoolReferences:
         token=tuple(tokens["token"].to_pylist()),
         asset=assets,
         chain=tuple(chains["chain"].to_pylist()),
-        protocol=_with_none([*tokens["protocol"].to_pylist(), *tables.markets["protocol"].to_pylist()]),
+        protocol=_with_none(
+            [*tokens["protocol"].to_pylist(), *tables.markets["protocol"].to_pylist()]
+        ),
         bridge=_with_none(tokens["bridge"].to_pylist()),
     )
     parts = np.bincount(tables.recipes["token"].to_numpy(), minlength=len(tokens))
     return PoolReferences(
         tokens=Tokens(
-            kind=np.array([TokenKind[kind.upper()] for kind in tokens["kind"].to_pylist()], np.int8),
+            kind=np.array(
+                [TokenKind[kind.upper()] for kind in tokens["kind"].to_pylist()], np.int8
+            ),
             asset=_rows(tokens["asset"].to_pylist(), assets),
             chain=_rows(tokens["chain"].to_pylist(), names.chain),
             protocol=_rows(tokens["protocol"].to_pylist(), names.protocol),
