@@ -10,7 +10,7 @@ CLAIM_CODES = (
         _Q,
         "a row is about a token that the tokens do not list",
         "token, chain, protocol and bridge of a row of the tokens",
-        "add the token or correct the row; a bridged token is another token than the one it stands for",
+        "add the token or correct the row; a bridged token is a token of its own",
     ),
     Code(
         "UNKNOWN_CHAIN",
