@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from flows.commands import (
     books,
     calls,
+    claims,
     compare,
     conformance,
     demo,
@@ -43,6 +44,7 @@ app = App(
 app.command(demo.demo)
 app.command(books.app, name="book")
 app.command(markets.app, name="market")
+app.command(claims.app, name="claims")
 app.command(methodologies.methodologies)
 app.command(runs.run)
 app.command(runs.runs)

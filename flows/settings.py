@@ -29,7 +29,7 @@ QUIET_PREFECT = {
 
 
 class NotThere(ValueError):
-    """No book or market of that name."""
+    """No book, market or claims of that name."""
 
 
 class Settings(BaseSettings):
@@ -70,6 +70,11 @@ class Settings(BaseSettings):
         return self.home / "markets"
 
     @property
+    def claims(self) -> Path:
+        """Folder of the claims."""
+        return self.home / "claims"
+
+    @property
     def reports(self) -> Path:
         """Folder of the reports."""
         return self.home / "reports"
@@ -85,6 +90,17 @@ class Settings(BaseSettings):
             return S3Folder.parse(name)
         return _named(self.books, name)
 
+    def claims_path(self, name: str) -> Path | S3Folder:
+        """Return the folder of claims given by name, by path, or by their address in a store.
+
+        Raises:
+            BadAddress: it begins with ``s3://`` and is no address.
+            NotThere: neither name nor path is a folder.
+        """
+        if name.startswith(SCHEME):
+            return S3Folder.parse(name)
+        return _named(self.claims, name)
+
     def market_path(self, name: str) -> Path:
         """Return the folder of a market given by name, or by path.
 
@@ -99,7 +115,8 @@ def _named(folder: Path, name: str) -> Path:
         return folder / name if (folder / name).is_dir() else Path(name)
     there = sorted(path.name for path in folder.glob("*") if path.is_dir())
     known = f"there are {there}" if there else "there are none yet"
-    raise NotThere(f"no {folder.name[:-1]} {name!r} in {folder}: {known}; or give a folder's path")
+    what = folder.name.removesuffix("s") if folder.name != "claims" else "claims"
+    raise NotThere(f"no {what} {name!r} in {folder}: {known}; or give a folder's path")
 
 
 def prepare_prefect(*, quiet: bool) -> None:

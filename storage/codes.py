@@ -1,25 +1,9 @@
 """Every name that bad input can be given: what it means, what is allowed, what to do."""
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from storage.claim_codes import CLAIM_CODES
+from storage.code import Code, Severity
 
-Severity: TypeAlias = Literal["quarantine", "refuse", "warn"]
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """A named kind of bad input.
-
-    ``quarantine`` sets the row aside and holds the accounts it belongs to, ``refuse`` stops the
-    import with nothing written, ``warn`` records it and goes on.
-    """
-
-    name: str
-    severity: Severity
-    meaning: str
-    allowed: str
-    action: str
-
+__all__ = ["CODES", "Code", "Severity"]
 
 _Q: Severity = "quarantine"
 _R: Severity = "refuse"
@@ -456,5 +440,7 @@ _RULES = (
     ),
 )
 
-CODES = {code.name: code for code in (*_FILES, *_KEYS, *_TERMS, *_QUANTITIES, *_MARKET, *_RULES)}
+_ALL = (*_FILES, *_KEYS, *_TERMS, *_QUANTITIES, *_MARKET, *CLAIM_CODES, *_RULES)
+
+CODES = {code.name: code for code in _ALL}
 """Every code by its name."""

@@ -12,7 +12,7 @@ from flows.tables import columns
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from storage.intake.book import DatasetCount
+    from storage.intake.folder import DatasetCount
 
 
 EFFECTS = {

@@ -29,7 +29,11 @@ _OPTIONS = {"nogil": True, "error_model": "numpy"}
 """No lock held, IEEE division, and no licence to reorder arithmetic."""
 
 
-ELSEWHERE = ("standard/kernel.py", "sensitivities/kernel.py")
+ELSEWHERE = (
+    "standard/kernel.py",
+    "sensitivities/kernel.py",
+    "claims/graph.py",
+)
 """Files of kernels outside this package, from the folder above it."""
 
 

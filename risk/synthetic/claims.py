@@ -118,6 +118,64 @@ def draw_claims(
     of tokens, but for those that are planted in tokens that stand for nothing.
     """
     rng = stream(seed, Purpose.CLAIMS, block)
+    drawn = _draw_values(holdings, menu, profile, rng)
+    members = _largest(holdings.accounts, drawn, plants)
+    token = _planted_tokens(drawn.token, members, menu, plants)
+    unit = np.power(10.0, menu.digits[token])
+    quantity = np.rint(drawn.value / menu.value[token] * unit) / unit
+
+    size = len(token)
+    root, proof = (rng.integers(1, 1 << 63, (size, 2), dtype=np.uint64) for _ in range(2))
+    standing = _standings(menu.anchored[token], profile, rng)
+    encumbered = _encumbered(quantity, unit, drawn.plain, profile, rng)
+    receipt, behind = _backed(drawn.owner[: drawn.plain], quantity, members, profile, rng)
+    backing = np.full(size, -1)
+    backing[receipt] = behind
+    encumbered[receipt], encumbered[behind] = 0.0, quantity[behind]
+
+    standing[members], encumbered[members] = 0, 0.0
+    proof[standing != 0] = 0
+    _share_identities(seed, root, proof, members, plants)
+    _point_at_each_other(backing, members, plants)
+    height = menu.height[token]
+    height[members[plants.kind == Plant.NOT_FINAL]] = menu.head
+    height[members[plants.kind == Plant.HEIGHT_SKEWED]] = menu.skewed
+
+    order = np.lexsort((token, drawn.market, drawn.owner))
+    rank = np.empty(size, np.int64)
+    rank[order] = np.arange(size)
+    backing = np.where(backing >= 0, rank[backing], -1)
+    return ClaimBlock(
+        drawn.owner[order],
+        token[order],
+        quantity[order],
+        encumbered[order],
+        drawn.market[order],
+        root[order],
+        proof[order],
+        height[order],
+        standing[order],
+        backing[order],
+        plants,
+        rank[members],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """Claims by value in USD, ``(claim,)``: ``plain`` ones sorted by owner, then loans."""
+
+    plain: int
+    owner: NDArray[np.int64]
+    token: NDArray[np.int64]
+    market: NDArray[np.int32]
+    value: NDArray[np.float64]
+
+
+def _draw_values(
+    holdings: Holdings, menu: ClaimMenu, profile: ClaimProfile, rng: np.random.Generator
+) -> _Drawn:
+    """Draw which tokens the holdings are, and which part of them lies in lending markets."""
     worth = holdings.quantity * menu.price[holdings.asset]
     total = sums(holdings.owner, worth, holdings.accounts)
     lends = (rng.random(holdings.accounts) < profile.loans.share) & (total > 0.0)
@@ -131,60 +189,15 @@ def draw_claims(
     weight = rng.standard_exponential(len(holding)) + 0.05
     weight /= sums(holding, weight, len(worth))[holding]
     value = worth[holding] * (1.0 - part[owner]) * weight
-    plain = len(owner)
 
     borrower = np.flatnonzero(lends)
     loans = draw_loans(borrower, (part * total)[borrower], menu.lending, profile.loans, rng)
-    owner = np.concatenate([owner, loans.owner])
-    token = np.concatenate([token, loans.token])
-    value = np.concatenate([value, loans.value])
-    market = np.concatenate([np.full(plain, -1, np.int32), loans.market])
-
-    members = _largest(holdings.accounts, owner[:plain], value[:plain], plants)
-    token[members] = menu.plain
-    looped = plants.kind == Plant.RECIPE_CYCLE
-    token[members[looped]] = menu.looped[plants.group[looped] % len(menu.looped)]
-    unit = np.power(10.0, menu.digits[token])
-    quantity = np.rint(value / menu.value[token] * unit) / unit
-
-    size = len(owner)
-    root, proof = (rng.integers(1, 1 << 63, (size, 2), dtype=np.uint64) for _ in range(2))
-    standing = _standings(menu.anchored[token], profile, rng)
-    encumbered = _encumbered(quantity, unit, plain, profile, rng)
-    height = menu.height[token]
-    backing = np.full(size, -1)
-    receipt, behind = _backed(owner[:plain], quantity, members, profile, rng)
-    backing[receipt] = behind
-    encumbered[receipt], encumbered[behind] = 0.0, quantity[behind]
-
-    standing[members], encumbered[members] = 0, 0.0
-    proof[standing != 0] = 0
-    for row, kind, group in zip(members, plants.kind, plants.group, strict=True):
-        if kind == Plant.ROOT_TWICE:
-            root[row] = planted_identity(seed, int(group))
-        elif kind == Plant.PROOF_TWICE:
-            proof[row] = planted_identity(seed, int(group))
-    height[members[plants.kind == Plant.NOT_FINAL]] = menu.head
-    height[members[plants.kind == Plant.HEIGHT_SKEWED]] = menu.skewed
-    _point_at_each_other(backing, members, plants)
-
-    order = np.lexsort((token, market, owner))
-    rank = np.empty(size, np.int64)
-    rank[order] = np.arange(size)
-    backing = np.where(backing >= 0, rank[backing], -1)
-    return ClaimBlock(
-        owner[order],
-        token[order],
-        quantity[order],
-        encumbered[order],
-        market[order],
-        root[order],
-        proof[order],
-        height[order],
-        standing[order],
-        backing[order],
-        plants,
-        rank[members],
+    return _Drawn(
+        plain=len(owner),
+        owner=np.concatenate([owner, loans.owner]),
+        token=np.concatenate([token, loans.token]),
+        market=np.concatenate([np.full(len(owner), -1, np.int32), loans.market]),
+        value=np.concatenate([value, loans.value]),
     )
 
 
@@ -198,18 +211,42 @@ def _claim_counts(
     return np.minimum(1.0 + more, profile.most).astype(np.int64)
 
 
-def _largest(
-    accounts: int, owner: NDArray[np.int64], value: NDArray[np.float64], plants: Plants
-) -> NDArray[np.int64]:
-    """Return the claim of the largest value of each planted account, ``(member,)``."""
-    starts = np.searchsorted(owner, np.arange(accounts + 1))
+def _largest(accounts: int, drawn: _Drawn, plants: Plants) -> NDArray[np.int64]:
+    """Return the claim of the largest value, outside markets, of each planted account."""
+    starts = np.searchsorted(drawn.owner[: drawn.plain], np.arange(accounts + 1))
     return np.array(
         [
-            starts[account] + int(np.argmax(value[starts[account] : starts[account + 1]]))
+            starts[account] + int(np.argmax(drawn.value[starts[account] : starts[account + 1]]))
             for account in plants.account.tolist()
         ],
         np.int64,
     )
+
+
+def _planted_tokens(
+    token: NDArray[np.int64], members: NDArray[np.int64], menu: ClaimMenu, plants: Plants
+) -> NDArray[np.int64]:
+    """Return tokens in which nothing but what was planted is wrong with the planted claims."""
+    token = token.copy()
+    token[members] = menu.plain
+    looped = plants.kind == Plant.RECIPE_CYCLE
+    token[members[looped]] = menu.looped[plants.group[looped] % len(menu.looped)]
+    return token
+
+
+def _share_identities(
+    seed: int,
+    root: NDArray[np.uint64],
+    proof: NDArray[np.uint64],
+    members: NDArray[np.int64],
+    plants: Plants,
+) -> None:
+    """Give the members of a group one root, or one proof."""
+    for row, kind, group in zip(members, plants.kind, plants.group, strict=True):
+        if kind == Plant.ROOT_TWICE:
+            root[row] = planted_identity(seed, int(group))
+        elif kind == Plant.PROOF_TWICE:
+            proof[row] = planted_identity(seed, int(group))
 
 
 def _standings(

@@ -85,7 +85,7 @@ def draw_loans(
     weight = np.where(weight.sum(axis=1, keepdims=True) > 0.0, weight, lending.weight)
     market = pick(weight, loops.astype(np.int8), rng.random(size)).astype(np.int64)
     health = np.minimum(log_normal(profile.health, rng.standard_normal(size)), profile.most_health)
-    health = np.maximum(health, 1.0)
+    health = np.where(health < 1.0, 2.0 - health, health)
     spread = rng.random(size)
     health = np.where(lending.looped[market], between(profile.looped_health, spread), health)
     unhealthy = rng.random(size) < profile.unhealthy

@@ -205,7 +205,7 @@ class Dataset:
         """Return offsets by account, and the columns after ``account`` of the accounts' rows."""
         start, stop = self._bounds(start, stop)
         count = np.zeros(stop - start, dtype=np.int64)
-        chosen = columns and ["account", *columns]
+        chosen = None if columns is None else ["account", *columns]
         pieces: list[pa.Table] = []
         for first, table in self._blocks(dataset, start, stop, chosen):
             account = table["account"].combine_chunks().to_numpy()

@@ -1,7 +1,7 @@
 """Import a book from a folder of CSV or Parquet files: checked row by row, written whole."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,11 +12,16 @@ import pyarrow as pa
 
 from storage import tables
 from storage.book import PART_ACCOUNTS, Book, BookExists, BookWriter
-from storage.intake import checks, layout
-from storage.intake.checks import Rows
+from storage.intake import layout
+from storage.intake.folder import (
+    DatasetCount,
+    FolderReader,
+    Progress,
+    count_rows,
+    locate_all,
+)
 from storage.intake.holdings import CollateralIntake, Holds, PositionIntake
 from storage.intake.instruments import InstrumentIntake, take_instruments
-from storage.intake.layout import InputTable
 from storage.intake.references import (
     Intake,
     Terms,
@@ -24,21 +29,7 @@ from storage.intake.references import (
     take_assets,
     take_members,
 )
-from storage.intake.rows import Batch, locate, read_batches, read_table
 from storage.quarantine import Finding, Findings
-
-Progress = Callable[[str, int], None]
-"""Called with the dataset being read and its rows so far."""
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetCount:
-    """Rows of one dataset: ``rows`` is always ``accepted + quarantined``."""
-
-    dataset: str
-    rows: int
-    accepted: int
-    quarantined: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +103,10 @@ def import_book(
     findings = Findings()
     if as_of.tzinfo is None:
         findings.add(Finding.of("TZ_MISSING", "book", field="as_of", value=as_of.isoformat()))
-    files = {table.name: locate(folder, table, findings) for table in layout.BOOK_INPUTS}
-    findings.raise_if_refused()
+    files = locate_all(folder, layout.BOOK_INPUTS, findings)
     as_of = as_of.astimezone(UTC)
     terms = Terms(as_of, frozenset(market_underlyings) - {"USD"}, frozenset(pegs))
-    reader = _Reader(files, findings, progress or (lambda _dataset, _rows: None))
+    reader = FolderReader(files, findings, progress or (lambda _dataset, _rows: None))
     references = _read_references(reader, terms)
     findings.raise_if_refused()
     positions, collateral = _read_holdings(reader, references)
@@ -151,38 +141,7 @@ class _References:
     counts: tuple[DatasetCount, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    files: Mapping[str, Path | None]
-    findings: Findings
-    progress: Progress
-
-    def whole(self, table: InputTable) -> Rows | None:
-        """Read a dataset at once, or None where there is no file of it."""
-        path = self.files[table.name]
-        if path is None:
-            return None
-        rows = checks.read(Batch(read_table(path, table, self.findings), 1), table, self.findings)
-        self.progress(table.name, len(rows))
-        return rows
-
-    def needed(self, table: InputTable) -> Rows:
-        """Read a dataset whose file is known to be there."""
-        rows = self.whole(table)
-        assert rows is not None
-        return rows
-
-    def batches(self, table: InputTable) -> Iterator[Rows]:
-        """Yield the batches of a dataset, read."""
-        path = self.files[table.name]
-        assert path is not None
-        for batch in read_batches(path, table, self.findings):
-            rows = checks.read(batch, table, self.findings)
-            yield rows
-            self.progress(table.name, batch.first_line + len(rows) - 1)
-
-
-def _read_references(reader: _Reader, terms: Terms) -> _References:
+def _read_references(reader: FolderReader, terms: Terms) -> _References:
     account_rows = reader.needed(layout.ACCOUNTS)
     member_rows = reader.whole(layout.MEMBERS)
     members = take_members(member_rows, account_rows, reader.findings)
@@ -192,14 +151,12 @@ def _read_references(reader: _Reader, terms: Terms) -> _References:
     rows = reader.needed(layout.INSTRUMENTS)
     instruments = take_instruments(rows, reader.whole(layout.REFERENCE), terms)
     read = [rows, account_rows, asset_rows, *([member_rows] if member_rows is not None else [])]
-    counts = tuple(
-        DatasetCount(r.layout.name, len(r), int((~r.bad).sum()), int(r.bad.sum())) for r in read
-    )
+    counts = tuple(map(count_rows, read))
     return _References(instruments, members, accounts, assets, counts)
 
 
 def _read_holdings(
-    reader: _Reader, references: _References
+    reader: FolderReader, references: _References
 ) -> tuple[PositionIntake, CollateralIntake]:
     accounts = references.accounts
     holds = Holds.none(accounts.table.num_rows)

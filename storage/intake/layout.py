@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from storage.tables import MARGIN_MODES
+from storage.tables import MARGIN_MODES, STANDINGS, TOKEN_KINDS
 
 ColumnKind: TypeAlias = Literal[
     "name",  # text that names the row, must be clean
@@ -160,5 +160,102 @@ PRICES = InputTable(
     ),
 )
 
+
+def _of_token(prefix: str = "", token: str = "token") -> tuple[InputColumn, ...]:
+    """Return the columns that point to a token."""
+    return (
+        InputColumn(token, "reference"),
+        *(
+            InputColumn(prefix + name, "reference", required=False, default="none")
+            for name in ("chain", "protocol", "bridge")
+        ),
+    )
+
+
+TOKENS = InputTable(
+    "tokens",
+    ("token", "chain", "protocol", "bridge"),
+    (
+        InputColumn("token", "name"),
+        InputColumn("chain", "name", required=False, default="none"),
+        InputColumn("protocol", "name", required=False, default="none"),
+        InputColumn("bridge", "name", required=False, default="none"),
+        InputColumn("kind", "word", words=TOKEN_KINDS),
+        InputColumn("asset", "reference", blank=True),
+        InputColumn("decimals", "number"),
+    ),
+)
+
+RECIPES = InputTable(
+    "recipes",
+    ("token", "chain", "protocol", "bridge"),
+    (*_of_token(), *_of_token("of_", "of"), InputColumn("units", "number")),
+    required=False,
+)
+
+FEEDS = InputTable(
+    "feeds",
+    ("asset",),
+    (
+        InputColumn("asset", "name"),
+        InputColumn("oracle", "price", blank=True),
+        InputColumn("market", "price", blank=True),
+        InputColumn("oracle_time", "instant", blank=True),
+        InputColumn("market_time", "instant", blank=True),
+        InputColumn("heartbeat", "number"),
+    ),
+)
+
+CHAINS = InputTable(
+    "chains",
+    ("chain",),
+    (
+        InputColumn("chain", "name"),
+        InputColumn("height", "number"),
+        InputColumn("safe", "number"),
+        InputColumn("finalised", "number"),
+        InputColumn("time", "instant"),
+        InputColumn("block_time", "number"),
+    ),
+    required=False,
+)
+
+MARKET_TERMS = InputTable(
+    "markets",
+    ("protocol", "chain", "market", "token"),
+    (
+        InputColumn("protocol", "name"),
+        InputColumn("chain", "name"),
+        InputColumn("market", "name"),
+        InputColumn("token", "reference"),
+        InputColumn("token_protocol", "reference", required=False, default="none"),
+        InputColumn("token_bridge", "reference", required=False, default="none"),
+        InputColumn("loan_to_value", "number"),
+        InputColumn("liquidation_threshold", "number"),
+        InputColumn("liquidation_bonus", "number"),
+    ),
+    required=False,
+)
+
+CLAIMS = InputTable(
+    "claims",
+    ("account", "token", "chain"),
+    (
+        InputColumn("account", "reference"),
+        *_of_token(),
+        InputColumn("quantity", "quantity"),
+        InputColumn("encumbered", "number", required=False, blank=True, default="0"),
+        InputColumn("market", "reference", required=False, blank=True),
+        InputColumn("market_protocol", "reference", required=False, blank=True),
+        InputColumn("root", "reference", blank=True),
+        InputColumn("proof", "reference", required=False, blank=True),
+        InputColumn("height", "number", blank=True),
+        InputColumn("standing", "word", words=STANDINGS),
+        InputColumn("claim", "reference", required=False, blank=True),
+        InputColumn("backing", "reference", required=False, blank=True),
+    ),
+)
+
 BOOK_INPUTS = (INSTRUMENTS, REFERENCE, MEMBERS, ACCOUNTS, POSITIONS, ASSETS, COLLATERAL)
 MARKET_INPUTS = (QUOTES, PRICES)
+CLAIM_INPUTS = (TOKENS, RECIPES, FEEDS, CHAINS, MARKET_TERMS, CLAIMS)

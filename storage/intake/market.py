@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from storage import tables
 from storage.intake import checks, layout
-from storage.intake.book import DatasetCount, Progress
 from storage.intake.checks import Rows
+from storage.intake.folder import DatasetCount, Progress
 from storage.intake.history import MarketLimits, check_history
 from storage.intake.quotes import (
     check_index_units,

@@ -1,5 +1,6 @@
 """Instruments, members, accounts and assets from outside: the rows that other rows point to."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
@@ -103,7 +104,7 @@ def take_assets(rows: Rows, terms: Terms) -> Intake:
     """Check assets and return those accepted, sorted by asset, chain and protocol."""
     keys = asset_keys(rows)
     checks.refuse_duplicates(rows, keys, "asset")
-    _refuse_key_spellings(rows, keys)
+    refuse_key_spellings(rows, keys, "asset")
     checks.apply(_asset_checks(rows, terms), rows)
     good = pa.array(rows.good())
     columns = [
@@ -123,7 +124,12 @@ def take_assets(rows: Rows, terms: Terms) -> Intake:
 
 def asset_keys(rows: Rows) -> pa.Array:
     """Return asset, chain and protocol of every row as one text."""
-    return pc.binary_join_element_wise(*(rows.text[name] for name in tables.ASSETS.key), PAIRING)
+    return joined(rows, tables.ASSETS.key)
+
+
+def joined(rows: Rows, columns: Sequence[str]) -> pa.Array:
+    """Return some columns of every row as one text."""
+    return pc.binary_join_element_wise(*(rows.text[name] for name in columns), PAIRING)
 
 
 def index_of(names: pa.Array, known: pa.Array) -> NDArray[np.int64]:
@@ -190,15 +196,18 @@ def _asset_checks(rows: Rows, terms: Terms) -> list[Check]:
 
     return [
         Check("HAIRCUT_RANGE", "haircut", lambda _: (haircut < 0.0) | (haircut > 1.0)),
-        Check("DECIMALS_MISMATCH", "decimals", _decimals_differ),
+        Check("DECIMALS_MISMATCH", "decimals", lambda rows: decimals_differ(rows, "asset")),
         Check("CCY_UNKNOWN", "underlying", unknown, allowed=listed(known)),
         Check("PEG_ASSUMED", "underlying", lambda _: pegged & ~accepted),
         Check("PEG_ACCEPTED", "underlying", lambda _: pegged & accepted),
     ]
 
 
-def _decimals_differ(rows: Rows) -> Booleans:
-    """Return which assets state other decimals than the token registry has for their chain."""
+def decimals_differ(rows: Rows, symbol: str) -> Booleans:
+    """Return which tokens state other decimals than the token registry has for their chain.
+
+    ``symbol`` is the column that names the token.
+    """
     stated = rows.number("decimals")
     if np.isnan(stated).all():
         return np.zeros(len(rows), np.bool_)
@@ -210,18 +219,19 @@ def _decimals_differ(rows: Rows) -> Booleans:
         PAIRING,
     ).combine_chunks()
     asked = pc.binary_join_element_wise(
-        pc.utf8_lower(rows.text["asset"]), pc.utf8_lower(rows.text["chain"]), PAIRING
+        pc.utf8_lower(rows.text[symbol]), pc.utf8_lower(rows.text["chain"]), PAIRING
     )
     index = index_of(asked, known)
     expected = registry["decimals"].to_numpy()[index]
     return np.asarray((index >= 0) & ~np.isnan(stated) & (stated != expected))
 
 
-def _refuse_key_spellings(rows: Rows, keys: pa.Array) -> None:
+def refuse_key_spellings(rows: Rows, keys: pa.Array, column: str) -> None:
+    """Refuse keys of several columns that differ only in how they are spelled."""
     same = cells.folded(keys)
     spellings = pa.table([same, keys], names=["same", "key"]).group_by("same")
     counted = spellings.aggregate([("key", "count_distinct")])
     clashing = counted.filter(pc.greater(counted["key_count_distinct"], 1))["same"]
     if len(clashing):
         mask = pc.is_in(same, value_set=clashing.combine_chunks())
-        rows.flag("KEY_NORMALISATION", "asset", np.asarray(mask.to_numpy(zero_copy_only=False)))
+        rows.flag("KEY_NORMALISATION", column, np.asarray(mask.to_numpy(zero_copy_only=False)))

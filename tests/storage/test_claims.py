@@ -63,6 +63,7 @@ def test_columns_are_those_of_slices(claims):
         found["account"].tolist()
         == np.repeat(np.arange(4_000, 8_200), np.diff(part.offsets)).tolist()
     )
+    assert claims.columns(["account"], 0, 3)["account"].tolist() == [0] * 3 + [1] * 2 + [2] * 2
     assert len(claims.columns(["root"])["root"]) == claims.claims
 
 

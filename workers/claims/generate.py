@@ -42,7 +42,7 @@ def generate_claims(
     The bytes depend on book, seed, market and profile only, in any number of threads.
 
     Raises:
-        ValueError: the book is of before the lending terms, or the market lacks a price.
+        ValueError: the market is not the book's, or lacks a price, or the lending terms are later.
         ClaimsExist: there is something at the path.
     """
     profile = profile or ClaimProfile()

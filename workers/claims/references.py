@@ -78,8 +78,15 @@ def prepare_claims(book: Book, market: Market) -> ClaimGround:
     """Return what the claims of a book are drawn from.
 
     Raises:
-        ValueError: ``FUTURE_DATA`` where the lending terms are later than the book.
+        ValueError: ``ASOF_MISMATCH`` where book and market are not of one instant,
+            ``FUTURE_DATA`` where the lending terms are later, ``UNDERLYING_UNKNOWN`` where the
+            market has no price of a coin.
     """
+    if book.as_of != market.as_of:
+        raise ValueError(
+            f"ASOF_MISMATCH: book {book.name} is of {book.as_of.isoformat()}, market "
+            f"{market.name} of {market.as_of.isoformat()}; both must be of one instant"
+        )
     if book.as_of.date() < RESERVES[1]:
         raise ValueError(
             f"FUTURE_DATA: terms of lending markets are of {RESERVES[1]}, after as_of "
