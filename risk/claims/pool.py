@@ -182,9 +182,9 @@ def _worst(weight: Any, pnl: Floats, credit: Floats, moves: bool) -> Any:
 
 @compiled
 def _add_market(
-    first: int, last: int, market: int, token: Any, counted: Any, present: Any, value: Any, credit: Any,
-    is_debt: Any, threshold: Any, bonus: Any, target: float, reported: Any, work: Floats,
-    row: Floats, claim_credit: Floats, credit_by_token: Floats, unhealthy: Any,
+    first: int, last: int, market: int, token: Any, counted: Any, present: Any, value: Any,
+    credit: Any, is_debt: Any, threshold: Any, bonus: Any, target: float, reported: Any,
+    work: Floats, row: Floats, claim_credit: Floats, credit_by_token: Floats, unhealthy: Any,
 ) -> Any:  # fmt: skip
     """Add one position in a market to the account's credit; return its value and its health."""
     collateral, cover, owed, kept = work[0], work[1], work[2], work[3]
@@ -222,10 +222,11 @@ def _add_market(
 @kernel
 def _pool(
     offsets: Any, instrument: Any, quantity: Any, claim_offsets: Any, token: Any, counted: Any,
-    present: Any, market: Any, position_value: Any, held: Any, cube: Any, weight: Any, value: Any, credit: Any,
-    is_debt: Any, threshold: Any, bonus: Any, target: float, reported: Any, pnl: Any, row: Any,
-    work: Any, by_account: Any, binding: Any, claim_credit: Any, credit_by_state: Any,
-    credit_by_token: Any, below: Any, called: Any, unhealthy: Any,
+    present: Any, market: Any, position_value: Any, held: Any, cube: Any, weight: Any,
+    value: Any, credit: Any, is_debt: Any, threshold: Any, bonus: Any, target: float,
+    reported: Any, pnl: Any, row: Any, work: Any, by_account: Any, binding: Any,
+    claim_credit: Any, credit_by_state: Any, credit_by_token: Any, below: Any, called: Any,
+    unhealthy: Any,
 ) -> None:  # fmt: skip
     """Fill ``by_account`` ``(account, 6)``, ``binding`` ``(account, 2)``, and the sums."""
     for account in range(held.size):
@@ -299,7 +300,8 @@ def pool_block(accounts: PoolAccounts, terms: PoolTerms) -> PoolBlock:
         read_only(accounts.offsets, np.int64), read_only(accounts.instrument, np.int32),
         read_only(accounts.quantity, np.float64), read_only(accounts.claim_offsets, np.int64),
         read_only(accounts.token, np.int32), read_only(accounts.counted, np.float64),
-        read_only(accounts.present, np.float64), read_only(accounts.market, np.int32), read_only(accounts.position_value, np.float64),
+        read_only(accounts.present, np.float64), read_only(accounts.market, np.int32),
+        read_only(accounts.position_value, np.float64),
         read_only(accounts.held, np.bool_), read_only(terms.cube, np.float64),
         read_only(terms.weight, np.float64), read_only(terms.value, np.float64),
         read_only(terms.credit, np.float64), read_only(terms.is_debt, np.bool_),

@@ -166,8 +166,10 @@ class Policy(Specification):
     ``double_count``: of several claims on one thing none counts, or the first. A claim is skewed
     that was read more than ``skew_seconds`` before its chain's last final block, or that far from
     another claim on its root. ``target_health`` is what the pool leaves a position in a protocol.
+    ``origins`` are those of the margin run's scenarios under which collateral is stressed as well.
     """
 
+    origins: Names
     double_count: Literal["none", "first"]
     skew_seconds: NonNegative
     target_health: Annotated[float, Field(ge=1.0)]

@@ -1,0 +1,129 @@
+"""Which claims of a dataset count, and how many units of each token the pool has by that."""
+
+from dataclasses import dataclass
+from functools import partial
+from operator import add
+
+import numpy as np
+from numpy.typing import NDArray
+
+from risk.claims.credit import token_findings
+from risk.claims.findings import (
+    Grounds,
+    claim_grounds,
+    counted_quantity,
+    outcomes,
+    own_findings,
+    present_quantity,
+    seconds_of,
+)
+from risk.claims.graph import Shared, shared_findings
+from risk.claims.tokens import Claims, Outcome
+from risk.summation import BLOCK_ACCOUNTS, block_bounds, fold_blocks, sum_by_group
+from storage.claims import ClaimSlice
+from workers.engine import FoldEngine
+from workers.pool.plan import PoolPlan
+from workers.shards import SHARD_BLOCKS, cut
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What the claims of a whole dataset come to, ``(claim,)`` but for the last.
+
+    ``outcome`` is an ``Outcome``, ``units`` what counts and of a debt what is owed, ``present``
+    what a lending market sees. ``account`` is the row of the holder, ``shared`` who counts one
+    thing with whom. ``totals`` ``(token,)`` are the units that count, a block tree.
+    """
+
+    outcome: NDArray[np.int8]
+    units: Floats
+    present: Floats
+    account: NDArray[np.int32]
+    shared: Shared
+    totals: Floats
+
+    @property
+    def by_outcome(self) -> NDArray[np.int64]:
+        """How many claims have each outcome, ``(outcome,)``."""
+        return np.bincount(self.outcome, minlength=len(Outcome))
+
+
+def count_claims(plan: PoolPlan, engine: FoldEngine) -> Counted:
+    """Decide for every claim of the dataset whether it counts, and add up what does.
+
+    Raises:
+        ValueError: a debt that cannot be valued, or a backing that is no claim.
+    """
+    held, references = plan.claims.claim_slice(0, plan.book.accounts), plan.references
+    claims = _as_claims(held)
+    found_in_tokens = token_findings(
+        references.tokens, references.names, references.feeds, plan.rules, plan.found
+    )
+    grounds = claim_grounds(
+        references.tokens, references.names, references.snapshot, plan.rules, found_in_tokens
+    )
+    shared = _shared(plan, claims, grounds)
+    outcome = outcomes(own_findings(claims, grounds) | shared.found)
+    units = counted_quantity(claims, grounds, outcome)
+    leaves = []
+    for run in cut(plan.book.accounts, SHARD_BLOCKS * BLOCK_ACCOUNTS):
+        offsets = held.offsets[run.start : run.stop + 1]
+        rows = slice(offsets[0], offsets[-1])
+        of_run = (
+            offsets - offsets[0],
+            held.token[rows],
+            np.where(grounds.owed[held.token[rows]], 0.0, units[rows]),
+        )
+        leaves.append(partial(_units_by_token, *of_run, len(references.tokens)))
+    return Counted(
+        outcome=outcome,
+        units=units,
+        present=present_quantity(claims, outcome),
+        account=np.repeat(np.arange(plan.book.accounts, dtype=np.int32), np.diff(held.offsets)),
+        shared=shared,
+        totals=engine.reduce(leaves, add),
+    )
+
+
+def _as_claims(held: ClaimSlice) -> Claims:
+    """Return the claims of a whole dataset as the mathematics has them."""
+    return Claims(
+        offsets=held.offsets,
+        token=held.token,
+        quantity=held.quantity,
+        encumbered=held.encumbered,
+        market=held.market,
+        root=held.root,
+        proof=held.proof,
+        height=held.height,
+        standing=held.standing,
+        backing=held.backing,
+    )
+
+
+def _shared(plan: PoolPlan, claims: Claims, grounds: Grounds) -> Shared:
+    free = (claims.quantity > claims.encumbered) & ~grounds.owed[claims.token]
+    policy = plan.rules.policy
+    return shared_findings(
+        claims.root,
+        claims.proof,
+        claims.backing,
+        free=free,
+        seconds=seconds_of(claims, grounds),
+        chain=grounds.chain[claims.token],
+        skew_seconds=policy.skew_seconds,
+        double_count=policy.double_count,
+    )
+
+
+def _units_by_token(
+    offsets: NDArray[np.int64], token: NDArray[np.int32], units: Floats, tokens: int
+) -> Floats:
+    """Return the units of a run of whole blocks by token, the blocks added up as a tree."""
+    blocks = []
+    for start, stop in block_bounds(0, len(offsets) - 1):
+        rows = slice(offsets[start], offsets[stop])
+        blocks.append(sum_by_group(units[rows], token[rows].astype(np.int64), tokens))
+    return fold_blocks(np.stack(blocks))

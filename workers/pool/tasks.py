@@ -1,0 +1,193 @@
+"""The wide task of a collateral run: a shard of accounts, valued with their claims."""
+
+import functools
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from risk.claims.pool import PoolAccounts, PoolBlock, PoolTerms, pool_block
+from risk.claims.tokens import Outcome, Standing
+from risk.summation import BLOCK_ACCOUNTS, block_bounds, sum_by_group
+from storage.book import Book
+from storage.claims import Claims, ClaimSlice
+from storage.objects import S3Folder
+from storage.staging import Fork
+from workers.memory import process_peak_bytes
+from workers.shards import Shard
+from workers.tasks import TaskResult
+
+Floats = NDArray[np.float64]
+Arrays = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolInputs:
+    """What every task of a collateral run shares.
+
+    ``outcome``, ``counted`` and ``present`` are ``(claim,)`` over the whole dataset: whether a
+    claim counts, the units that count, and those that a lending market sees. ``priced``,
+    ``lot_size``, ``position_value``, ``notional`` and ``venue`` are ``(instrument,)``: contracts in
+    a lot, and of one contract its market value, its size in USD and where it trades, of ``venues``
+    in all.
+    """
+
+    book: Path | S3Folder
+    book_digest: str
+    claims: Path | S3Folder
+    claims_digest: str
+    terms: PoolTerms
+    outcome: NDArray[np.int8]
+    counted: Floats
+    present: Floats
+    priced: NDArray[np.bool_]
+    lot_size: Floats
+    position_value: Floats
+    notional: Floats
+    venue: NDArray[np.int64]
+    venues: int
+    fork: Fork
+
+
+def pool_shard(inputs: PoolInputs, shard: Shard) -> TaskResult:
+    """Value a shard of accounts with their claims and write its rows to their own chunks."""
+    started = time.perf_counter()
+    book, claims = _open(inputs.book, inputs.book_digest, inputs.claims, inputs.claims_digest)
+    written = claims.claim_slice(shard.start, shard.stop)
+    accounts = read_accounts(inputs, book, claims, written, shard)
+    by_account: list[Arrays] = []
+    by_block: list[Arrays] = []
+    for start, stop in block_bounds(0, len(accounts)):
+        part = accounts.between(start, stop)
+        found = pool_block(part, inputs.terms)
+        rows = slice(accounts.claim_offsets[start], accounts.claim_offsets[stop])
+        outcome = inputs.outcome[written.first : written.first + len(written.token)][rows]
+        by_account.append(_account_arrays(part, found, outcome))
+        sums = _claim_sums(inputs, part, found, outcome, written, rows)
+        by_block.append(_block_arrays(found) | sums | _use_sums(inputs, part, found))
+    joined = {name: np.concatenate([one[name] for one in by_account]) for name in by_account[0]}
+    stacked = {name: np.stack([one[name] for one in by_block]) for name in by_block[0]}
+    inputs.fork.write("accounts", joined, shard.start)
+    inputs.fork.write("blocks", stacked, shard.start // BLOCK_ACCOUNTS)
+    busy = time.perf_counter() - started
+    return TaskResult(inputs.fork, shard, len(accounts), 0, busy, process_peak_bytes())
+
+
+def read_accounts(
+    inputs: PoolInputs, book: Book, claims: Claims, written: ClaimSlice, shard: Shard
+) -> PoolAccounts:
+    """Read positions and claims of a run of accounts; who has a row set aside is held back."""
+    positions = book.position_slice(shard.start, shard.stop)
+    accounts = shard.stop - shard.start
+    owner = np.repeat(np.arange(accounts), np.diff(positions.offsets))
+    unpriced = np.bincount(owner[~inputs.priced[positions.instrument]], minlength=accounts) > 0
+    quantity = positions.lots * inputs.lot_size[positions.instrument]
+    worth = quantity * inputs.position_value[positions.instrument]
+    rows = slice(written.first, written.first + len(written.token))
+    return PoolAccounts(
+        offsets=positions.offsets,
+        instrument=positions.instrument,
+        quantity=quantity,
+        claim_offsets=written.offsets,
+        token=written.token,
+        counted=inputs.counted[rows],
+        present=inputs.present[rows],
+        market=written.market,
+        position_value=sum_by_group(worth, owner, accounts),
+        held=book.held(shard.start, shard.stop) | claims.held(shard.start, shard.stop) | unpriced,
+    )
+
+
+def _account_arrays(accounts: PoolAccounts, found: PoolBlock, outcome: NDArray[np.int8]) -> Arrays:
+    counts = (outcome == Outcome.COUNTED).astype(np.int64)
+    running = np.concatenate([[0], np.cumsum(counts)])
+    return {
+        "value": found.value,
+        "credit": found.credit,
+        "position_value": np.where(accounts.held, np.nan, accounts.position_value),
+        "requirement": found.requirement,
+        "requirement_alone": found.requirement_alone,
+        "excess": found.credit + accounts.position_value - found.requirement,
+        "credit_then": found.credit_then,
+        "binding_scenario": found.binding_scenario,
+        "binding_alone": found.binding_alone,
+        "health": found.health,
+        "claims": np.diff(accounts.claim_offsets).astype(np.int32),
+        "counted": np.diff(running[accounts.claim_offsets]).astype(np.int32),
+        "status": accounts.held.astype(np.int8),
+    }
+
+
+def _block_arrays(found: PoolBlock) -> Arrays:
+    return {
+        "credit_by_state": found.credit_by_state,
+        "credit_by_token": found.credit_by_token,
+        "accounts_below": found.below,
+        "called": found.called,
+        "unhealthy": found.unhealthy,
+    }
+
+
+def _claim_sums(
+    inputs: PoolInputs,
+    accounts: PoolAccounts,
+    found: PoolBlock,
+    outcome: NDArray[np.int8],
+    written: ClaimSlice,
+    rows: slice,
+) -> Arrays:
+    """Return sums over the claims of accounts that are not held back."""
+    margined = np.repeat(~accounts.held, np.diff(accounts.claim_offsets))
+    token, tokens = accounts.token.astype(np.int64), len(inputs.terms.credit)
+    counted = np.where(margined, accounts.counted, 0.0)
+    credit = np.where(margined, found.claim_credit, 0.0)
+    fetched = written.quantity[rows] * inputs.terms.value[accounts.token, 0]
+    kind = outcome.astype(np.int64)
+    held_back = np.where(margined & ~inputs.terms.is_debt[accounts.token], fetched, 0.0)
+    standing = written.standing[rows].astype(np.int64)
+    return {
+        "quantity": sum_by_group(counted, token, tokens),
+        "credit_by_standing": sum_by_group(credit, standing, len(Standing)),
+        "claims_by_outcome": np.bincount(kind, minlength=len(Outcome)),
+        "value_by_outcome": sum_by_group(held_back, kind, len(Outcome)),
+    }
+
+
+def _use_sums(inputs: PoolInputs, accounts: PoolAccounts, found: PoolBlock) -> Arrays:
+    """Return credit by token and by the venue that needs it, the last column what is free.
+
+    Of an account's credit so much is needed as it requires, by each venue in proportion to the
+    size of its positions there.
+    """
+    owner = np.repeat(np.arange(len(accounts)), np.diff(accounts.offsets))
+    size = np.abs(accounts.quantity) * inputs.notional[accounts.instrument]
+    cells = owner * inputs.venues + inputs.venue[accounts.instrument]
+    by_venue = sum_by_group(size, cells, len(accounts) * inputs.venues)
+    by_venue = by_venue.reshape(len(accounts), inputs.venues)
+    gross = by_venue.sum(axis=1)
+    credit = np.where(accounts.held, 0.0, found.credit)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        used = np.where(credit > 0.0, np.minimum(found.requirement / credit, 1.0), 0.0)
+        share = np.where(gross[:, None] > 0.0, used[:, None] * by_venue / gross[:, None], 0.0)
+    share = np.concatenate([share, 1.0 - share.sum(axis=1, keepdims=True)], axis=1)
+    keeper = np.repeat(np.arange(len(accounts)), np.diff(accounts.claim_offsets))
+    per_claim = np.where(accounts.held[keeper], 0.0, found.claim_credit)
+    shared = per_claim[:, None] * share[keeper]
+    token = accounts.token.astype(np.int64)
+    return {"credit_by_use": sum_by_group(shared, token, len(inputs.terms.credit))}
+
+
+@functools.lru_cache(maxsize=1)
+def _open(
+    book: Path | S3Folder, book_digest: str, claims: Path | S3Folder, claims_digest: str
+) -> tuple[Book, Claims]:
+    opened, held = Book.open(book), Claims.open(claims)
+    for dataset, digest in ((opened, book_digest), (held, claims_digest)):
+        if dataset.digest != digest:
+            raise ValueError(
+                f"{dataset!r} has digest {dataset.digest[:12]}, the run was planned on "
+                f"{digest[:12]}; inputs must not change under a run"
+            )
+    return opened, held
