@@ -202,6 +202,6 @@ POOL_BLOCKS = (
 POOL = RunKind(
     written={"accounts": POOL_ACCOUNTS, "blocks": POOL_BLOCKS},
     markers={"accounts": "status"},
-    small=("totals", "tokens", "scenarios"),
+    small=("totals", "tokens", "scenarios", "findings"),
 )
 """A collateral run."""

@@ -1,6 +1,5 @@
 """The fold of a collateral run: stored shards become the sums of one pool."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -50,11 +49,11 @@ def require_whole_pool(
     *,
     accounts: int,
     claims: int,
-    outcomes: Mapping[str, NDArray[np.int64]],
+    by_outcome: NDArray[np.int64],
 ) -> None:
     """Refuse a run that lost or changed anything on its way to storage.
 
-    ``outcomes`` holds under ``claims_by_outcome`` how many claims of the whole dataset have each.
+    ``by_outcome`` is how many claims of the whole dataset have each outcome.
 
     Raises:
         IncompleteRun: an account or a claim is missing, or stored numbers do not agree.
@@ -69,11 +68,11 @@ def require_whole_pool(
         problems.append(f"{sums.unwritten} accounts were never written")
     if sums.inconsistent:
         problems.append(f"{sums.inconsistent} accounts do not agree with themselves")
-    for name, expected in outcomes.items():
-        if not np.array_equal(sums.counts[name], expected):
-            problems.append(
-                f"{name} {sums.counts[name].tolist()} were folded, {expected.tolist()} were found"
-            )
+    folded = sums.counts["claims_by_outcome"]
+    if not np.array_equal(folded, by_outcome):
+        problems.append(
+            f"claims by outcome {folded.tolist()} were folded, {by_outcome.tolist()} were found"
+        )
     if not np.isclose(sums.sums["credit"], sums.sums["credit_by_state"][0], rtol=1e-9, atol=0.01):
         problems.append("credit by account and credit by state do not sum to the same")
     if problems:

@@ -161,7 +161,7 @@ class PoolRun:
                 folded.sums,
                 accounts=plan.book.accounts,
                 claims=plan.claims.claims,
-                outcomes=counted.by_outcome,
+                by_outcome=counted.by_outcome,
             )
             datasets = pool_datasets(plan, counted, self._worth(), folded.sums)
             digests = {
