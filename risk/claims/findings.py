@@ -70,12 +70,6 @@ def outcomes(found: Bits) -> NDArray[np.int8]:
     return np.asarray(table[found])
 
 
-def bits_of(outcome: NDArray[np.int8]) -> Bits:
-    """Return findings of one bit each from outcomes."""
-    table = np.array([bit(one) for one in Outcome], dtype=np.uint16)
-    return np.asarray(table[outcome])
-
-
 @dataclass(frozen=True, slots=True)
 class Grounds:
     """What claims are held against: ``(token,)``, but for the chains, ``(chain,)``.
@@ -103,11 +97,11 @@ def claim_grounds(
     names: TokenNames,
     snapshot: Snapshot,
     rules: PoolRules,
-    reason: NDArray[np.int8],
+    found: Bits,
 ) -> Grounds:
     """Return what the claims of a dataset are held against.
 
-    ``reason`` ``(token,)`` is the outcome of each token, as ``UnitCredit`` has it. A block is final
+    ``found`` ``(token,)`` are the findings on each token, of ``token_findings``. A block is final
     when the chain says so and as many blocks are built on it as the rules ask for, whichever is
     later.
 
@@ -126,7 +120,7 @@ def claim_grounds(
     finality = rules.finality
     return Grounds(
         owed=tokens.kind == TokenKind.DEBT,
-        found=bits_of(reason),
+        found=found,
         needed=needed[tokens.kind],
         chain=tokens.chain,
         final=final,
@@ -166,14 +160,12 @@ def own_findings(claims: Claims, grounds: Grounds) -> Bits:
     unproven = (claims.standing == Standing.PROVEN) & ~claims.proof.any(axis=1)
     standing = np.where(unproven, Standing.STATED, claims.standing)
     behind = (grounds.final[chain] - claims.height) * grounds.block_time[chain]
+    skewed = (claims.height > grounds.head[chain]) | (behind > grounds.skew_seconds)
     for outcome, where in (
         (Outcome.ENCUMBERED, ~(claims.quantity > claims.encumbered)),
         (Outcome.NOT_PROVEN, standing > grounds.needed[claims.token]),
         (Outcome.NOT_FINAL, final_part(claims, grounds) == 0.0),
-        (
-            Outcome.HEIGHT_SKEWED,
-            (claims.height > grounds.head[chain]) | (behind > grounds.skew_seconds),
-        ),
+        (Outcome.HEIGHT_SKEWED, skewed & (chain != NO_CHAIN)),
         (Outcome.NO_ROOT, ~claims.root.any(axis=1)),
     ):
         found[where] |= np.uint16(bit(outcome))

@@ -93,6 +93,20 @@ def contained_units(tokens: Tokens, found: LookThrough, quantity: Floats) -> Flo
     return np.asarray(contained)
 
 
+def once(tokens: Tokens, found: LookThrough, hit: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which of the tokens that are hit have none inside that is hit as well, ``(token,)``.
+
+    So what befalls a name, a chain or a protocol befalls the worth of a token once, however
+    often it is wrapped there.
+    """
+    inside = np.zeros(len(tokens), dtype=np.bool_)
+    for token in found.order.tolist():
+        for part in _parts(tokens, token):
+            of = tokens.recipe_token[part]
+            inside[token] |= hit[of] | inside[of]
+    return np.asarray(hit & ~inside)
+
+
 def recipe_cycles(tokens: Tokens) -> tuple[tuple[int, ...], ...]:
     """Return circles of recipes such that every token that lies on one is named in one of them.
 
