@@ -69,6 +69,13 @@ CLAIM_CODES = (
         "correct the recipe, or the kind of the token",
     ),
     Code(
+        "RECIPE_DEBT",
+        _Q,
+        "a recipe is of what is owed, or a debt leads round in a circle of recipes",
+        "recipes that end at cash and coins, none of them of a debt token",
+        "write what is owed as a claim in the debt token, and mend its recipe",
+    ),
+    Code(
         "FEED_TIME",
         _Q,
         "a feed does not say when its price was made, so nobody can tell if it is stale",

@@ -103,6 +103,8 @@ def _check_recipes(recipes: pa.Table, tokens: pa.Table) -> None:
     positive = np.isfinite(units) & (units > 0.0)
     every(positive, "RECIPE_UNITS", "recipes.units", units, "> 0", CLAIMS)
     kinds = tokens["kind"].to_pylist()
+    owed = np.array([kind == "debt" for kind in kinds], np.bool_)
+    every(~owed[of], "RECIPE_DEBT", "recipes.of", of, "a token that is held", CLAIMS)
     needed = np.array([recipe_rows(kind) for kind in kinds], np.int64)
     count = np.bincount(token, minlength=size)
     every(count == needed, "RECIPE_ROWS", "recipes: rows of tokens", count, _ROWS_RULE, CLAIMS)
@@ -144,6 +146,9 @@ def _check_markets(references: References) -> None:
     _one_of(markets, "chain", references.chains["chain"].to_pylist(), "UNKNOWN_CHAIN")
     in_range(terms, "market", len(markets), "market_terms", CLAIMS)
     in_range(terms, "token", len(references.tokens), "market_terms", CLAIMS)
+    token = numbers(terms, "token")
+    held = np.array(pc.not_equal(references.tokens["kind"], "debt"), np.bool_)[token]
+    every(held, "MARKET_TERMS", "market_terms.token", token, "a token that is held", CLAIMS)
     ltv, threshold, bonus = (
         numbers(terms, name)
         for name in ("loan_to_value", "liquidation_threshold", "liquidation_bonus")

@@ -1,6 +1,7 @@
 """Tokens, recipes, feeds, chains and lending markets from outside: what claims point to."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -70,7 +71,7 @@ def take_tokens(rows: TokenRows, as_of: datetime) -> TokenIntake:
     _set_aside_along_recipes(rows.tokens, rows.recipes, token, of)
     tokens, lookup = _accepted(rows.tokens, tables.TOKENS, TOKEN_KEY)
     recipes = _recipe_table(rows.recipes, lookup, token, of)
-    markets, terms, market_lookup = _take_markets(rows.markets, lookup, chain_names)
+    markets, terms, market_lookup = _take_markets(rows.markets, tokens, lookup, chain_names)
     references = References(tokens, recipes, feeds, chains, markets, terms)
     return TokenIntake(references, lookup, market_lookup)
 
@@ -192,10 +193,12 @@ def _check_recipes(rows: Rows | None, tokens: Rows) -> tuple[NDArray[np.int64], 
     rows.flag("UNKNOWN_TOKEN", "of", (of < 0) & ~rows.bad)
     checks.refuse_duplicates(rows, pc.binary_join_element_wise(keys, others, PAIRING), "of")
     units = rows.number("units")
+    debt = np.append(tokens.is_in("kind", "debt"), False)
     checks.apply(
         [
             Check("RECIPE_SELF", "of", lambda _: (token == of) & (token >= 0)),
             Check("RECIPE_UNITS", "units", lambda _: ~(units > 0.0)),
+            Check("RECIPE_DEBT", "of", lambda _: debt[of]),
         ],
         rows,
     )
@@ -211,7 +214,7 @@ def _set_aside_along_recipes(
     needed = np.array([recipe_rows(kind) for kind in tokens.text["kind"].to_pylist()], np.int64)
     broken = np.zeros(len(tokens), np.bool_)
     broken[token[~sound & (token >= 0)]] = True
-    tokens.flag("REFERENCE_QUARANTINED", "token", broken & ~tokens.bad, values=_named(tokens))
+    tokens.flag("REFERENCE_QUARANTINED", "token", broken & ~tokens.bad)
     missing = (count == 0) & (needed > 0) & ~tokens.bad
     tokens.flag("WRAPPER_UNKNOWN", "token", missing)
     tokens.flag("RECIPE_ROWS", "token", (count != needed) & ~tokens.bad)
@@ -220,20 +223,30 @@ def _set_aside_along_recipes(
     stands_for = defaultdict(list)
     for outer, inner in zip(token[sound].tolist(), of[sound].tolist(), strict=True):
         stands_for[inner].append(outer)
-    left = np.flatnonzero(tokens.bad).tolist()
-    aside = tokens.bad.copy()
-    while left:
-        for outer in stands_for[left.pop()]:
-            if not aside[outer]:
-                aside[outer] = True
-                left.append(outer)
-    tokens.flag("REFERENCE_QUARANTINED", "token", aside & ~tokens.bad, values=_named(tokens))
+    aside = _reached(np.flatnonzero(tokens.bad).tolist(), stands_for, np.ones(len(tokens), int))
+    tokens.flag("REFERENCE_QUARANTINED", "token", aside & ~tokens.bad)
+    # A circle of what is held counts for nothing; nobody knows what a circle of debts costs.
+    ends = _reached(np.flatnonzero(needed == 0).tolist(), stands_for, needed)
+    tokens.flag("RECIPE_DEBT", "token", tokens.is_in("kind", "debt") & ~ends & ~tokens.bad)
     gone = np.append(tokens.bad, False)
     recipes.flag("REFERENCE_QUARANTINED", "token", (gone[token] | gone[of]) & ~recipes.bad)
 
 
-def _named(rows: Rows) -> pa.Array:
-    return rows.text["token"]
+def _reached(
+    start: list[int], stands_for: Mapping[int, list[int]], needed: NDArray[np.int64]
+) -> Booleans:
+    """Return the tokens where one starts, and those of which ``needed`` parts are reached."""
+    found = np.zeros(len(needed), np.bool_)
+    found[start] = True
+    missing = needed.tolist()
+    left = list(start)
+    while left:
+        for outer in stands_for.get(left.pop(), ()):
+            missing[outer] -= 1
+            if missing[outer] == 0 and not found[outer]:
+                found[outer] = True
+                left.append(outer)
+    return found
 
 
 def _recipe_table(
@@ -248,7 +261,7 @@ def _recipe_table(
 
 
 def _take_markets(
-    rows: Rows | None, tokens: Lookup, chains: Lookup
+    rows: Rows | None, listed: pa.Table, tokens: Lookup, chains: Lookup
 ) -> tuple[pa.Table, pa.Table, Lookup]:
     """Return the markets, the terms of the tokens that back debts there, and their names."""
     if rows is None:
@@ -256,6 +269,7 @@ def _take_markets(
         return *empty, Lookup(pa.array([], pa.string()), np.zeros(0, np.int32))
     backs = find(rows, "token", joined(rows, BACKS_KEY), tokens, "UNKNOWN_TOKEN")
     find(rows, "chain", rows.text["chain"], chains, "UNKNOWN_CHAIN")
+    owed = np.append(np.array(pc.equal(listed["kind"], "debt"), np.bool_), False)
     keys = joined(rows, MARKET_KEY)
     refuse_key_spellings(rows, keys, "market")
     both = pc.binary_join_element_wise(keys, joined(rows, BACKS_KEY), PAIRING)
@@ -267,6 +281,12 @@ def _take_markets(
     ordered = (ltv >= 0.0) & (ltv <= threshold) & (threshold <= 1.0)
     checks.apply(
         [
+            Check(
+                "MARKET_TERMS",
+                "token",
+                lambda _: owed[backs],
+                allowed="a token that is held; debts are what it backs",
+            ),
             Check("MARKET_TERMS", "loan_to_value", lambda _: ~ordered),
             Check("MARKET_TERMS", "liquidation_bonus", lambda _: ~((bonus >= 0.0) & (bonus < 1.0))),
         ],

@@ -165,6 +165,8 @@ def test_every_account_must_come(book, tmp_path):
         ("tokens", "kind", 2, "liquidity", "RECIPE_ROWS"),
         ("recipes", "of", 0, 2, "RECIPE_SELF"),
         ("recipes", "of", 0, 9, "UNKNOWN_OF"),
+        ("recipes", "of", 0, 4, "RECIPE_DEBT"),
+        ("market_terms", "token", 0, 4, "MARKET_TERMS"),
         ("recipes", "units", 0, 0.0, "RECIPE_UNITS"),
         ("feeds", "oracle", 0, 0.0, "PRICE_NON_POSITIVE"),
         ("feeds", "market", 0, float("inf"), "PRICE_NON_POSITIVE"),

@@ -134,6 +134,7 @@ def test_parquet_is_read_as_csv_is(book, tmp_path):
         (("tokens", 5, "token", "WETH.e"), "WRAPPER_UNKNOWN", "c"),
         (("recipes", 1, "of", "WETH"), "RECIPE_SELF", "b c"),
         (("recipes", 1, "of", "stETH"), "UNKNOWN_TOKEN", "b c"),
+        (("recipes", 1, "of", "debtUSDC"), "UNKNOWN_TOKEN", "b c"),
         (("recipes", 1, "units", "0"), "RECIPE_UNITS", "b c"),
         (("recipes", 1, "units", "-1"), "RECIPE_UNITS", "b c"),
         (("feeds", 2, "oracle_time", ""), "FEED_TIME", "a b c"),
@@ -152,6 +153,7 @@ def test_parquet_is_read_as_csv_is(book, tmp_path):
         (("markets", 1, "loan_to_value", "0.84"), "MARKET_TERMS", "b"),
         (("markets", 1, "liquidation_bonus", "1.05"), "MARKET_TERMS", "b"),
         (("markets", 1, "token", "WETH"), "UNKNOWN_TOKEN", "b"),
+        (("markets", 1, "token", "debtUSDC"), "MARKET_TERMS", "b"),
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, tuple) else None,
 )
@@ -195,6 +197,28 @@ def test_recipes_that_go_round_come_in_to_be_found_later(book, tmp_path):
     files["recipes"] = files["recipes"].replace(there, back)
     report = take(book, tmp_path, files)
     assert dict(report.counts) == {}
+
+
+def test_nothing_can_stand_for_a_debt(book, tmp_path):
+    recipes = GOOD["recipes"].replace(
+        "WETH,Arbitrum,none,keelway,ETH,Ethereum,none,none,1",
+        "WETH,Arbitrum,none,keelway,debtUSDC,Ethereum,harrowgate,none,1",
+    )
+    report = take(book, tmp_path, GOOD | {"recipes": recipes})
+    assert report.counts["RECIPE_DEBT"] == 1
+    assert held(report) == {"c": "REFERENCE_QUARANTINED"}
+
+
+def test_a_debt_that_goes_round_is_named(book, tmp_path):
+    files = spoilt("recipes", 1, "of", "hWETH")
+    there, back = "hWETH,Ethereum,none,none,1\n", "hWETH,Ethereum,harrowgate,none,1\n"
+    recipes = files["recipes"].replace(there, back)
+    recipes = recipes.replace(
+        "none,USDC,Ethereum,none,none,1.1", "none,WETH,Ethereum,none,none,1.1"
+    )
+    report = take(book, tmp_path, files | {"recipes": recipes})
+    assert report.counts["RECIPE_DEBT"] == 1
+    assert held(report) == {"b": "REFERENCE_QUARANTINED"}
 
 
 def test_what_rests_on_a_claim_in_quarantine_is_set_aside(book, tmp_path):
