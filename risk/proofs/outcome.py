@@ -46,13 +46,10 @@ class ProofOutcome(Enum):
     @property
     def holds(self) -> bool:
         """Whether something was shown."""
-        return self in _HOLDS
+        return self in (ProofOutcome.PROVEN, ProofOutcome.EMPTY_PROVEN, ProofOutcome.ATTESTED)
 
 
-_HOLDS = (ProofOutcome.PROVEN, ProofOutcome.EMPTY_PROVEN, ProofOutcome.ATTESTED)
-
-
-class ProofRefused(ValueError):
+class ProofRefused(Exception):
     """A proof that shows nothing, with the name of the reason and where it was seen."""
 
     def __init__(self, outcome: ProofOutcome, where: str) -> None:

@@ -129,7 +129,7 @@ def signer(typed_data: Mapping[str, Any], signature: bytes) -> bytes:
     # Takes a second to import, and few commands verify a signature.
     from eth_account import Account
     from eth_keys.exceptions import BadSignature
-    from eth_utils import ValidationError
+    from eth_utils.exceptions import ValidationError
 
     if len(signature) != 65:
         raise ProofRefused(
