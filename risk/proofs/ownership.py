@@ -3,6 +3,7 @@
 Source: EIP-712. Both name the pool, its epoch and the chain, so that neither serves elsewhere.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -111,11 +112,7 @@ def _typed(
 
 
 def typed_digest(typed_data: Mapping[str, Any]) -> bytes:
-    """Return the digest of typed data that is signed.
-
-    Raises:
-        ProofRefused: MALFORMED where a value is not of its type.
-    """
+    """Return the digest of typed data that is signed."""
     signable = _signable(typed_data)
     return keccak(b"\x19" + signable.version + signable.header + signable.body)
 
@@ -126,8 +123,7 @@ def signer(typed_data: Mapping[str, Any], signature: bytes) -> bytes:
     Raises:
         ProofRefused: SIGNATURE_INVALID where it is none, or s is the higher of its two forms.
     """
-    # Takes a second to import, and few commands verify a signature.
-    from eth_account import Account
+    wallet = _wallet()
     from eth_keys.exceptions import BadSignature
     from eth_utils.exceptions import ValidationError
 
@@ -142,7 +138,7 @@ def signer(typed_data: Mapping[str, Any], signature: bytes) -> bytes:
             "allowed are r below the order of the curve, s up to half of it and v of 27 or 28",
         )
     try:
-        recovered = Account.recover_message(_signable(typed_data), signature=signature)
+        recovered = wallet.Account.recover_message(_signable(typed_data), signature=signature)
     except (BadSignature, ValidationError) as error:
         raise ProofRefused(ProofOutcome.SIGNATURE_INVALID, str(error)) from None
     return bytes.fromhex(recovered[2:])
@@ -199,9 +195,14 @@ def _check_signer(typed_data: Mapping[str, Any], signature: bytes, expected: byt
 
 
 def _signable(typed_data: Mapping[str, Any]) -> Any:
-    from eth_account.messages import encode_typed_data
+    return _wallet().messages.encode_typed_data(full_message=dict(typed_data))
 
-    try:
-        return encode_typed_data(full_message=dict(typed_data))
-    except (ValueError, TypeError) as error:
-        raise ProofRefused(ProofOutcome.MALFORMED, f"typed data, {error}") from None
+
+def _wallet() -> Any:
+    """Return ``eth_account``, which takes a second to import and few commands need."""
+    limit = sys.getrecursionlimit()
+    import eth_account.messages
+
+    # Its py_ecc lifts the limit that keeps readers of nested input from the end of the stack.
+    sys.setrecursionlimit(limit)
+    return eth_account

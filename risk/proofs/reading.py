@@ -149,9 +149,14 @@ class _Fields:
 
     def text(self, name: str) -> str:
         value = self.get(name)
-        if not isinstance(value, str) or not 0 < len(value) <= LONGEST_TEXT:
+        if (
+            not isinstance(value, str)
+            or not value.isprintable()
+            or not 0 < len(value) <= LONGEST_TEXT
+        ):
             raise _malformed(
-                self._path(name), f"is {_kind(value)}, allowed are 1 to {LONGEST_TEXT} characters"
+                self._path(name),
+                f"is {_kind(value)}, allowed are 1 to {LONGEST_TEXT} printable characters",
             )
         return value
 
