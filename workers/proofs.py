@@ -96,7 +96,7 @@ def judge_file(path: Path, trusted: Trusted) -> Verdict:
     try:
         return judge(_read(path), trusted)
     except OSError as error:
-        return Verdict(ProofOutcome.MALFORMED, str(error), Standing.STATED)
+        return Verdict(ProofOutcome.UNREADABLE, str(error), Standing.STATED)
     except ProofRefused as refused:
         return Verdict(refused.outcome, refused.where, Standing.STATED)
 

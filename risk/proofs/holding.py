@@ -86,7 +86,8 @@ class Holding:
 class Verdict:
     """What a holding came to: its outcome, where it was seen, and how well the claim is shown.
 
-    ``root`` and ``proof`` name what it rests on, in 16 bytes; empty where nothing was proven.
+    ``root`` names the owner's balance that it rests on and ``proof`` the place in the state that
+    shows it, in 16 bytes each; empty where nothing was shown.
     """
 
     outcome: ProofOutcome
@@ -196,7 +197,8 @@ def _attested(
             f"{attestation.attestor} attests {attestation.units} units for account "
             f"{attestation.account!r}, claimed are {units} for {claimed.account!r}",
         )
-    return Verdict(ProofOutcome.ATTESTED, f"by {attestor.name}", Standing.ATTESTED)
+    root = identity(holding.chain, claimed.token, claimed.owner)
+    return Verdict(ProofOutcome.ATTESTED, f"by {attestor.name}", Standing.ATTESTED, root)
 
 
 def _units(claimed: Claimed, chain: int, trusted: Trusted) -> int:

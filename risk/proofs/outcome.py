@@ -42,6 +42,7 @@ class ProofOutcome(Enum):
 
     MALFORMED = "the document is not of the form that docs/proofs.md describes"
     TOO_LARGE = "the document is larger than any honest one"
+    UNREADABLE = "the file cannot be read"
 
     @property
     def holds(self) -> bool:

@@ -2,13 +2,16 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from risk.proofs.anchors import Trusted
+from risk.proofs.outcome import ProofOutcome
 from storage.intake.proofs import (
     LARGEST_DOCUMENT,
     DocumentMalformed,
@@ -108,7 +111,7 @@ def test_a_folder_without_holdings_is_named(tmp_path, trusted):
 
 
 def test_a_file_that_went_away_has_a_name(tmp_path, trusted):
-    assert judge_file(tmp_path / "gone.json", trusted).outcome.name == "MALFORMED"
+    assert judge_file(tmp_path / "gone.json", trusted).outcome.name == "UNREADABLE"
 
 
 @pytest.mark.parametrize(
@@ -200,3 +203,25 @@ def test_anchors_are_read_from_toml_and_from_json(tmp_path, chain):
     (tmp_path / "anchors.toml").write_text("pool = ")
     with pytest.raises(ValueError, match="is no TOML"):
         load_trusted(tmp_path / "anchors.toml")
+
+
+def shown(language):
+    pattern = rf"^```{language}\n(.*?)^```$"
+    text = (Path(__file__).parents[2] / "docs" / "proofs.md").read_text()
+    return re.findall(pattern, text, re.M | re.S)
+
+
+def test_the_page_shows_a_pool_and_a_holding_that_are_read(tmp_path):
+    (anchors,), (holding,) = shown("toml"), shown("json")
+    (tmp_path / "anchors.toml").write_text(anchors)
+    trusted = load_trusted(tmp_path / "anchors.toml")
+    assert (trusted.pool, len(trusted.tokens), len(trusted.attestors)) == ("main", 1, 1)
+    (tmp_path / "holding.json").write_text(holding)
+    # Its proof is cut short on the page.
+    assert judge_file(tmp_path / "holding.json", trusted).outcome.name == "NODE_MISSING"
+
+
+def test_the_page_names_every_outcome():
+    text = (Path(__file__).parents[2] / "docs" / "proofs.md").read_text()
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*) \|$", text, re.M))
+    assert rows == {one.name: one.value for one in ProofOutcome}

@@ -172,6 +172,8 @@ def test_what_a_verdict_rests_on_is_named(verdict, chain, holding):
     assert {len(one) for one in names} == {16}
     assert len({token.proof, coin.proof}) == len({token.root, coin.root}) == 2
     assert verdict(changed(holding, ownership=None)).proof == b""
+    word = verdict(changed(holding, answer=None, attestation=attestation()))
+    assert (word.root, word.proof) == (token.root, b"")
 
 
 def test_a_real_block_is_trusted_by_its_hash_alone():
