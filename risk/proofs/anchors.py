@@ -1,7 +1,10 @@
 """What a pool trusts: the block that it reads each chain at, its tokens and its attestors."""
 
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from eth_hash.auto import keccak
@@ -134,13 +137,15 @@ class Trusted(Specification):
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
-        for what, names in (
+        keys: tuple[tuple[str, Sequence[Hashable]], ...] = (
             ("anchors", [one.chain for one in self.anchors]),
             ("tokens", [(one.chain, f"0x{one.address.hex()}") for one in self.tokens]),
             ("attestors", [one.name for one in self.attestors]),
-        ):
-            twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
-            if twice is not None:
+        )
+        for what, names in keys:
+            counted = Counter(names).most_common(1)
+            if counted and counted[0][1] > 1:
+                twice = counted[0][0]
                 raise ValueError(f"{what} has {twice} twice; keep one of them")
         return self
 
@@ -185,10 +190,14 @@ class Trusted(Specification):
         Raises:
             ProofRefused: TOKEN_UNKNOWN.
         """
-        for one in self.tokens:
-            if (one.chain, one.address) == (chain, address):
-                return one
-        raise ProofRefused(ProofOutcome.TOKEN_UNKNOWN, f"0x{address.hex()} on chain {chain}")
+        found = self._listed.get((chain, address))
+        if found is None:
+            raise ProofRefused(ProofOutcome.TOKEN_UNKNOWN, f"0x{address.hex()} on chain {chain}")
+        return found
+
+    @cached_property
+    def _listed(self) -> dict[tuple[int, bytes], Token]:
+        return {(one.chain, one.address): one for one in self.tokens}
 
     def attestor(self, name: str) -> Attestor:
         """Return an attestor by name.

@@ -152,6 +152,16 @@ def test_a_large_file_is_read_once(tmp_path, content):
     assert time.process_time() - start < 30
 
 
+def test_a_field_that_is_there_twice_among_many_is_found_at_once(tmp_path):
+    path = tmp_path / "fields.json"
+    fields = [f'"{number}":0' for number in range(250_000)]
+    path.write_text("{" + ",".join([*fields, '"7":1']) + "}")
+    start = time.process_time()
+    with pytest.raises(DocumentMalformed, match="'7' is there twice"):
+        read_document(path)
+    assert time.process_time() - start < 30
+
+
 def test_brackets_in_a_text_are_no_depth(tmp_path):
     path = tmp_path / "brackets.json"
     value = ["[" * 100, '"{' * 100, "\\" * 3 + "[" * 100]
