@@ -210,9 +210,10 @@ def test_a_real_block_is_trusted_by_its_hash_alone():
         return judge(read_holding(document), trusted).outcome.name
 
     assert outcome() == "SIGNATURE_MISSING"
-    header = bytearray.fromhex(BLOCK["header"][2:])
-    header[100] ^= 1
-    assert outcome(header=hexed(bytes(header))) == "HEADER_DIFFERS"
+    for at in (10, 100, 300, -1):  # in its parent, its state root, its bloom filter, its nonce
+        header = bytearray.fromhex(BLOCK["header"][2:])
+        header[at] ^= 1
+        assert outcome(header=hexed(bytes(header))) == "HEADER_DIFFERS"
     assert outcome(state_root=hexed(bytes(32))) == "HEADER_DIFFERS"
     assert outcome(height=499_999) == "HEADER_DIFFERS"
     assert outcome(time="2015-11-06T18:01:06Z") == "HEADER_DIFFERS"

@@ -109,6 +109,8 @@ def test_a_signature_serves_no_other_account_and_no_other_owner():
     assert refusal(signed(account="desk-8")) == "SIGNATURE_OTHER_ACCOUNT"
     assert refusal(signed(owner=address_of(STRANGER), by=STRANGER)) == "SIGNER_DIFFERS"
     assert refusal(signed(by=STRANGER)) == "SIGNER_DIFFERS"
+    # The owner's own key, under a statement that names somebody else as the owner.
+    assert refusal(signed(owner=address_of(STRANGER), by=OWNER)) == "SIGNER_DIFFERS"
 
 
 def test_the_other_form_of_a_signature_is_refused_though_it_verifies():
