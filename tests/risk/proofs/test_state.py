@@ -90,6 +90,10 @@ def test_the_hashes_of_no_account_may_be_zeros():
     zeros = {"storageHash": hexed(bytes(32)), "codeHash": hexed(bytes(32))}
     assert outcomes(ABSENT, ABSENT["answer"] | zeros) == ["EMPTY_PROVEN"]
     assert refusal(BLOCK, BLOCK["answer"] | zeros) == "VALUE_DIFFERS"
+    slot = {"key": "0x0", "value": "0x0", "proof": []}
+    nothing = ABSENT["answer"] | zeros | {"storageProof": [slot]}
+    assert outcomes(ABSENT, nothing) == ["EMPTY_PROVEN", "EMPTY_PROVEN"]
+    assert refusal(ABSENT, nothing | {"storageProof": [slot | {"value": "0x1"}]}) == "VALUE_DIFFERS"
 
 
 def test_another_value_of_the_slot_is_refused():
