@@ -16,6 +16,7 @@ from flows.commands import (
     explain,
     markets,
     methodologies,
+    proofs,
     runs,
     serve,
     what_if,
@@ -54,6 +55,7 @@ app.command(compare.compare)
 app.command(runs.report)
 app.command(runs.export)
 app.command(conformance.conformance)
+app.command(proofs.app, name="proofs")
 app.command(serve.serve)
 
 
@@ -83,12 +85,14 @@ def _exit_code(error: Exception) -> int | None:
     if isinstance(error, OverflowError | RecursionError):
         return EXIT_MISTAKE
     # A command that needs none of these starts in half the time.
+    from risk.proofs.outcome import ProofRefused
     from storage.locks import AlreadyLocked
     from storage.quarantine import DatasetRefused
     from workers.fold import IncompleteRun
 
     kinds: tuple[tuple[type[Exception], int], ...] = (
         (DatasetRefused, EXIT_REFUSED),
+        (ProofRefused, EXIT_REFUSED),
         (AlreadyLocked, EXIT_BUSY),
         (IncompleteRun, EXIT_INCOMPLETE),
     )
