@@ -11,12 +11,14 @@ from flows.commands import (
     books,
     calls,
     claims,
+    collateral,
     compare,
     conformance,
     demo,
     explain,
     markets,
     methodologies,
+    proofs,
     runs,
     serve,
     what_if,
@@ -45,6 +47,7 @@ app.command(demo.demo)
 app.command(books.app, name="book")
 app.command(markets.app, name="market")
 app.command(claims.app, name="claims")
+app.command(collateral.app, name="collateral")
 app.command(methodologies.methodologies)
 app.command(runs.run)
 app.command(runs.runs)
@@ -56,6 +59,7 @@ app.command(compare.compare)
 app.command(runs.report)
 app.command(runs.export)
 app.command(conformance.conformance)
+app.command(proofs.app, name="proofs")
 app.command(serve.serve)
 
 
@@ -85,12 +89,14 @@ def _exit_code(error: Exception) -> int | None:
     if isinstance(error, OverflowError | RecursionError):
         return EXIT_MISTAKE
     # A command that needs none of these starts in half the time.
+    from risk.proofs.outcome import ProofRefused
     from storage.locks import AlreadyLocked
     from storage.quarantine import DatasetRefused
     from workers.fold import IncompleteRun
 
     kinds: tuple[tuple[type[Exception], int], ...] = (
         (DatasetRefused, EXIT_REFUSED),
+        (ProofRefused, EXIT_REFUSED),
         (AlreadyLocked, EXIT_BUSY),
         (IncompleteRun, EXIT_INCOMPLETE),
     )

@@ -25,13 +25,14 @@ def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
     return not isinstance(state.result(raise_on_failure=False), AlreadyLocked)
 
 
-_TRIED_AGAIN: dict[str, Any] = {
+TRIED_AGAIN: dict[str, Any] = {
     "retries": 2,
     "retry_delay_seconds": 1,
     "retry_condition_fn": _may_pass,
     "cache_policy": NO_CACHE,
     "persist_result": False,
 }
+"""Options of a task whose fault may be gone at the next try."""
 
 
 @task(name="prepare", cache_policy=NO_CACHE, persist_result=False)
@@ -40,25 +41,25 @@ def prepare(run: MarginRun) -> bool:
     return run.prepare()
 
 
-@task(name="price cube", **_TRIED_AGAIN)
+@task(name="price cube", **TRIED_AGAIN)
 def price(run: MarginRun) -> None:
     """Price every instrument under every scenario."""
     run.price()
 
 
-@task(name="margin", **_TRIED_AGAIN)
+@task(name="margin", **TRIED_AGAIN)
 def margin(run: MarginRun) -> None:
     """Margin every account."""
     run.margin()
 
 
-@task(name="fold", **_TRIED_AGAIN)
+@task(name="fold", **TRIED_AGAIN)
 def fold(run: MarginRun) -> None:
     """Fold accounts into members, venues and the system."""
     run.fold()
 
 
-@task(name="publish", **_TRIED_AGAIN)
+@task(name="publish", **TRIED_AGAIN)
 def publish(run: MarginRun, memory: PeakMemory) -> dict[str, Any]:
     """Verify, and make the run visible."""
     return run.publish(lambda: memory.peak_bytes)

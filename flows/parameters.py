@@ -1,4 +1,4 @@
-"""What a run can be asked for: the parameters of the flow, its deployment and its command."""
+"""What runs can be asked for: the parameters of the flows, their deployments and commands."""
 
 from typing import Annotated, Literal
 
@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.settings import EngineName, FoldName, Settings
 from workers.methodologies import DEFAULT_METHODOLOGY
 from workers.plan import RunRequest
+from workers.pool.request import DEFAULT_RULES, PoolRequest
 
 NettingName = Literal["isolated", "cross", "portfolio"]
 
@@ -14,10 +15,33 @@ OVERRIDES = ("runs", "engine", "fold", "workers", "threads", "ray_address")
 """Parameters that stand in for a setting of the process that runs the flow."""
 
 
-class RunParameters(BaseModel):
-    """What to run; anything left out is taken from the settings of the process that runs it."""
+class Work(BaseModel):
+    """Where and how any run is computed; anything left out is taken from the settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    runs: Annotated[
+        str | None,
+        Field(description="Folder of the runs, or s3://bucket/prefix; that of the settings"),
+    ] = None
+    shards: Annotated[
+        int | None, Field(ge=1, description="Into how many shards to cut the accounts")
+    ] = None
+    threads: Annotated[int | None, Field(ge=1, description="Threads inside one task")] = None
+    engine: Annotated[EngineName | None, Field(description="What runs the wide stages")] = None
+    fold: Annotated[FoldName | None, Field(description="Where Dask folds")] = None
+    workers: Annotated[int | None, Field(ge=1, description="Cores to use")] = None
+    ray_address: Annotated[
+        str | None, Field(description="Address of a Ray cluster; a local Ray when left out")
+    ] = None
+
+    def settings(self) -> Settings:
+        """Return the settings of this process with what the parameters override."""
+        return Settings.given(**self.model_dump(include=set(OVERRIDES)))
+
+
+class RunParameters(Work):
+    """What to run; anything left out is taken from the settings of the process that runs it."""
 
     book: Annotated[str, Field(description="Name, folder or s3:// address of the book")]
     market: Annotated[
@@ -38,24 +62,6 @@ class RunParameters(BaseModel):
         str | None,
         Field(description="A published run; what depends on nothing that changed is kept from it"),
     ] = None
-    runs: Annotated[
-        str | None,
-        Field(description="Folder of the runs, or s3://bucket/prefix; that of the settings"),
-    ] = None
-    shards: Annotated[
-        int | None, Field(ge=1, description="Into how many shards to cut the accounts")
-    ] = None
-    threads: Annotated[int | None, Field(ge=1, description="Threads inside one task")] = None
-    engine: Annotated[EngineName | None, Field(description="What runs the wide stages")] = None
-    fold: Annotated[FoldName | None, Field(description="Where Dask folds")] = None
-    workers: Annotated[int | None, Field(ge=1, description="Cores to use")] = None
-    ray_address: Annotated[
-        str | None, Field(description="Address of a Ray cluster; a local Ray when left out")
-    ] = None
-
-    def settings(self) -> Settings:
-        """Return the settings of this process with what the parameters override."""
-        return Settings.given(**self.model_dump(include=set(OVERRIDES)))
 
     def request(self, settings: Settings) -> RunRequest:
         """Return the run that is asked for."""
@@ -67,6 +73,37 @@ class RunParameters(BaseModel):
             netting=self.netting,
             since=self.since,
             runs=settings.runs,
+            shards=self.shards,
+            threads=settings.threads,
+            workers=settings.workers,
+        )
+
+
+class CollateralParameters(Work):
+    """Which claims to pool with which margin run, and by which rules."""
+
+    run: Annotated[str, Field(description="Name of a published margin run, or a start of it")]
+    claims: Annotated[str, Field(description="Name or folder of the claims on the run's book")]
+    rules: Annotated[
+        str, Field(description="Name of shipped rules of a pool, or the path of a TOML file")
+    ] = DEFAULT_RULES
+    pools: Annotated[
+        str | None,
+        Field(description="Folder of the collateral runs, or s3://bucket/prefix"),
+    ] = None
+
+    def settings(self) -> Settings:
+        """Return the settings of this process with what the parameters override."""
+        return Settings.given(**self.model_dump(include={*OVERRIDES, "pools"}))
+
+    def request(self, settings: Settings) -> PoolRequest:
+        """Return the collateral run that is asked for."""
+        return PoolRequest(
+            run=self.run,
+            claims=settings.claims_path(self.claims),
+            rules=self.rules,
+            runs=settings.runs,
+            pools=settings.pools,
             shards=self.shards,
             threads=settings.threads,
             workers=settings.workers,

@@ -17,7 +17,18 @@ MAY_IMPORT = {
     "flows": {"flows", "workers", "risk", "storage"},
 }
 THIRD_PARTY = {
-    "risk": {"numpy", "numba", "llvmlite", "scipy", "xarray", "pydantic"},
+    "risk": {
+        "numpy",
+        "numba",
+        "llvmlite",
+        "scipy",
+        "xarray",
+        "pydantic",
+        "eth_hash",
+        "eth_account",
+        "eth_keys",
+        "eth_utils",
+    },
     "storage": {"numpy", "pyarrow", "xarray", "zarr", "icechunk", "obstore"},
     "workers": {"numpy", "pyarrow", "xarray", "psutil", "ray", "dask"},
     "flows": {

@@ -1,5 +1,6 @@
 """Commands on runs: make one, list them, look at one, report it, export it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,11 +60,9 @@ def run(
 
 
 def run_flow(given: dict[str, Any]) -> dict[str, Any]:
-    """Run the flow in this process, with its engines started side by side."""
-    from flows.embedded import EmbeddedServer
-    from flows.engines import Engines
+    """Run the flow in this process; return a run that is published already as it is."""
+    from flows.here import run_here
     from flows.parameters import RunParameters
-    from flows.progress import TerminalProgress, observing
     from storage.runs import RunStore
     from workers.plan import identify
 
@@ -77,17 +76,13 @@ def run_flow(given: dict[str, Any]) -> dict[str, Any]:
     store = RunStore(settings.runs)
     if store.is_published(run_id):
         return {**store.open(run_id).manifest, "recognised": True}
-    with TerminalProgress(MESSAGES) as progress, EmbeddedServer() as server, Engines(settings):
-        with progress.waiting("start the engines"):
-            from prefect.settings import PREFECT_API_URL, temporary_settings
 
-            from flows.margin_run import margin_run
+    def load() -> Callable[[], dict[str, Any]]:
+        from flows.margin_run import margin_run
 
-            url = server.url()
-        with observing(progress), temporary_settings({PREFECT_API_URL: url}):
-            manifest = margin_run(parameters)
-        server.release()
-        return manifest
+        return lambda: margin_run(parameters)
+
+    return run_here(settings, load)
 
 
 def runs(*, runs: Runs = None, json: Json = False) -> None:

@@ -19,12 +19,13 @@ from infra.bench import (  # noqa: E402
     database,
     incremental,
     kernels,
+    proofs,
     repricing,
     scan,
     tables,
 )
 
-KERNELS = [kernels.run, scan.run, repricing.run, tables.run]
+KERNELS = [kernels.run, scan.run, repricing.run, tables.run, proofs.run]
 WHOLE_RUNS = [cores.run, incremental.run, database.run, command.run]
 OUTPUT = Path("build") / "bench.json"
 

@@ -76,7 +76,7 @@ class PoolRequest:
     """
 
     run: str
-    claims: Path
+    claims: Path | S3Folder
     rules: str = DEFAULT_RULES
     runs: Path | S3Folder = Path("margincube-data/runs")
     pools: Path | S3Folder = Path("margincube-data/pools")

@@ -57,26 +57,26 @@ def pool_scenarios(
         ValueError: the run has no scenario of an origin that the rules ask for.
     """
     scenarios = run.scenarios.load()
-    origin = scenarios["origin"].values.astype(str)
-    chosen = np.flatnonzero(np.isin(origin, rules.policy.origins))
+    origin = np.array(scenarios["origin"].values.tolist(), dtype=object)
+    chosen = np.flatnonzero(np.isin(origin, np.array(rules.policy.origins, dtype=object)))
     missing = sorted(set(rules.policy.origins) - set(origin.tolist()))
     if missing:
         raise ValueError(
             f"rules {rules.name} take scenarios of origin {missing}, run {run.run_id} has "
             f"{sorted(set(origin.tolist()))}; margin the book by a methodology that has them"
         )
-    underlyings = scenarios["underlying"].values.astype(str).tolist()
+    underlyings = scenarios["underlying"].values.tolist()
     price = scenario_prices(rules.scenarios, underlyings)
     none = np.zeros_like(price)
     tenor = methodology.volatility_tenor.tenor()
     own = revalue(instruments, market, Shocks(price, none, none, none), tenor)
     return PoolScenarios(
         name=(
-            *scenarios["scenario"].values[chosen].astype(str).tolist(),
+            *scenarios["scenario"].values[chosen].tolist(),
             *(one.name for one in rules.scenarios),
         ),
         title=(
-            *scenarios["label"].values[chosen].astype(str).tolist(),
+            *scenarios["label"].values[chosen].tolist(),
             *(one.title for one in rules.scenarios),
         ),
         origin=(*origin[chosen].tolist(), *("pool" for _ in rules.scenarios)),

@@ -1,0 +1,96 @@
+"""The flow ``collateral_report``: the claims of a book valued as one pool, in coarse tasks."""
+
+import contextlib
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from flows.engines import Engines, running_engines
+from flows.margin_run import TRIED_AGAIN
+from flows.parameters import CollateralParameters
+from flows.progress import observer
+from workers.memory import PeakMemory
+from workers.pool.request import pool_store
+from workers.pool.run import PoolRun
+from workers.stages import StageTable
+
+
+@task(name="prepare pool", cache_policy=NO_CACHE, persist_result=False)
+def prepare(run: PoolRun) -> bool:
+    """Open, check and plan; tell whether the run is published already."""
+    return run.prepare()
+
+
+@task(name="count claims", **TRIED_AGAIN)
+def count(run: PoolRun) -> None:
+    """Find which claims count, and value a unit of every token."""
+    run.count()
+    run.value()
+
+
+@task(name="pool accounts", **TRIED_AGAIN)
+def pool(run: PoolRun) -> None:
+    """Value and margin every account with its claims."""
+    run.pool()
+
+
+@task(name="fold pool", **TRIED_AGAIN)
+def fold(run: PoolRun) -> None:
+    """Fold accounts into one pool."""
+    run.fold()
+
+
+@task(name="publish pool", **TRIED_AGAIN)
+def publish(run: PoolRun, memory: PeakMemory) -> dict[str, Any]:
+    """Verify, and make the run visible."""
+    return run.publish(lambda: memory.peak_bytes)
+
+
+@flow(name="collateral_report", persist_result=False, validate_parameters=True)
+def collateral_report(parameters: CollateralParameters) -> dict[str, Any]:
+    """Value the claims of a book's accounts as one pool, and publish it as a collateral run.
+
+    Returns the manifest of the run; one that was published before is returned as it is, with
+    ``recognised`` set.
+    """
+    settings = parameters.settings()
+    request = parameters.request(settings)
+    with contextlib.ExitStack() as started:
+        engines = running_engines() or started.enter_context(Engines(settings))
+        memory = started.enter_context(PeakMemory())
+        stages = StageTable(observer())
+        run = started.enter_context(PoolRun(request, engines.engine, engines.fold_engine, stages))
+        if prepare(run):
+            return {**pool_store(request).read(run.run_id).manifest, "recognised": True}
+        count(run)
+        pool(run)
+        fold(run)
+        manifest = publish(run, memory)
+    _artifacts(manifest)
+    return {**manifest, "recognised": False}
+
+
+def _artifacts(manifest: dict[str, Any]) -> None:
+    """Leave the totals, what does not count and the stage table where Prefect's pages show them."""
+    totals = manifest["totals"]
+    create_table_artifact(
+        [
+            {"total": name, "value": value}
+            for name, value in totals.items()
+            if not isinstance(value, dict)
+        ],
+        key="collateral-totals",
+        description=f"Totals of collateral run {manifest['run_id']}; money in USD",
+    )
+    create_table_artifact(
+        [{"outcome": name, "claims": count} for name, count in totals["outcomes"].items()],
+        key="collateral-outcomes",
+        description=f"Whether claims count in {manifest['run_id']}, and why not",
+    )
+    create_table_artifact(
+        manifest["stages"],
+        key="collateral-stages",
+        description=f"Where the time of run {manifest['run_id']} went; seconds",
+    )

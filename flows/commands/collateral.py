@@ -1,0 +1,78 @@
+"""The command ``collateral``: the claims of a book's accounts as one pool."""
+
+from collections.abc import Callable
+from typing import Any
+
+from cyclopts import App
+
+from flows.commands.shared import CONSOLE, Json, Runs, print_json
+from flows.settings import EngineName, FoldName, prepare_prefect
+
+app = App(help="Collateral over chains, protocols and bridges as one pool.")
+
+
+@app.default
+def collateral(
+    run: str,
+    *,
+    claims: str,
+    rules: str | None = None,
+    runs: Runs = None,
+    pools: str | None = None,
+    shards: int | None = None,
+    threads: int | None = None,
+    engine: EngineName | None = None,
+    fold: FoldName | None = None,
+    workers: int | None = None,
+    ray_address: str | None = None,
+    json: Json = False,
+) -> None:
+    """Value the claims of a margin run's accounts as one pool, and publish the collateral run.
+
+    Args:
+        run: name of a published margin run, or an unambiguous start of it
+        claims: name or folder of claims on the run's book
+        rules: name of shipped rules of a pool, or a TOML file
+        runs: folder of the margin runs, or s3://bucket/prefix; runs of the data folder
+        pools: folder of the collateral runs, or s3://bucket/prefix; pools of the data folder
+        shards: into how many shards to cut the accounts
+        threads: threads inside one task
+        engine: ray, dask or serial
+        fold: threads, ray or serial
+        workers: cores to use
+        ray_address: address of a Ray cluster; a local Ray when left out
+        json: print the manifest as JSON
+    """
+    given = {name: value for name, value in locals().items() if name != "json"}
+    manifest = run_collateral(given)
+    if json:
+        print_json(manifest)
+        return
+    from flows.collateral_tables import print_pool
+
+    print_pool(CONSOLE, manifest)
+
+
+def run_collateral(given: dict[str, Any]) -> dict[str, Any]:
+    """Run the flow in this process; return a run that is published already as it is."""
+    from flows.here import run_here
+    from flows.parameters import CollateralParameters
+    from workers.pool.request import identify_pool, pool_store
+
+    prepare_prefect(quiet=True)
+    chosen = {name: value for name, value in given.items() if value is not None}
+    parameters = CollateralParameters(**chosen)
+    settings = parameters.settings()
+    request = parameters.request(settings)
+    # A mistake in the inputs, or a run that is there already, is known before an engine starts.
+    run_id = identify_pool(request).run_id
+    store = pool_store(request)
+    if store.is_published(run_id):
+        return {**store.read(run_id).manifest, "recognised": True}
+
+    def load() -> Callable[[], dict[str, Any]]:
+        from flows.collateral_report import collateral_report
+
+        return lambda: collateral_report(parameters)
+
+    return run_here(settings, load)

@@ -1,0 +1,1 @@
+"""Proofs of holdings: what a chain's state, an owner's key or an attestor's key shows."""
