@@ -101,11 +101,11 @@ def received_of(problem: MoveProblem, route: str, token: str, sent: int) -> int:
     """Return the smallest units that arrive of what is sent, rounded down."""
     taken = problem.route[route]
     here, there = problem.token[token], problem.token[taken.carries[token]]
-    scale = Fraction(10) ** (there.decimals - here.decimals)
+    scale = Fraction(there.units, here.units)
     return floor(sent * (1 - Fraction(taken.fee_share)) * scale)
 
 
 def credit_of(problem: MoveProblem, venue: str, token: str, units: int) -> Fraction:
     """Return what smallest units of a token count for at a venue, before any cap."""
     each = Fraction(problem.requirement[venue].credit.get(token, 0))
-    return units * each / 10 ** problem.token[token].decimals
+    return units * each / problem.token[token].units

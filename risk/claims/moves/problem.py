@@ -40,9 +40,14 @@ class Token(Specification):
         return self.asset or self.name
 
     @property
+    def units(self) -> int:
+        """Smallest units of a whole one."""
+        return int(10**self.decimals)
+
+    @property
     def unit_price(self) -> Fraction:
         """Reporting currency for one smallest unit."""
-        return Fraction(self.price) / 10**self.decimals
+        return Fraction(self.price) / self.units
 
     def whole(self, quantity: Decimal) -> int:
         """Return a quantity in smallest units.
@@ -53,7 +58,7 @@ class Token(Specification):
         >>> Token(name="USDC", decimals=6, price=Decimal(1)).whole(Decimal("2.5"))
         2500000
         """
-        units = Fraction(quantity) * 10**self.decimals
+        units = Fraction(quantity) * self.units
         if units.denominator != 1:
             raise ValueError(
                 f"{quantity} {self.name} has more than the {self.decimals} decimals of the token"

@@ -22,21 +22,21 @@ from risk.claims.moves.problem import YEAR, MoveProblem, Route
 Floats = NDArray[np.float64]
 
 TOLERANCE = 1e-9
-"""Of a row, in units of ``scale``; the finest that the solver takes is 1e-10."""
+"""Of a row and of a price, with amounts over ``scale``; the solver takes 1e-10 at least."""
 
 SIZE = 1e3
 """What the largest requirement is in the program."""
 
-TIE = 1e-9
+TIE = 1e-8
 """Cost of moving value that costs nothing: of equal plans the one that moves less is taken."""
 
 SHORT = 1e6
 """What missing one costs where not all can be met: fees decide among the least shortfalls."""
 
-NODES = 2_000
+NODES = 100
 """Branches of the search for whole numbers before the best plan so far is taken."""
 
-GAP = 1e-6
+GAP = 1e-4
 """Part of the cost by which a plan may be dearer than the best one with whole numbers."""
 
 Label = tuple[str, str]
@@ -101,6 +101,11 @@ class Solution:
         return cls(np.zeros(len(network.arcs)), {}, {}, {}, 0.0)
 
 
+def scale_of(problem: MoveProblem) -> float:
+    """Return the amount in reporting currency that is one in the program."""
+    return max(float(one.amount) for one in problem.requirements) / SIZE or 1.0
+
+
 class Program:
     """The program over one network."""
 
@@ -108,8 +113,7 @@ class Program:
         self, problem: MoveProblem, network: Network, more: Mapping[str, Fraction], elastic: bool
     ) -> None:
         self._of, self._network = problem, network
-        largest = max(float(one.amount) for one in problem.requirements)
-        self._scale = largest / SIZE if largest > 0.0 else 1.0
+        self._scale = scale_of(problem)
         self._price = {one.name: float(one.price) for one in problem.tokens}
         self._columns, self._rows = Columns(), Rows()
         self._arc = [self._columns.add(self._arc_cost(arc)) for arc in network.arcs]
@@ -122,6 +126,9 @@ class Program:
 
     def solve(self) -> Solution | None:
         """Return the cheapest solution, or nothing where there is none."""
+        if not self._columns.cost:  # nothing is anywhere near, and nothing may be required
+            idle = Solution.nothing(self._network)
+            return idle if min(self._rows.bound, default=0.0) >= 0.0 else None
         matrix, bound = self._rows.matrix(len(self._columns.cost)), np.array(self._rows.bound)
         cost = np.array(self._columns.cost)
         low, high = np.zeros(len(cost)), np.array(self._columns.upper)
@@ -144,7 +151,10 @@ class Program:
             b_ub=bound,
             bounds=np.stack([low, high], axis=1),
             method="highs",
-            options={"primal_feasibility_tolerance": TOLERANCE},
+            options={
+                "primal_feasibility_tolerance": TOLERANCE,
+                "dual_feasibility_tolerance": TOLERANCE,
+            },
         )
         if solved.x is None:
             return None
@@ -261,14 +271,17 @@ class Program:
                 continue
             route = self._route(arc)
             unit = self._price[self._network.nodes[arc.tail].token] / self._scale
+            here = float(most[arc.tail])
+            if route.capacity is not None:
+                here = min(here, float(route.capacity) / self._scale)
             if route.fee or route.minimum:
                 used = self._columns.add(float(route.fee) / self._scale, 1.0, whole=True)
-                self._rows.add([(column, 1.0), (used, -most[arc.tail])], 0.0)
+                self._rows.add([(column, 1.0), (used, -here)], 0.0)
                 if route.minimum:
                     self._rows.add([(used, float(route.minimum) * unit), (column, -1.0)], 0.0)
             if route.lot is not None:
                 lot = float(route.lot) * unit
-                lots = self._columns.add(0.0, np.floor(most[arc.tail] / lot + TIE), whole=True)
+                lots = self._columns.add(0.0, np.floor(here / lot + TOLERANCE), whole=True)
                 self._rows.add([(column, 1.0), (lots, -lot)], 0.0)
                 self._rows.add([(column, -1.0), (lots, lot)], 0.0)
                 self._lots[index] = lots, lot

@@ -7,7 +7,7 @@ from fractions import Fraction
 from risk.claims.moves.network import MOST_HOPS, Network, move_network
 from risk.claims.moves.plan import Deadline, Limit, Plan, costs_of
 from risk.claims.moves.problem import MoveProblem
-from risk.claims.moves.program import SHORT, Program, Solution
+from risk.claims.moves.program import GAP, SHORT, TOLERANCE, Program, Solution, scale_of
 from risk.claims.moves.rounding import counted_amounts, whole_moves
 from risk.claims.moves.verification import verify_plan
 
@@ -68,7 +68,8 @@ def frontier(problem: MoveProblem) -> list[Plan]:
         plan = _cheapest(problem, sooner[-1], elastic=False) if sooner else None
         if plan is None or not plan.met:
             return plans
-        if plan.costs.total <= plans[-1].costs.total:
+        # The search cannot tell plans apart that are closer than its gap.
+        if plan.costs.total <= plans[-1].costs.total * (1 + Fraction(GAP)):
             plans.pop()
         plans.append(plan)
     return [*plans[:-1], quickest_plan(problem)] if plans[-1].met else plans
@@ -78,6 +79,7 @@ def _cheapest(problem: MoveProblem, horizon: int | None, elastic: bool = True) -
     """Return the cheapest plan by a horizon; without ``elastic`` an unmet one has no moves."""
     network = move_network(problem, horizon)
     more: dict[str, Fraction] = {}
+    least = 10 * Fraction(TOLERANCE * scale_of(problem))  # less the solver would not see
     for _ in range(ROUNDS):
         solution = Program(problem, network, more, elastic=False).solve()
         if solution is None:
@@ -87,7 +89,8 @@ def _cheapest(problem: MoveProblem, horizon: int | None, elastic: bool = True) -
             verify_plan(problem, plan)
             return plan
         for venue, unmet in plan.unmet.items():
-            more[venue] = more.get(venue, Fraction(0)) + 2 * unmet
+            if unmet:
+                more[venue] = more.get(venue, Fraction(0)) + max(2 * unmet, least)
     if not elastic:
         return _rounded(problem, network, None)
     plan = _rounded(problem, network, Program(problem, network, {}, elastic=True).solve())
