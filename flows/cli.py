@@ -16,6 +16,7 @@ from flows.commands import (
     explain,
     markets,
     methodologies,
+    moves,
     runs,
     serve,
     what_if,
@@ -37,7 +38,7 @@ app = App(
     help_epilogue=(
         "Exit codes: 0 done, 1 a fault of the program or a number that is not found again, "
         "2 a mistake in what was asked, 3 input refused, 4 another process is at it, "
-        "5 a run that is not whole, 130 interrupted."
+        "5 a run that is not whole, 6 requirements that no plan meets, 130 interrupted."
     ),
 )
 app.command(demo.demo)
@@ -53,6 +54,7 @@ app.command(calls.calls)
 app.command(compare.compare)
 app.command(runs.report)
 app.command(runs.export)
+app.command(moves.app)
 app.command(conformance.conformance)
 app.command(serve.serve)
 

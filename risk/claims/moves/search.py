@@ -93,7 +93,9 @@ def _cheapest(problem: MoveProblem, horizon: int | None, elastic: bool = True) -
                 more[venue] = more.get(venue, Fraction(0)) + max(2 * unmet, least)
     if not elastic:
         return _rounded(problem, network, None)
-    plan = _rounded(problem, network, Program(problem, network, {}, elastic=True).solve())
+    # What can be met is asked for with so much more that rounding leaves it met.
+    more = {one.venue: least for one in problem.requirements if one.amount}
+    plan = _rounded(problem, network, Program(problem, network, more, elastic=True).solve())
     verify_plan(problem, plan)
     return plan
 

@@ -1,0 +1,1 @@
+"""Claims datasets and what is computed of them."""
