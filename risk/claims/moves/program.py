@@ -22,12 +22,15 @@ from risk.claims.moves.problem import YEAR, MoveProblem, Route
 Floats = NDArray[np.float64]
 
 TOLERANCE = 1e-9
-"""Of a row and of a price, with amounts over ``scale``; the solver takes 1e-10 at least."""
+"""Of a row, with amounts over ``scale``."""
+
+PRICE_TOLERANCE = 1e-10
+"""Of a dual price; the solver takes no less."""
 
 SIZE = 1e3
 """What the largest requirement is in the program."""
 
-TIE = 1e-8
+TIE = 1e-9
 """Cost of moving value that costs nothing: of equal plans the one that moves less is taken."""
 
 SHORT = 1e6
@@ -153,7 +156,7 @@ class Program:
             method="highs",
             options={
                 "primal_feasibility_tolerance": TOLERANCE,
-                "dual_feasibility_tolerance": TOLERANCE,
+                "dual_feasibility_tolerance": PRICE_TOLERANCE,
             },
         )
         if solved.x is None:
