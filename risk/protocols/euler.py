@@ -69,7 +69,8 @@ def liquidation(
         raise ValueError(f"the arguments are {given}; allowed is 0 or more")
     worth, owed = collateral * collateral_price // WAD, debt * debt_price // WAD
     covering = worth * ltv // BASIS_POINTS + other_covering
-    if covering > owed or not debt:
+    # A debt that is worth nothing, at which the contract fails, is no reason to liquidate.
+    if covering > owed or not owed:
         return Liquidation(0, 0)
     if not worth:  # what is worth nothing is taken for nothing
         return Liquidation(0, collateral)
