@@ -40,7 +40,7 @@ app = App(
     help_epilogue=(
         "Exit codes: 0 done, 1 a fault of the program or a number that is not found again, "
         "2 a mistake in what was asked, 3 input refused, 4 another process is at it, "
-        "5 a run that is not whole, 130 interrupted."
+        "5 a run that is not whole, 6 requirements that no plan meets, 130 interrupted."
     ),
 )
 app.command(demo.demo)

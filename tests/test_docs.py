@@ -1,12 +1,16 @@
-"""What the documents show is run: Python blocks, and rule books in TOML."""
+"""What the documents show is run: Python blocks, rule books in TOML, a plan of moves."""
 
+import io
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from flows.commands.moves import print_moves
 from risk.methodology import parse_methodology
+from workers.claims.moves import plans_of, read_moves
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -41,3 +45,21 @@ def test_python_runs(code, shown, monkeypatch):
 @pytest.mark.parametrize("text", [one for one in blocks("toml") if "[netting]" in one.values[0]])
 def test_rule_books_parse(text):
     assert parse_methodology(text).layers
+
+
+def shown_plan(path):
+    """What the command prints of a plan of moves, without spaces at the ends of lines."""
+    output = io.StringIO()
+    print_moves(Console(file=output, width=140), plans_of(read_moves(path)), "cheapest")
+    return "".join(f"{line.rstrip()}\n" for line in output.getvalue().splitlines())
+
+
+def test_the_plan_of_moves_is_the_one_that_is_shown(tmp_path):
+    page = (ROOT / "docs" / "moves.md").read_text()
+    asked, answered = (
+        re.search(rf"^```{language}\n(.*?)^```$", page, re.M | re.S)[1]
+        for language in ("toml", "text")
+    )
+    path = tmp_path / "moves.toml"
+    path.write_text(asked)
+    assert shown_plan(path) == answered

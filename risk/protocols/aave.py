@@ -156,6 +156,38 @@ def compounded_interest(rate: int, seconds: int) -> int:
     return RAY + n * per_second + second + third
 
 
+def normalised_income(index: int, rate: int, seconds: int) -> int:
+    """Return a liquidity index some seconds after its last update, as a ray, at simple interest.
+
+    >>> normalised_income(1_048_540_642_417_873_765_200_833_079, 5 * 10**17, 100_000_100)
+    1048540644080325710530799122
+    """
+    if not rate:
+        return _whole(index)
+    return ray_multiply(linear_interest(rate, seconds), _whole(index))
+
+
+def linear_balance(scaled: int, index: int, rate: int, seconds: int) -> int:
+    """Return a balance of aTokens in smallest units: the scaled balance times the index by then."""
+    return _times_ray(_whole(scaled), normalised_income(index, rate, seconds))
+
+
+def compounded_balance(scaled: int, index: int, rate: int, seconds: int) -> int:
+    """Return a variable debt in smallest units: the scaled debt times the index by then.
+
+    >>> compounded_balance(10_000, 1_048_540_642_417_873_765_200_833_079, 5 * 10**17, 100_000_100)
+    10485
+    """
+    grown = ray_multiply(compounded_interest(rate, seconds), _whole(index))
+    return _times_ray(_whole(scaled), grown)
+
+
+def _times_ray(units: int, ray: int) -> int:
+    """Return units times a ray, rounded half up at nine more decimals and then to whole units."""
+    extended = ray_multiply(units * 10**9, ray)
+    return (extended + 10**9 // 2) // 10**9
+
+
 def ray_multiply(left: int, right: int) -> int:
     """Return the product of two rays, half up.
 

@@ -105,6 +105,35 @@ def value_after_absorption(
     return np.asarray(np.maximum(credited - _owed(debt, base_price), 0.0))
 
 
+def borrow_collateralized(
+    collateral: ArrayLike,
+    debt: ArrayLike,
+    price: ArrayLike,
+    base_price: ArrayLike,
+    assets: CollateralAssets,
+) -> NDArray[np.bool_]:
+    """Return whether Σ collateral borrow_factor covers the debt: may the account stand so.
+
+    >>> assets = CollateralAssets(np.array([0.9]), np.array([0.95]), np.array([0.95]))
+    >>> borrow_collateralized([[1.2], [1.0]], [1.0, 1.0], [1.0], 1.0, assets).tolist()
+    [True, False]
+    """
+    covered = lending.weighted_value(collateral, price, assets.borrow_factor)
+    return np.asarray(covered >= _owed(debt, base_price))
+
+
+def liquidatable(
+    collateral: ArrayLike,
+    debt: ArrayLike,
+    price: ArrayLike,
+    base_price: ArrayLike,
+    assets: CollateralAssets,
+) -> NDArray[np.bool_]:
+    """Return whether Σ collateral liquidation_factor is less than the debt: may it be absorbed."""
+    covered = lending.weighted_value(collateral, price, assets.liquidation_factor)
+    return np.asarray(covered < _owed(debt, base_price))
+
+
 def _owed(debt: ArrayLike, base_price: ArrayLike) -> Array:
     owed = lending.non_negative("debt", debt) * lending.non_negative("base_price", base_price)
     return np.asarray(owed)

@@ -13,6 +13,8 @@ Array = NDArray[np.float64]
 
 LIQUIDATION_CURSOR = 0.3
 MOST_INCENTIVE = 1.15
+WAD = 10**18
+ORACLE_SCALE = 10**36
 
 
 def health_factor(
@@ -61,6 +63,40 @@ def liquidation_incentive(liquidation_ltv: ArrayLike) -> Array:
     ratio = _ratio(liquidation_ltv)
     incentive = 1.0 / (LIQUIDATION_CURSOR * ratio + 1.0 - LIQUIDATION_CURSOR)
     return np.asarray(np.minimum(MOST_INCENTIVE, incentive))
+
+
+def liquidation_incentive_wads(liquidation_ltv: int) -> int:
+    """Return the incentive as the contract has it, from an LLTV in wads, cut off at each step.
+
+    >>> liquidation_incentive_wads(86 * 10**16)
+    1043841336116910229
+    """
+    if not 0 <= liquidation_ltv <= WAD:
+        raise ValueError(f"liquidation_ltv is {liquidation_ltv}; allowed are 0 to 1e18")
+    withheld = 3 * WAD // 10 * (WAD - liquidation_ltv) // WAD
+    return min(115 * WAD // 100, WAD * WAD // (WAD - withheld))
+
+
+def seized_collateral(repaid: int, price: int, liquidation_ltv: int) -> int:
+    """Return the collateral seized for a debt repaid, in smallest units, rounded down.
+
+    ``price`` is 1e36 times units of the loan asset per unit of collateral, as its oracles have it.
+
+    >>> seized_collateral(100, 10**36, 86 * 10**16)
+    104
+    """
+    worth = repaid * liquidation_incentive_wads(liquidation_ltv) // WAD
+    return worth * ORACLE_SCALE // price
+
+
+def repaid_debt(seized: int, price: int, liquidation_ltv: int) -> int:
+    """Return the debt to repay for collateral seized, in smallest units, rounded up.
+
+    >>> repaid_debt(104, 10**36, 86 * 10**16)
+    100
+    """
+    worth = -(-seized * price // ORACLE_SCALE)
+    return -(-worth * WAD // liquidation_incentive_wads(liquidation_ltv))
 
 
 def _covered(collateral: ArrayLike, price: ArrayLike, liquidation_ltv: ArrayLike) -> Array:

@@ -69,7 +69,17 @@ def test_help_names_every_command_and_every_exit_code(margincube):
     code, output, _ = margincube("--help")
     assert code == 0
     commands = (
-        *("book", "calls", "compare", "conformance", "demo", "explain", "export", "market"),
+        *(
+            "book",
+            "calls",
+            "collateral",
+            "compare",
+            "conformance",
+            "demo",
+            "explain",
+            "export",
+            "market",
+        ),
         *("methodologies", "report", "run", "runs", "serve", "show", "what-if"),
     )
     for word in (*commands, "Exit codes"):
