@@ -270,13 +270,13 @@ def test_small_books_hold_what_they_can(synthetic_book, market, tmp_path, accoun
 
 
 def test_a_book_without_collateral_has_no_claims(market, tmp_path):
-    with pytest.raises(ClaimsRefused, match="^EMPTY_INPUT"):
+    with pytest.raises(ClaimsRefused, match=r"^EMPTY_INPUT"):
         generate_claims(tmp_path / "c", small_book(tmp_path / "book"), 1, market)
 
 
 def test_a_market_of_another_instant_is_refused(book, market, tmp_path):
     later = replace(market, as_of=market.as_of + timedelta(hours=1))
-    with pytest.raises(ValueError, match="^ASOF_MISMATCH"):
+    with pytest.raises(ValueError, match=r"^ASOF_MISMATCH"):
         generate_claims(tmp_path / "c", book, 1, later)
 
 
