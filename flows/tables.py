@@ -210,6 +210,11 @@ def _memory(manifest: dict[str, Any]) -> str:
     memory = manifest.get("memory")
     if memory is None:  # an earlier version measured the peak alone
         return f"peak memory of all processes {size(manifest['peak_memory_bytes'])}"
+    if "projected_total" not in memory:
+        return (
+            f"peak memory of all processes {size(memory['peak_total'])}, of the largest worker "
+            f"{size(memory['peak_per_worker'])}"
+        )
     smaller = ", cut smaller so that they fit" if memory["shards_cut_smaller"] else ""
     return (
         f"peak memory of all processes {size(memory['peak_total'])} (projected "

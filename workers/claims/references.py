@@ -201,19 +201,19 @@ def _menu(
     tokens = [listing.tokens[row] for row in order]
     chains = {row["chain"]: row for row in references.chains.to_pylist()}
     assets = book.assets().to_pylist()
+    share = [_shares(one["underlying"], one["chain"], listing, order) for one in assets]
     plain = listing.find("USDC", "Ethereum")
     assert plain is not None
     ethereum = chains["Ethereum"]
     skewed = ethereum["finalised"] - int(SKEWED.total_seconds() / ethereum["block_time"])
     return ClaimMenu(
         price=np.array([prices[one["underlying"]] for one in assets]),
-        share=np.array(
-            [_shares(one["underlying"], one["chain"], listing, order) for one in assets]
-        ),
+        share=np.array(share).reshape(len(assets), len(tokens)),
         value=np.array([one.value for one in tokens]),
         digits=np.array([min(one.decimals, QUANTITY_DIGITS) for one in tokens]),
         height=np.array([chains[one.chain]["finalised"] for one in tokens]),
         anchored=np.array([one.chain != NONE for one in tokens]),
+        wraps=np.array([one.kind in ("receipt", "share") for one in tokens]),
         lending=_lending(markets, rank, len(tokens)),
         plain=int(rank[plain]),
         looped=np.flatnonzero([one.token.startswith("ring") for one in tokens]),
