@@ -5,12 +5,14 @@ from typing import Any
 
 from cyclopts import App
 
+from flows.commands.collateral_explain import explain
 from flows.commands.moves import moves
 from flows.commands.shared import CONSOLE, Json, Runs, print_json
 from flows.settings import EngineName, FoldName, prepare_prefect
 
 app = App(help="Collateral over chains, protocols and bridges as one pool.")
 app.command(moves)
+app.command(explain)
 
 
 @app.default

@@ -73,7 +73,8 @@ def _way(source: PoolSource, token: int) -> list[dict[str, Any]]:
     ``units`` are of one unit of the token above, ``depth`` counts the recipes down to here. A token
     that rests on a circle is not followed.
     """
-    tokens, kept = source.plan.references.tokens, source.valued.credit.kept
+    tokens, names = source.plan.references.tokens, source.plan.references.names
+    kept = source.valued.credit.kept
     found = []
     reached = [(token, 1.0, 0)]
     while reached:
@@ -85,6 +86,7 @@ def _way(source: PoolSource, token: int) -> list[dict[str, Any]]:
             | {
                 "depth": depth,
                 "units": units,
+                "asset": None if tokens.asset[at] < 0 else names.asset[tokens.asset[at]],
                 "keeps": {what: float(part[at]) for what, part in taken.items() if part[at] != 1.0},
             }
         )
