@@ -101,7 +101,7 @@ def test_kinds_have_the_standing_that_the_policy_asks_for(shipped):
 
 REFUSED = [
     ('double_count = "none"', 'double_count = "last"', "'none' or 'first'"),
-    ("skew_seconds = 3600.0", "skew_seconds = -1.0", "greater than or equal to 0"),
+    ("skew_seconds = 7200.0", "skew_seconds = -1.0", "greater than or equal to 0"),
     ("target_health = 1.05", "target_health = 0.9", "greater than or equal to 1"),
     ("target_health = 1.05", "target_health = true", "true and false are not allowed"),
     ("target_health", "target_helth", "Extra inputs are not permitted"),
