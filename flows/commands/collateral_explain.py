@@ -184,6 +184,10 @@ def _print_lending(console: Console, one: dict[str, Any], binding: dict[str, Any
         (f"[bold]left for the pool[/]: {one['stricter']} is stricter", f"{one['left']:,.2f}"),
     ):
         table.add_row(name, text)
+    if one["unbacked"] > 0.0:
+        table.add_row(
+            "debt beyond what backs it, which the account owes", f"{one['unbacked']:,.2f}"
+        )
     if binding:
         table.add_row(f"health in {escape(binding['scenario'])}", _factor(one["health_then"]))
         table.add_row(f"left in {escape(binding['scenario'])}", f"{one['left_then']:,.2f}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from risk.claims.tokens import TokenKind, Tokens
 from risk.protocols.lending import coverage
 
 Floats = NDArray[np.float64]
@@ -81,6 +82,15 @@ class MarketPosition:
         """
         return np.minimum(self.after_liquidation(), self.withdrawable(target_health))
 
+    def unbacked(self) -> Floats:
+        """Return what is owed beyond what backs it, where that is so now, ``(state,)``.
+
+        An honest position may come to this in a scenario, for which its owner does not answer. Who
+        has it now has written the debt apart from its receipts, or lost more than he pledged.
+        """
+        beyond = np.maximum(self.owed - self.worth, 0.0)
+        return beyond if beyond[0] > 0.0 else np.zeros(len(beyond))
+
     def may_be_liquidated(self) -> NDArray[np.bool_]:
         """Return in which states anybody may liquidate it: health below 1, ``(state,)``."""
         return self.cover < self.owed
@@ -125,6 +135,33 @@ def market_position(
         owed=counted[is_debt] @ credit[is_debt],
         bonus=float(bonus[held & (counted > 0.0)].max(initial=0.0)),
     )
+
+
+def misplaced(
+    tokens: Tokens,
+    token: NDArray[np.int32],
+    market: NDArray[np.int32],
+    backs: NDArray[np.bool_],
+    protocol: NDArray[np.int32],
+    chain: NDArray[np.int32],
+) -> NDArray[np.bool_]:
+    """Return which claims are not in the market that their token belongs to, ``(claim,)``.
+
+    ``token`` and ``market`` are ``(claim,)``; ``backs`` ``(market, token)`` tells which tokens back
+    debts in which market, ``protocol`` and ``chain`` ``(market,)`` whose they are. A receipt that
+    is written outside of its market would escape the market's first claim on it, and so would one
+    whose debt is written in another market. A debt in no market is owed by the whole account and
+    escapes nothing.
+    """
+    inside = market >= 0
+    if not len(backs):
+        return inside
+    row = np.maximum(market, 0)
+    same = (tokens.protocol[token] == protocol[row]) & (tokens.chain[token] == chain[row])
+    of_debt = inside & ~same
+    listed = np.asarray(backs.any(axis=0))
+    of_receipt = np.where(inside, ~backs[row, token], listed[token])
+    return np.where(tokens.kind[token] == TokenKind.DEBT, of_debt, of_receipt)
 
 
 def looped_leverage(loan_to_value: float, turns: int | None = None) -> float:

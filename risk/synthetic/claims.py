@@ -39,9 +39,11 @@ class ClaimMenu:
             another claim.
         lending: the markets.
         plain: token of claims that are planted.
+        away: the same on another chain.
         looped: tokens whose recipes lead round in a circle, ``(looped,)``.
         head: the latest block of the chain of ``plain``.
         skewed: a block of that chain that is too old.
+        away_skewed: a block of the chain of ``away`` that is too old.
     """
 
     price: NDArray[np.float64]
@@ -53,9 +55,11 @@ class ClaimMenu:
     wraps: NDArray[np.bool_]
     lending: Lending
     plain: int
+    away: int
     looped: NDArray[np.int64]
     head: int
     skewed: int
+    away_skewed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,7 @@ def draw_claims(
     height = menu.height[token]
     height[members[plants.kind == Plant.NOT_FINAL]] = menu.head
     height[members[plants.kind == Plant.HEIGHT_SKEWED]] = menu.skewed
+    height[members[plants.away]] = menu.away_skewed
 
     order = np.lexsort((token, drawn.market, drawn.owner))
     rank = np.empty(size, np.int64)
@@ -231,7 +236,7 @@ def _planted_tokens(
 ) -> NDArray[np.int64]:
     """Return tokens in which nothing but what was planted is wrong with the planted claims."""
     token = token.copy()
-    token[members] = menu.plain
+    token[members] = np.where(plants.away, menu.away, menu.plain)
     looped = plants.kind == Plant.RECIPE_CYCLE
     token[members[looped]] = menu.looped[plants.group[looped] % len(menu.looped)]
     return token

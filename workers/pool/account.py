@@ -24,6 +24,7 @@ class Lending:
     position: MarketPosition
     value: float
     left: Floats
+    unbacked: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +98,15 @@ def account_pool(accounts: PoolAccounts, terms: PoolTerms) -> AccountPool:
         one = _lending(accounts, terms, rows)
         lending.append(one)
         credit += one.left
+        credit -= one.unbacked
         value += one.value
         health = min(health, float(one.position.health[0]))
-        collateral = one.position.collateral
-        kept = np.divide(one.left, collateral, out=np.zeros_like(credit), where=collateral > 0.0)
+        kept = _part(one.left, one.position.collateral)
+        answered = _part(one.unbacked, one.position.owed)
         for row in rows:
             token = accounts.token[row]
-            if not terms.is_debt[token]:
-                claim_credit[row] = accounts.counted[row] * terms.credit[token] * kept
+            part = -answered if terms.is_debt[token] else kept
+            claim_credit[row] = accounts.counted[row] * terms.credit[token] * part
     return AccountPool(
         value=float(value),
         health=health,
@@ -146,7 +148,11 @@ def _lending(accounts: PoolAccounts, terms: PoolTerms, rows: range) -> Lending:
             bonus = max(bonus, float(terms.bonus[market, token]))
     position = MarketPosition(worth, cover, collateral, owed, bonus)
     left = position.left(terms.target_health)
-    return Lending(market, rows, position, max(float(value), 0.0), left)
+    return Lending(market, rows, position, max(float(value), 0.0), left, position.unbacked())
+
+
+def _part(of: Floats, whole: Floats) -> Floats:
+    return np.divide(of, whole, out=np.zeros_like(whole), where=whole > 0.0)
 
 
 def _worst(gained: Floats) -> int:

@@ -86,6 +86,7 @@ def _read(source: PoolSource, held: ClaimSlice, row: int) -> PoolAccounts:
     rows = slice(held.first, held.first + len(held.token))
     unpriced = not plan.priced[positions.instrument].all()
     back = plan.book.held(row, row + 1) | plan.claims.held(row, row + 1) | unpriced
+    back |= counted.misplaced[row]
     return PoolAccounts(
         offsets=positions.offsets,
         instrument=positions.instrument,
@@ -142,6 +143,11 @@ def _held_because(source: PoolSource, row: int) -> list[str]:
         + (f": {CODES[code].action}" if code in CODES else "")
         for code in sorted(set(codes))
     ]
+    if source.counted.misplaced[row]:
+        found.append(
+            "a claim is written outside of the market that its token belongs to, where it would "
+            "escape what is owed there: give receipts and debts the market that they are of"
+        )
     of_book = not source.plan.priced[source.book.position_slice(row, row + 1).instrument].all()
     if bool(source.book.held(row, row + 1)[0]) or of_book:
         found += held_because(source.run, source.book, row, source.plan.priced)
@@ -171,6 +177,7 @@ def _lending_row(
         "withdrawable": float(withdrawn[0]),
         "stricter": "after liquidation" if liquidated[0] <= withdrawn[0] else "what may leave",
         "left": float(one.left[0]),
+        "unbacked": float(one.unbacked[0]),
         "health_then": _finite(float(position.health[then])),
         "left_then": float(one.left[then]),
     }

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risk.claims.markets import looped_leverage, market_position
+from risk.claims.markets import looped_leverage, market_position, misplaced
+from risk.claims.tokens import TokenKind
 from risk.protocols import aave
+from tests.risk.claims.tokens_made import Made
 
 
 def position_of(held, owed, *, threshold=0.8, ratio=0.75, bonus=0.05, counted=1.0):
@@ -103,6 +105,38 @@ def test_what_may_be_withdrawn_leaves_the_position_on_target(
 def test_more_debt_never_leaves_more(held, owed, more):
     less = position_of([held], [owed + more]).left(1.1).item()
     assert less <= position_of([held], [owed]).left(1.1).item()
+
+
+def test_a_debt_apart_from_its_receipts_is_unbacked_in_every_state():
+    apart = position_of([0.0, 0.0], [400.0, 500.0])
+    assert apart.unbacked().tolist() == [400.0, 500.0]
+    honest = position_of([1_000.0, 100.0], [400.0, 400.0])  # under water in the scenario alone
+    assert honest.unbacked().tolist() == [0.0, 0.0]
+
+
+def test_claims_outside_of_the_market_of_their_token_are_told():
+    made = Made().coin("ETH")
+    for lender, chain in (("lend", "Ethereum"), ("lend", "Arbitrum"), ("other", "Ethereum")):
+        name = f"{lender}-{chain}"
+        made.add(f"a-{name}", TokenKind.RECEIPT, [("ETH", 1.0)], protocol=lender, chain=chain)
+        made.add(f"d-{name}", TokenKind.DEBT, [("ETH", 1.0)], protocol=lender, chain=chain)
+    tokens, names = made.build()
+    receipt, debt = (names.token.index(f"{kind}-lend-Ethereum") for kind in "ad")
+    elsewhere = [names.token.index(name) for name in ("d-lend-Arbitrum", "d-other-Ethereum")]
+    backs = np.zeros((2, len(tokens)), np.bool_)
+    backs[0, receipt] = backs[1, names.token.index("a-lend-Arbitrum")] = True
+    protocol, chain = tokens.protocol[[receipt, receipt]], tokens.chain[[receipt, elsewhere[0]]]
+    cases = [
+        (receipt, 0, False), (receipt, -1, True), (receipt, 1, True),
+        (debt, 0, False), (debt, 1, True), (debt, -1, False),
+        (elsewhere[0], 0, True), (elsewhere[0], 1, False), (elsewhere[1], 0, True),
+        (0, -1, False), (0, 0, True),
+    ]  # fmt: skip
+    token, market, wanted = (np.array(column) for column in zip(*cases, strict=True))
+    found = misplaced(tokens, token, market, backs, protocol, chain)
+    assert found.tolist() == wanted.tolist()
+    none = misplaced(tokens, token, np.full(len(token), -1), backs[:0], protocol[:0], chain[:0])
+    assert not none.any()
 
 
 def test_looping_leads_to_one_over_one_less_the_loan_to_value():

@@ -75,7 +75,7 @@ def credit_by_state(accounts: PoolAccounts, terms: PoolTerms, claims: slice):
             terms.is_debt[token[here]], terms.threshold[one, token[here]],
             terms.bonus[one, token[here]],
         )  # fmt: skip
-        row = row + position.left(terms.target_health)
+        row = row + position.left(terms.target_health) - position.unbacked()
         health = min(health, position.health[0])
         value += max(float((sign[here] * counted[here]) @ terms.value[token[here], 0]), 0.0)
     return row, value, health
