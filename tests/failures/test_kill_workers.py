@@ -105,7 +105,7 @@ def test_a_shard_of_a_collateral_run_is_done_again_too(
     quiet = pool_of(faultless, claims)
     engine = Deadly(ray_engine, marks, (0, 3, 6), task="pool_shard")
     pools = tmp_path / "pools"
-    done = pool_of(faultless, claims, shards=7, engine=engine, fold=ray_engine, pools=pools)
+    done = pool_of(faultless, claims, shards=7, engine=engine, pools=pools)
     assert deaths(marks) == [0, 3, 6]
     assert sorted(engine.delivered) == list(range(7))
     assert done.manifest["digest"] == quiet.manifest["digest"]
