@@ -1,10 +1,13 @@
 """Bad claims from end to end: each has a named outcome in the collateral run, and never counts."""
 
+import io
 import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from flows.commands.collateral_explain import print_pooled_account
 from storage.claims import Claims
 from storage.intake.claims import import_claims
 from tests.storage.claim_files import GOOD, small_book, spoilt, write_files
@@ -123,6 +126,20 @@ def test_a_receipt_written_outside_of_its_market_holds_its_account_back(explaine
     (reason,) = one["held_because"]
     assert "outside of the market that its token belongs to" in reason
     assert done.manifest["totals"]["misplaced"] == 1
+
+
+def test_a_debt_beyond_what_backs_it_is_owed_by_the_account(explained):
+    """As whoever writes a debt apart from its receipts would have it."""
+    _, one = explained(spoilt("claims", RECEIPT, "quantity", "0.5"), "b")
+    (position,) = one["lending"]
+    assert position["debt"] == pytest.approx(9000.5 * 1.1 * 1.0)
+    assert position["worth"] == pytest.approx(0.5 * 1.05 * 2221.5)
+    assert position["unbacked"] == pytest.approx(position["debt"] - position["worth"])
+    assert one["credit"] == -position["unbacked"]
+    shown = io.StringIO()
+    print_pooled_account(Console(file=shown, width=140), one)
+    line = f"which the account owes +{position['unbacked']:,.2f}"
+    assert re.search(line, shown.getvalue())
 
 
 def test_every_row_of_the_guide_is_tried():
