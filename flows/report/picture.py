@@ -33,7 +33,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A titled plot with a caption that says what it is, its sign, its unit and how to read it."""
+    """A titled plot with a caption that says what it is, its sign, its unit and how to read it.
+
+    What cannot be drawn narrower than ``least_width`` pixels is moved sideways on a phone.
+    """
 
     name: str
     title: str
@@ -41,6 +44,7 @@ class Picture:
     choices: Sequence[Choice]
     height: int = 380
     wide: bool = False
+    least_width: int = 0
 
 
 @dataclass(frozen=True, slots=True)
