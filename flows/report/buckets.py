@@ -20,10 +20,13 @@ def buckets(
     words: Callable[[float], str],
     axis: str,
     alarming: NDArray[np.bool_] | None = None,
+    *,
+    every_edge: bool = False,
 ) -> list[Choice]:
     """Draw buckets side by side, trimmed to those that hold accounts, ticks at their edges.
 
-    ``alarming`` buckets are red; where there may be some, all from the first on are shown.
+    ``alarming`` buckets are red; where there may be some, all from the first on are shown. Edges
+    are labelled where they are round, or every one.
     """
     held = np.flatnonzero(counts)
     last = int(held[-1]) + 1
@@ -44,7 +47,8 @@ def buckets(
         "customdata": texts,
         "hovertemplate": "%{customdata}<extra></extra>",
     }
-    ticks = _ticks(edges, first, last)
+    ends = range(first, min(last, len(edges) - 1) + 1)
+    ticks = list(ends) if every_edge else _ticks(edges, ends)
     layout: Layout = {
         "xaxis": {
             "title": {"text": axis},
@@ -68,9 +72,8 @@ def buckets(
     ]
 
 
-def _ticks(edges: NDArray[np.float64], first: int, last: int) -> list[int]:
+def _ticks(edges: NDArray[np.float64], shown: range) -> list[int]:
     """Return the edges to label: round ones, few enough to be read on a phone."""
-    shown = range(first, min(last, len(edges) - 1) + 1)
     if edges[-1] > 1e3:
         decade = [at for at in shown if edges[at] > 0.0 and _whole(np.log10(edges[at]))]
         chosen = decade or list(shown)

@@ -97,10 +97,11 @@ def ranked(
     whole: float,
     colour: str,
     told: tuple[str, Sequence[str]] | None = None,
+    length: int = 26,
 ) -> Choice:
     """Return amounts of money as bars; ``told``, or else a share of the whole, stands behind each.
 
-    ``told`` is what the words are, and the words by bar.
+    ``told`` is what the words are, and the words by bar; names are clipped to ``length``.
     """
     unit = unit_of(values)
     shares = [percent(value / whole) if whole > 0.0 else "" for value in values]
@@ -119,7 +120,7 @@ def ranked(
         [bars(unit.of(values), texts, colour, label), end_labels(lengths, ends)],
         {
             "xaxis": amount_axis(unit.words, values / unit.scale, room=0.55),
-            "yaxis": named_axis(names),
+            "yaxis": named_axis(names, length),
             "showlegend": False,
         },
     )

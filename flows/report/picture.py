@@ -120,9 +120,9 @@ def safe(name: object) -> str:
     return html.escape(str(name), quote=False)
 
 
-def named_axis(names: Iterable[str]) -> Layout:
+def named_axis(names: Iterable[str], length: int = 26) -> Layout:
     """Return an axis of bars 0, 1, ... from the top, labelled with clipped, safe names."""
-    labels = [safe(clipped(str(name))) for name in names]
+    labels = [safe(clipped(str(name), length)) for name in names]
     return {
         "tickmode": "array",
         "tickvals": list(range(len(labels))),

@@ -27,7 +27,9 @@ def health(view: PoolView) -> Picture | Sentence:
             f"{unhealthy:,} positions now. The pool counts only what is left of a position after "
             f"the market's claim at a health of {view.rules.policy.target_health:g}."
         ),
-        choices=buckets(edges, counts, "health factor", _factor, "Health factor", edges < 1.0),
+        choices=buckets(
+            edges, counts, "health factor", _factor, "Health factor", edges < 1.0, every_edge=True
+        ),
         height=340,
         wide=True,
     )

@@ -14,12 +14,12 @@ HOLDERS = 4
 """Claims of a group that are named."""
 
 KINDS = {
-    Outcome.ROOT_TWICE: "one deposit, several claims",
-    Outcome.PROOF_TWICE: "one proof, several claims",
-    Outcome.BACKING_TWICE: "a claim and a receipt for it",
-    Outcome.BACKING_CYCLE: "receipts in a circle",
-    Outcome.RECIPE_CYCLE: "tokens in a circle",
-    Outcome.HEIGHT_SKEWED: "one balance at two times",
+    Outcome.ROOT_TWICE: "same deposit",
+    Outcome.PROOF_TWICE: "same proof",
+    Outcome.BACKING_TWICE: "claim and its receipt",
+    Outcome.BACKING_CYCLE: "circle of receipts",
+    Outcome.RECIPE_CYCLE: "circle of tokens",
+    Outcome.HEIGHT_SKEWED: "read at two times",
 }
 """Kinds of double counts."""
 

@@ -21,6 +21,9 @@ from flows.report.picture import (
 from risk.claims.groups import concentration as herfindahl
 from risk.claims.rules import NONE
 
+LENGTH = 44
+"""Characters of the name of a failure beside its bar."""
+
 
 def concentration(view: PoolView) -> Table:
     """Return how much of the pool's credit rests on few chains, protocols, bridges and assets."""
@@ -88,13 +91,15 @@ def failures(view: PoolView) -> Picture | Sentence:
         title=title,
         caption=(
             "One bar for each failure that the rules name, taken by itself. Credit lost is a "
-            "positive number of US dollars. Below are accounts whose credit and position value "
-            "would not cover what their positions alone require; margin called is by how much. "
-            "Liquidatable are positions in lending markets whose health would be below 1. The "
-            "last three count what is so already, before anything fails."
+            "positive number of US dollars; a chain that halts takes the credit of all that "
+            "touches it, tokens on other chains whose original lies there included. Below are "
+            "accounts whose credit and position value would not cover what their positions alone "
+            "require; margin called is by how much. Liquidatable are positions in lending markets "
+            "whose health would be below 1. The last three count what is so already, before "
+            "anything fails."
         ),
         choices=(
-            ranked(names, "Credit lost", lost[rows], float(credit[NOW]), "--alarm"),
+            ranked(names, "Credit lost", lost[rows], float(credit[NOW]), "--alarm", None, LENGTH),
             _counts(names, "Accounts below", below[1:][rows], float(below[NOW])),
             ranked(
                 names,
@@ -103,6 +108,7 @@ def failures(view: PoolView) -> Picture | Sentence:
                 0.0,
                 "--layer-2",
                 ("More than now", [_more(one - called[NOW], money) for one in called[1:][rows]]),
+                LENGTH,
             ),
             _counts(names, "Liquidatable", unhealthy[1:][rows], float(unhealthy[NOW])),
         ),
@@ -127,7 +133,7 @@ def _counts(names: list[str], label: str, counts: np.ndarray, now: float) -> Cho
         [bars(lengths, texts, "--layer-3", label), end_labels(lengths, words)],
         {
             "xaxis": amount_axis(label, counts, room=0.4),
-            "yaxis": named_axis(names),
+            "yaxis": named_axis(names, LENGTH),
             "showlegend": False,
         },
     )

@@ -14,6 +14,10 @@ from risk.claims.rules import NONE
 SHOWN = 11
 """Names in a column; the rest are one."""
 
+HEIGHT, GAP = 660, 18
+MARGIN = {"l": 4, "r": 4, "t": 34, "b": 10}
+"""Pixels of the picture, between its nodes and around them."""
+
 COLUMNS = ("Lies on", "Held", "Asset", "Backs")
 COLOURS = ("--layer-1", "--layer-3", "--layer-4", "--layer-2")
 FREE = "free"
@@ -48,7 +52,7 @@ def flow(view: PoolView) -> Picture | Sentence:
             "Every column sums to the whole credit."
         ),
         choices=choices,
-        height=560,
+        height=HEIGHT,
         wide=True,
         least_width=860,
     )
@@ -126,7 +130,7 @@ def _sankey(paths: dict[Path, float]) -> dict[str, object]:
             "x": [max(0.001, min(0.999, at / 3)) for at, _ in order],
             "y": _heights(order, nodes),
             "line": {"width": 0},
-            "pad": 12,
+            "pad": GAP,
             "thickness": 14,
         },
         "link": {
@@ -146,13 +150,17 @@ def _sankey(paths: dict[Path, float]) -> dict[str, object]:
 
 
 def _heights(order: Sequence[tuple[int, str]], nodes: dict[tuple[int, str], float]) -> list[float]:
-    """Return the middle of each node, from the top, with the same room between any two."""
+    """Return the middle of each node, from the top; each column fills the height.
+
+    Money has one scale in all columns: what the fullest of them leaves after its gaps.
+    """
+    columns = [[node for node in order if node[0] == at] for at in range(len(COLUMNS))]
+    whole = sum(nodes[node] for node in columns[0])
+    gap = GAP / (HEIGHT - MARGIN["t"] - MARGIN["b"])
+    scale = (1.0 - gap * (max(map(len, columns)) - 1)) / whole
     middles = []
-    for column in range(len(COLUMNS)):
-        own = [node for node in order if node[0] == column]
-        whole = sum(nodes[node] for node in own)
-        room = 0.03 if len(own) > 1 else 0.0
-        scale = (0.99 - room * (len(own) - 1)) / whole
+    for own in columns:
+        room = (1.0 - whole * scale) / (len(own) - 1) if len(own) > 1 else 0.0
         top = 0.0
         for node in own:
             height = nodes[node] * scale
@@ -181,5 +189,5 @@ def _layout() -> dict[str, object]:
         "xaxis": hidden,
         "yaxis": hidden,
         "annotations": headings,
-        "margin": {"l": 4, "r": 4, "t": 34, "b": 10},
+        "margin": MARGIN,
     }

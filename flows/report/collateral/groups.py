@@ -62,11 +62,7 @@ def _group(view: PoolView, group: str, title: str, meaning: str) -> Picture | Se
     return Picture(
         name=group,
         title=title,
-        caption=(
-            f"{meaning}{more} US dollars, all positive: credit is what counts now, value what it "
-            "would fetch, debt what is owed. Lost at worst is the credit that goes in the failure "
-            "that hurts the row most; the words name it."
-        ),
+        caption=f"{meaning}{more}",
         choices=choices,
         height=110 + 28 * len(rows),
     )

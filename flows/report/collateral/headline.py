@@ -17,21 +17,22 @@ def summary(view: PoolView) -> str:
         f"after what they owe, and count for {money(total('credit'))}.",
         f"Their positions alone require {money(total('requirement_alone'))}; with the collateral "
         f"inside the scenarios they require {money(total('requirement'))}.",
-        f"{_accounts(below)} below the requirement, by {money(total('shortfall'))} in all; "
-        f"{_accounts(alone)} with collateral at a fixed haircut.",
+        f"{_accounts(below)} below the requirement, by {money(total('shortfall'))} in all; with "
+        f"collateral at a fixed haircut it would be {alone:,}, by "
+        f"{money(total('shortfall_alone'))}.",
     ]
     worst = _worst_failure(view)
     if worst:
         title, lost, share = worst
         parts.append(
-            f"Of the failures that have a name, the pool would lose the most credit if this came "
-            f"true: {title} ({money(lost)}, {percent(share)} of its credit)."
+            f"Of the named failures one costs the most credit, {money(lost)} or {percent(share)} "
+            f"of all: {title}."
         )
     return " ".join(parts)
 
 
 def _accounts(count: int) -> str:
-    return "1 account is" if count == 1 else f"{count:,} accounts are" if count else "no account is"
+    return "1 account is" if count == 1 else f"{count:,} accounts are" if count else "No account is"
 
 
 def _worst_failure(view: PoolView) -> tuple[str, float, float] | None:
@@ -72,8 +73,8 @@ def tiles(view: PoolView) -> list[Tile]:
         Tile(
             "Positions alone",
             money(total("requirement_alone")),
-            f"the same with collateral at a fixed haircut; {money(rise)} less than with it inside "
-            "the scenarios",
+            "the same scenarios with collateral at a fixed haircut: "
+            + (f"{money(abs(rise))} {'less' if rise > 0.0 else 'more'}" if rise else "as much"),
         ),
         Tile(
             "Shortfall",

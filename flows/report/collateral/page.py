@@ -43,8 +43,9 @@ def sections(view: PoolView) -> list[Section]:
         Section(
             "pool",
             "What the pool is worth",
-            "Claims of all accounts together: what they would fetch, what is owed against them, "
-            "and what they count for as collateral.",
+            "Claims of all accounts together, US dollars, all positive. Credit is what counts now, "
+            "value what it would fetch, debt what is owed. Lost at worst is the credit that goes "
+            "in the named failure that hurts most; the words name it.",
             groups(view),
         ),
         Section(

@@ -69,7 +69,7 @@ class PoolView:
                 strict=True,
             )
         )
-        return [titles[str(name)] for name in self.totals["report"].values[1:]]
+        return [_capital(titles[str(name)]) for name in self.totals["report"].values[1:]]
 
     @property
     def failure_weights(self) -> Floats:
@@ -80,4 +80,14 @@ class PoolView:
 
     def scenario_title(self, row: int) -> str:
         """Return the title of a scenario by its row; -1 is none."""
-        return "none" if row < 0 else str(self.scenarios["title"].values[row])
+        return "none" if row < 0 else _capital(str(self.scenarios["title"].values[row]))
+
+
+def _capital(title: str) -> str:
+    """Return a title with a capital in front, unless it begins with the name of a token.
+
+    >>> _capital("the bridge fails"), _capital("stETH falls")
+    ('The bridge fails', 'stETH falls')
+    """
+    first = title.split(" ", 1)[0]
+    return title[:1].upper() + title[1:] if first.islower() else title
