@@ -119,7 +119,7 @@ def ranked(
         label,
         [bars(unit.of(values), texts, colour, label), end_labels(lengths, ends)],
         {
-            "xaxis": amount_axis(unit.words, values / unit.scale, room=0.55),
+            "xaxis": amount_axis(unit.words, values / unit.scale, room=0.95 if told else 0.55),
             "yaxis": named_axis(names, length),
             "showlegend": False,
         },

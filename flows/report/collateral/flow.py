@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from flows.format import clipped, money, percent
 from flows.report.collateral.view import NOWHERE, PoolView
-from flows.report.picture import Choice, Picture, Sentence, plain, safe
+from flows.report.picture import Choice, Picture, Sentence, hover, plain, safe
 from risk.claims.rules import NONE
 
 SHOWN = 11
 """Names in a column; the rest are one."""
 
 HEIGHT, GAP = 660, 18
-MARGIN = {"l": 4, "r": 4, "t": 34, "b": 10}
+MARGIN = {"l": 8, "r": 180, "t": 34, "b": 10}
 """Pixels of the picture, between its nodes and around them."""
 
 COLUMNS = ("Lies on", "Held", "Asset", "Backs")
@@ -25,6 +25,9 @@ FREE_WORDS = "no position"
 OTHERS = "others"
 TITLE = "From where collateral lies to what it backs"
 
+Node = tuple[int, str]
+"""The column of a node, and its name."""
+
 Path = tuple[str, str, str, str]
 """A chain, a way of holding, an asset and a use."""
 
@@ -33,12 +36,13 @@ def flow(view: PoolView) -> Picture | Sentence:
     """Return the flow of credit from chains to venues."""
     paths = _paths(view)
     whole = sum(paths.values())
+    owed = -float(np.minimum(view.amounts("holding_use"), 0.0).sum())
     if whole <= 0.0:
         return Sentence(TITLE, "Nothing in this pool counts, so nothing flows.", wide=True)
     needed = {path: amount for path, amount in paths.items() if path[3] != FREE_WORDS}
-    choices = [Choice("All credit", [_sankey(paths)], _layout())]
+    choices = [_choice("All credit", paths)]
     if needed:
-        choices.append(Choice("What positions need", [_sankey(needed)], _layout()))
+        choices.append(_choice("What positions need", needed))
     part = percent(sum(needed.values()) / whole)
     return Picture(
         name="flow",
@@ -49,7 +53,8 @@ def flow(view: PoolView) -> Picture | Sentence:
             f"venue whose positions need it. Positions need {part} of all credit, the darker "
             "bands; the rest backs none and is free. An account's requirement is shared among "
             "venues by the size of its positions there, and among its claims by their credit. "
-            "Every column sums to the whole credit."
+            "Every column has the same sum"
+            + (f", the whole credit and {money(owed)} of debts on top." if owed else ".")
         ),
         choices=choices,
         height=HEIGHT,
@@ -104,52 +109,102 @@ def _largest(names: Sequence[str], amounts: NDArray[np.float64]) -> list[str]:
     return [name if name in kept else OTHERS for name in names]
 
 
-def _sankey(paths: dict[Path, float]) -> dict[str, object]:
-    nodes: dict[tuple[int, str], float] = defaultdict(float)
-    links: dict[tuple[tuple[int, str], tuple[int, str], bool], float] = defaultdict(float)
+def _choice(label: str, paths: dict[Path, float]) -> Choice:
+    """Draw some paths: nodes in columns, the largest on top, and bands between them."""
+    nodes: dict[Node, float] = defaultdict(float)
+    links: dict[tuple[Node, Node, bool], float] = defaultdict(float)
     for path, amount in paths.items():
         for at, name in enumerate(path):
             nodes[at, name] += amount
             if at:
                 links[(at - 1, path[at - 1]), (at, name), path[3] != FREE_WORDS] += amount
     order = sorted(nodes, key=lambda node: (node[0], -nodes[node]))
-    row = {node: at for at, node in enumerate(order)}
-    # Bands that positions need lie on top, the same way in every column.
-    drawn = sorted(links, key=lambda link: (row[link[0]], not link[2], row[link[1]]))
-    whole = sum(paths.values())
-    return {
+    middles = _middles(order, nodes)
+    trace = {
         "type": "sankey",
         "arrangement": "fixed",
-        "node": {
-            "label": [
-                f"{safe(clipped(name, 20))} · {money(nodes[at, name])}" for at, name in order
-            ],
-            "customdata": [percent(nodes[node] / whole) for node in order],
-            "hovertemplate": "%{label}<br>%{customdata} of what is shown<extra></extra>",
-            "color": [COLOURS[at] for at, _ in order],
-            "x": [max(0.001, min(0.999, at / 3)) for at, _ in order],
-            "y": _heights(order, nodes),
-            "line": {"width": 0},
-            "pad": GAP,
-            "thickness": 14,
-        },
-        "link": {
-            "source": [row[link[0]] for link in drawn],
-            "target": [row[link[1]] for link in drawn],
-            "value": plain([links[link] for link in drawn]),
-            "customdata": [
-                f"{safe(link[0][1])} to {safe(link[1][1])}<br>{money(links[link])}, "
-                + ("needed by positions" if link[2] else "free")
-                for link in drawn
-            ],
-            "hovertemplate": "%{customdata}<extra></extra>",
-            "color": ["--flow-needed" if link[2] else "--flow-free" for link in drawn],
-        },
-        "textfont": {"color": "--ink", "size": 12},
+        "node": _nodes(order, nodes, middles),
+        "link": _links(links, {node: at for at, node in enumerate(order)}),
+    }
+    words = [
+        _note(
+            f"{safe(clipped(name, 20))} · {money(nodes[at, name])}",
+            x=at / 3,
+            y=1.0 - middle,
+            yanchor="middle",
+            xanchor="left",
+            xshift=10,
+            bgcolor="--card",
+            opacity=0.85,
+            borderpad=0,
+            font={"size": 12},
+        )
+        for (at, name), middle in zip(order, middles, strict=True)
+    ]
+    headings = [
+        _note(f"<b>{name}</b>", x=at / 3, y=1.0, yanchor="bottom", xanchor="left", xshift=-7)
+        | {"yshift": 6}
+        for at, name in enumerate(COLUMNS)
+    ]
+    hidden = {"visible": False, "fixedrange": True}
+    layout = {
+        "xaxis": hidden,
+        "yaxis": hidden,
+        "annotations": words + headings,
+        "margin": MARGIN,
+    }
+    return Choice(label, [trace], layout)
+
+
+def _note(text: str, **where: object) -> dict[str, object]:
+    return {"text": text, "xref": "paper", "yref": "paper", "showarrow": False} | where
+
+
+def _nodes(
+    order: Sequence[Node], nodes: dict[Node, float], middles: Sequence[float]
+) -> dict[str, object]:
+    whole = sum(amount for (at, _), amount in nodes.items() if at == 0)
+    return {
+        "label": [""] * len(order),
+        "customdata": [
+            hover(
+                name, ("Credit", money(nodes[at, name])), ("Share", _share(nodes[at, name], whole))
+            )
+            for at, name in order
+        ],
+        "hovertemplate": "%{customdata}<extra></extra>",
+        "color": [COLOURS[at] for at, _ in order],
+        "x": [max(0.001, min(0.999, at / 3)) for at, _ in order],
+        "y": list(middles),
+        "line": {"width": 0},
+        "pad": GAP,
+        "thickness": 14,
     }
 
 
-def _heights(order: Sequence[tuple[int, str]], nodes: dict[tuple[int, str], float]) -> list[float]:
+def _share(amount: float, whole: float) -> str:
+    return percent(amount / whole)
+
+
+def _links(links: dict[tuple[Node, Node, bool], float], row: dict[Node, int]) -> dict[str, object]:
+    drawn = sorted(links, key=lambda link: (row[link[0]], not link[2], row[link[1]]))
+    return {
+        "source": [row[link[0]] for link in drawn],
+        "target": [row[link[1]] for link in drawn],
+        "value": plain([links[link] for link in drawn]),
+        "customdata": [
+            hover(
+                f"{source[1]} to {target[1]}",
+                ("Needed by positions" if needed else "Free", money(links[source, target, needed])),
+            )
+            for source, target, needed in drawn
+        ],
+        "hovertemplate": "%{customdata}<extra></extra>",
+        "color": ["--flow-needed" if needed else "--flow-free" for _, _, needed in drawn],
+    }
+
+
+def _middles(order: Sequence[Node], nodes: dict[Node, float]) -> list[float]:
     """Return the middle of each node, from the top; each column fills the height.
 
     Money has one scale in all columns: what the fullest of them leaves after its gaps.
@@ -167,27 +222,3 @@ def _heights(order: Sequence[tuple[int, str]], nodes: dict[tuple[int, str], floa
             middles.append(round(max(0.001, min(0.999, top + height / 2.0)), 5))
             top += height + room
     return middles
-
-
-def _layout() -> dict[str, object]:
-    hidden = {"visible": False, "fixedrange": True}
-    headings = [
-        {
-            "text": f"<b>{name}</b>",
-            "x": at / 3,
-            "xanchor": ("left", "center", "center", "right")[at],
-            "y": 1.0,
-            "yanchor": "bottom",
-            "yshift": 6,
-            "xref": "paper",
-            "yref": "paper",
-            "showarrow": False,
-        }
-        for at, name in enumerate(COLUMNS)
-    ]
-    return {
-        "xaxis": hidden,
-        "yaxis": hidden,
-        "annotations": headings,
-        "margin": MARGIN,
-    }
