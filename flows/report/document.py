@@ -16,6 +16,9 @@ POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:"
 )
+LONG = 32
+"""Characters of a sentence in a table."""
+
 UNIT = re.compile(r"(?<=USD) (?=[\d−])|(?<=\d) (?=(?:k|m|bn|tn|ms|s|min|h|[kMGT]?B)\b|%)")
 """The space between a currency and its amount, or a number and its unit."""
 
@@ -140,7 +143,7 @@ def _block(block: Picture | Table | Sentence) -> str:
 
 
 def _table(table: Table) -> str:
-    kinds = ["text" if at in table.text_columns else "number" for at in range(len(table.columns))]
+    kinds = [_kind(table, at) for at in range(len(table.columns))]
     head = "".join(
         f'<th class="{kind}" scope="col">{_text(name)}</th>'
         for kind, name in zip(kinds, table.columns, strict=True)
@@ -157,6 +160,14 @@ def _table(table: Table) -> str:
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>'
         "</div>"
     )
+
+
+def _kind(table: Table, at: int) -> str:
+    """Return the classes of a column: numbers, words, or sentences that need room."""
+    if at not in table.text_columns:
+        return "number"
+    longest = max((len(row[at]) for row in table.rows), default=0)
+    return "text long" if longest > LONG and not table.folded else "text"
 
 
 def _text(value: str) -> str:
