@@ -108,7 +108,7 @@
 
   for (const name of Object.keys(pictures)) {
     const place = document.getElementById(`picture-${name}`);
-    const buttons = [...place.parentElement.querySelectorAll(".switch button")];
+    const buttons = [...place.closest(".block").querySelectorAll(".switch button")];
     buttons.forEach((button, n) => button.addEventListener("click", () => {
       chosen[name] = n;
       buttons.forEach((other) => other.setAttribute("aria-pressed", String(other === button)));

@@ -30,7 +30,7 @@ addEventListener("load", async () => {
     sizes[`${place.id} ${label}`] = [Math.round(box.width), Math.round(box.height), marks];
   };
   for (const place of document.querySelectorAll(".picture")) {
-    const buttons = [...place.parentElement.querySelectorAll(".switch button")];
+    const buttons = [...place.closest(".block").querySelectorAll(".switch button")];
     if (!buttons.length) measure(place, "");
     for (const button of buttons.reverse()) {
       button.click();

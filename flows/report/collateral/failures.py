@@ -30,7 +30,7 @@ def concentration(view: PoolView) -> Table:
     rows = []
     for group in ("chain", "protocol", "bridge", "asset"):
         credit = np.maximum(view.amounts(f"{group}_credit")[:, NOW], 0.0)
-        named = np.array([str(name) != NONE for name in view.totals[group].values])
+        named = np.array([str(name) != NONE for name in view.totals[group].values], dtype=bool)
         whole = float(credit.sum())
         resting = np.where(named, credit, 0.0)
         index = herfindahl(resting)
