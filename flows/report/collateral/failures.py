@@ -262,7 +262,7 @@ def caps(view: PoolView) -> Table | Sentence:
                 else "No cap binds in this run."
             )
         ),
-        columns=("Bridge", "Verified by", "Resting, USD", "Cap, USD", "Counted, USD", "Cap binds"),
+        columns=("Bridge", "Verification", "Resting, USD", "Cap, USD", "Counted, USD", "Cap binds"),
         rows=rows,
         text_columns=(0, 1, 5),
         wide=True,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from flows.format import money, percent, short
+from flows.format import duration, money, percent, short
 from flows.report.collateral.failures import weight_words
 from flows.report.collateral.view import PoolView
 from flows.report.picture import Table
@@ -44,7 +44,7 @@ def _policy(rules: PoolRules) -> Iterator[Row]:
         "policy",
         "the pool",
         f"of several claims on one thing {_counts(policy.double_count)}; claims may be read "
-        f"{short(policy.skew_seconds)} s apart; a position in a market is left a health of "
+        f"{duration(policy.skew_seconds)} apart; a position in a market is left a health of "
         f"{policy.target_health:g}; scenarios of the market: {', '.join(policy.origins)}",
         policy.source,
     )
@@ -58,7 +58,7 @@ def _policy(rules: PoolRules) -> Iterator[Row]:
     yield (
         "prices",
         "oracle and market",
-        f"stale after {feeds.heartbeats:g} heartbeats or {short(feeds.market_seconds)} s; at most "
+        f"stale after {feeds.heartbeats:g} heartbeats or {duration(feeds.market_seconds)}; at most "
         f"{percent(feeds.deviation)} apart",
         feeds.source,
     )
@@ -82,7 +82,7 @@ def _haircuts(rules: PoolRules) -> Iterator[Row]:
     for bridge in rules.bridges:
         own = [f"{asset} {money(cap)}" for asset, cap in bridge.asset_caps.items()]
         says = (
-            f"{percent(bridge.haircut)}, verified by {bridge.verification.replace('_', ' ')}; at "
+            f"{percent(bridge.haircut)}, verification: {bridge.verification.replace('_', ' ')}; at "
             f"most {money(bridge.cap)} on it, of one asset {money(bridge.asset_cap)}"
             f"{_but(own)}"
         )
@@ -102,9 +102,10 @@ def _but(exceptions: Iterable[str]) -> str:
 
 
 def _tiers(rule: AssetRule) -> str:
+    last = "of the rest" if len(rule.tiers) > 1 else "of any size"
     tiers = [
         f"{percent(tier.haircut)} "
-        + (f"up to {short(tier.up_to)}" if tier.up_to is not None else "of the rest")
+        + (f"up to {short(tier.up_to)}" if tier.up_to is not None else last)
         for tier in rule.tiers
     ]
     wrong = (
@@ -129,7 +130,7 @@ def _changes(one: PoolScenario) -> Iterator[str]:
     for name, part in one.bridges.items():
         yield f"{percent(part)} is left of what came over {name}"
     for name in one.halted_chains:
-        yield f"what lies on {name} loses all credit"
+        yield f"what touches {name} loses all credit"
     for name in one.failed_oracles:
         yield f"{name} loses all credit"
     for name, part in one.protocols.items():
