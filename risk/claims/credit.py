@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from risk.claims.caps import BridgeUse, bridge_use, contained_value, least_asset_part
 from risk.claims.findings import Bits, bit
 from risk.claims.lookthrough import LookThrough, base_units, once
 from risk.claims.rules import NONE, AssetRule, PoolRules
@@ -18,20 +19,6 @@ from risk.claims.tokens import Feeds, Outcome, TokenKind, TokenNames, Tokens
 from risk.tiers import marginal_charge
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class BridgeUse:
-    """Credit that rests on each bridge before caps, and the part of it that counts.
-
-    ``credit`` and ``part`` are ``(bridge,)``, ``asset_credit`` and ``asset_part``
-    ``(bridge, asset)``.
-    """
-
-    credit: Floats
-    part: Floats
-    asset_credit: Floats
-    asset_part: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +60,7 @@ def token_findings(
         bits[unlisted[row]] |= np.uint16(bit(Outcome.NOT_LISTED))
     bits[found.on_cycle] |= np.uint16(bit(Outcome.RECIPE_CYCLE))
     for token in found.order.tolist():
-        parts = slice(tokens.recipe_offsets[token], tokens.recipe_offsets[token + 1])
-        for of in tokens.recipe_token[parts].tolist():
+        for of in tokens.parts(token)[0]:
             bits[token] |= bits[of]
     _require_debts(tokens, names, feeds, found, asset)
     bits[tokens.kind == TokenKind.DEBT] = 0
@@ -150,8 +136,10 @@ def unit_credit(
     quantity = base_units(found, held, len(names.asset))
     own[base] *= _asset_ratio(names, rules, quantity)[tokens.asset[base]]
     uncapped = _ratios(tokens, found, own)
-    use = _bridge_use(tokens, names, rules, found, held, value[:, 0], uncapped, feeds)
-    part = use.part[tokens.bridge] * _least_asset_part(tokens, found, use)
+    resting = contained_value(tokens, found, held, value[:, 0]) * uncapped
+    low = np.minimum(feeds.oracle, feeds.market)
+    use = bridge_use(tokens, names, rules, found, resting, low)
+    part = use.part[tokens.bridge] * least_asset_part(tokens, found, use)
     ratio = _ratios(tokens, found, own * part)
     ratio[token_findings(tokens, names, feeds, rules, found) != 0] = 0.0
     ratio[owed] = 1.0
@@ -219,8 +207,7 @@ def _values(tokens: Tokens, found: LookThrough, feeds: Feeds, moves: Moves) -> F
     held = np.zeros((len(tokens), low.shape[1]))
     owed = held.copy()
     for token in found.order.tolist():
-        parts = slice(tokens.recipe_offsets[token], tokens.recipe_offsets[token + 1])
-        of, units = tokens.recipe_token[parts], tokens.recipe_units[parts]
+        of, units = tokens.parts(token)
         if not len(of):
             held[token], owed[token] = low[tokens.asset[token]], high[tokens.asset[token]]
         elif len(of) == 1:
@@ -247,8 +234,7 @@ def _ratios(tokens: Tokens, found: LookThrough, own: Floats) -> Floats:
     """Return the part of a token's value that counts; half of liquidity is of either part."""
     ratio = np.zeros(len(tokens))
     for token in found.order.tolist():
-        parts = slice(tokens.recipe_offsets[token], tokens.recipe_offsets[token + 1])
-        of = tokens.recipe_token[parts]
+        of, _ = tokens.parts(token)
         ratio[token] = own[token] * (ratio[of].mean() if len(of) else 1.0)
     return ratio
 
@@ -257,66 +243,7 @@ def _stopped(tokens: Tokens, found: LookThrough, moves: Moves) -> NDArray[np.boo
     """Return where a token or something in it is stopped, ``(token, column)``; never a debt."""
     stopped = moves.stopped.copy()
     for token in found.order.tolist():
-        parts = slice(tokens.recipe_offsets[token], tokens.recipe_offsets[token + 1])
-        for of in tokens.recipe_token[parts].tolist():
+        for of in tokens.parts(token)[0]:
             stopped[token] |= stopped[of]
     stopped[tokens.kind == TokenKind.DEBT] = False
     return stopped
-
-
-def _bridge_use(
-    tokens: Tokens,
-    names: TokenNames,
-    rules: PoolRules,
-    found: LookThrough,
-    held: Floats,
-    value: Floats,
-    ratio: Floats,
-    feeds: Feeds,
-) -> BridgeUse:
-    """Return the credit on each bridge, and what of it is within the caps."""
-    resting = contained_value(tokens, found, held, value) * ratio
-    low = np.minimum(feeds.oracle, feeds.market)
-    asset_credit = np.zeros((len(names.bridge), len(names.asset)))
-    for token in np.flatnonzero((tokens.bridge > 0) & (resting > 0.0)).tolist():
-        rows = slice(found.offsets[token], found.offsets[token + 1])
-        worth = found.units[rows] * low[found.asset[rows]]
-        share = worth / worth.sum()
-        np.add.at(asset_credit[tokens.bridge[token]], found.asset[rows], share * resting[token])
-    cap = np.full(len(names.bridge), np.inf)
-    asset_cap = np.full(asset_credit.shape, np.inf)
-    for rule in rules.bridges:
-        caps = [rule.asset_caps.get(asset, rule.asset_cap) for asset in names.asset]
-        for row, name in enumerate(names.bridge):
-            if name in rule.bridges:
-                cap[row], asset_cap[row] = rule.cap, caps
-    asset_part = _within(asset_credit, asset_cap)
-    left = np.asarray((asset_credit * asset_part).sum(axis=1))
-    return BridgeUse(asset_credit.sum(axis=1), _within(left, cap), asset_credit, asset_part)
-
-
-def _within(amount: Floats, cap: Floats) -> Floats:
-    over = amount > cap
-    return np.where(over, cap / np.where(over, amount, 1.0), 1.0)
-
-
-def _least_asset_part(tokens: Tokens, found: LookThrough, use: BridgeUse) -> Floats:
-    """Return the least part of any base asset of a token on its bridge, ``(token,)``."""
-    least = np.ones(len(tokens))
-    owner = np.repeat(np.arange(len(tokens)), np.diff(found.offsets))
-    np.minimum.at(least, owner, use.asset_part[tokens.bridge[owner], found.asset])
-    return least
-
-
-def contained_value(tokens: Tokens, found: LookThrough, quantity: Floats, value: Floats) -> Floats:
-    """Return the value that rests on each token, held or inside of what is held, ``(token,)``.
-
-    Half of the value of liquidity rests on either part.
-    """
-    resting = np.where(found.on_cycle, 0.0, quantity * value)
-    for token in found.order[::-1].tolist():
-        parts = slice(tokens.recipe_offsets[token], tokens.recipe_offsets[token + 1])
-        of = tokens.recipe_token[parts]
-        for one in of.tolist():
-            resting[one] += resting[token] / len(of)
-    return resting

@@ -157,7 +157,7 @@ def own_findings(claims: Claims, grounds: Grounds) -> Bits:
     """
     found = grounds.found[claims.token].copy()
     chain = grounds.chain[claims.token]
-    unproven = (claims.standing == Standing.PROVEN) & ~claims.proof.any(axis=1)
+    unproven = (claims.standing == Standing.PROVEN) & ~_is_named(claims.proof)
     standing = np.where(unproven, Standing.STATED, claims.standing)
     behind = (grounds.final[chain] - claims.height) * grounds.block_time[chain]
     skewed = (claims.height > grounds.head[chain]) | (behind > grounds.skew_seconds)
@@ -166,11 +166,16 @@ def own_findings(claims: Claims, grounds: Grounds) -> Bits:
         (Outcome.NOT_PROVEN, standing > grounds.needed[claims.token]),
         (Outcome.NOT_FINAL, final_part(claims, grounds) == 0.0),
         (Outcome.HEIGHT_SKEWED, skewed & (chain != NO_CHAIN)),
-        (Outcome.NO_ROOT, ~claims.root.any(axis=1)),
+        (Outcome.NO_ROOT, ~_is_named(claims.root)),
     ):
         found[where] |= np.uint16(bit(outcome))
     found[grounds.owed[claims.token]] = 0
     return found
+
+
+def _is_named(words: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return which rows are not all zero, ``(claim, 2) -> (claim,)``."""
+    return np.asarray((words[:, 0] | words[:, 1]) != 0)
 
 
 def counted_quantity(claims: Claims, grounds: Grounds, outcome: NDArray[np.int8]) -> Floats:

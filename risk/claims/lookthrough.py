@@ -51,10 +51,9 @@ def look_through(tokens: Tokens) -> LookThrough:
         held = of_token[token]
         if tokens.kind[token] in BASE_KINDS:
             held[int(tokens.asset[token])] = 1.0
-        for part in _parts(tokens, token):
-            units = float(tokens.recipe_units[part])
-            for asset, amount in of_token[int(tokens.recipe_token[part])].items():
-                held[asset] = held.get(asset, 0.0) + units * amount
+        for of, units in zip(*tokens.parts(token), strict=True):
+            for asset, amount in of_token[of].items():
+                held[asset] = held.get(asset, 0.0) + float(units) * amount
     rows = [sorted(held.items()) for held in of_token]
     flat = [pair for row in rows for pair in row]
     return LookThrough(
@@ -88,8 +87,8 @@ def contained_units(tokens: Tokens, found: LookThrough, quantity: Floats) -> Flo
     """
     contained = np.where(found.on_cycle, 0.0, quantity)
     for token in found.order[::-1].tolist():
-        for part in _parts(tokens, token):
-            contained[tokens.recipe_token[part]] += tokens.recipe_units[part] * contained[token]
+        for of, units in zip(*tokens.parts(token), strict=True):
+            contained[of] += units * contained[token]
     return np.asarray(contained)
 
 
@@ -101,8 +100,7 @@ def once(tokens: Tokens, found: LookThrough, hit: NDArray[np.bool_]) -> NDArray[
     """
     inside = np.zeros(len(tokens), dtype=np.bool_)
     for token in found.order.tolist():
-        for part in _parts(tokens, token):
-            of = tokens.recipe_token[part]
+        for of in tokens.parts(token)[0]:
             inside[token] |= hit[of] | inside[of]
     return np.asarray(hit & ~inside)
 
@@ -128,8 +126,7 @@ def _circle(tokens: Tokens, start: int) -> tuple[int, ...]:
     before: dict[int, int] = {}
     reached = [start]
     for token in reached:  # grows while it is read
-        for part in _parts(tokens, token):
-            of = int(tokens.recipe_token[part])
+        for of in tokens.parts(token)[0].tolist():
             if of == start:
                 path = [token]
                 while path[-1] != start:
@@ -155,7 +152,3 @@ def _order(tokens: Tokens) -> tuple[Rows, NDArray[np.bool_]]:
             if left[user] == 0:
                 order.append(user)
     return np.array(order, dtype=np.int32), left > 0
-
-
-def _parts(tokens: Tokens, token: int) -> range:
-    return range(int(tokens.recipe_offsets[token]), int(tokens.recipe_offsets[token + 1]))

@@ -187,7 +187,7 @@ def _add_market(
     work: Floats, row: Floats, claim_credit: Floats, credit_by_token: Floats, unhealthy: Any,
 ) -> Any:  # fmt: skip
     """Add one position in a market to the account's credit; return its value and its health."""
-    collateral, cover, owed, kept = work[0], work[1], work[2], work[3]
+    collateral, cover, owed, kept, there = work[0], work[1], work[2], work[3], work[4]
     work[:] = 0.0
     worth, taken = 0.0, 0.0
     for c in range(first, last):
@@ -198,21 +198,30 @@ def _add_market(
         else:
             _add(collateral, units, credit[t])
             _add(cover, present[c] * threshold[market, t], value[t])
+            _add(there, present[c], value[t])
             worth += units * value[t, 0]
             if units > 0.0 and bonus[market, t] > taken:
                 taken = bonus[market, t]
+    unbacked = owed[0] > there[0]
     for s in range(row.size):
         left = _left(collateral[s], cover[s], owed[s], taken, target)
         row[s] += left
+        if unbacked and owed[s] > there[s]:
+            row[s] -= owed[s] - there[s]
         kept[s] = left / collateral[s] if collateral[s] > 0.0 else 0.0
     for c in range(first, last):
         t, units = token[c], counted[c]
-        if is_debt[t]:
-            continue
-        claim_credit[c] = units * credit[t, 0] * kept[0]
-        for r in range(reported.size):
-            s = reported[r]
-            credit_by_token[t, r] += units * credit[t, s] * kept[s]
+        if not is_debt[t]:
+            claim_credit[c] = units * credit[t, 0] * kept[0]
+            for r in range(reported.size):
+                s = reported[r]
+                credit_by_token[t, r] += units * credit[t, s] * kept[s]
+        elif unbacked:
+            claim_credit[c] = -units * credit[t, 0] * (1.0 - there[0] / owed[0])
+            for r in range(reported.size):
+                s = reported[r]
+                if owed[s] > there[s]:
+                    credit_by_token[t, r] -= units * credit[t, s] * (1.0 - there[s] / owed[s])
     for r in range(reported.size):
         unhealthy[r] += 1 if cover[reported[r]] < owed[reported[r]] else 0
     health = cover[0] / owed[0] if owed[0] > 0.0 else np.inf
@@ -280,8 +289,11 @@ def _pool(
 def pool_block(accounts: PoolAccounts, terms: PoolTerms) -> PoolBlock:
     """Value the claims of a block of accounts, and margin it with them inside the scenarios.
 
-    ``requirement = max(0, -min over scenarios of weight (P&L + credit then - credit now))``. The
-    bits of an account do not depend on others; those of the sums depend on the order of accounts.
+    A position in a lending market adds ``left_in_market``, nothing where the market takes it all.
+    Where its debt is more than all it holds there already now, the account answers for the rest:
+    whoever wrote a debt apart from its receipts gains nothing by it. The requirement is
+    max(0, -min over scenarios of weight (P&L + credit then - credit now)). The bits of an account
+    do not depend on others; those of the sums depend on the order of accounts.
 
     Raises:
         ValueError: a row of instrument, token or market that the terms do not have.
@@ -307,7 +319,7 @@ def pool_block(accounts: PoolAccounts, terms: PoolTerms) -> PoolBlock:
         read_only(terms.credit, np.float64), read_only(terms.is_debt, np.bool_),
         read_only(terms.threshold, np.float64), read_only(terms.bonus, np.float64),
         terms.target_health, read_only(terms.reported, np.int64), np.zeros(states - 1),
-        np.zeros(states), np.zeros((4, states)), by_account, binding, claim_credit,
+        np.zeros(states), np.zeros((5, states)), by_account, binding, claim_credit,
         credit_by_state, credit_by_token, below, called, unhealthy,
     )  # fmt: skip
     worth, credit, required, alone, then, health = by_account.T

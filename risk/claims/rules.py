@@ -169,7 +169,7 @@ class Policy(Specification):
     ``origins`` are those of the margin run's scenarios under which collateral is stressed as well.
     """
 
-    origins: Names
+    origins: Names = ("grid",)
     double_count: Literal["none", "first"]
     skew_seconds: NonNegative
     target_health: Annotated[float, Field(ge=1.0)]

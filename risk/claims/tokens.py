@@ -102,6 +102,11 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.kind)
 
+    def parts(self, token: int) -> tuple[Rows, Floats]:
+        """Return what one unit of a token stands for: tokens and units, ``(part,)`` each."""
+        rows = slice(self.recipe_offsets[token], self.recipe_offsets[token + 1])
+        return self.recipe_token[rows], self.recipe_units[rows]
+
     def __post_init__(self) -> None:
         require_tokens(self)
 

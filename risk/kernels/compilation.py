@@ -33,6 +33,7 @@ ELSEWHERE = (
     "standard/kernel.py",
     "sensitivities/kernel.py",
     "claims/graph.py",
+    "claims/pool.py",
 )
 """Files of kernels outside this package, from the folder above it."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.synthetic.draws import between, choose, run_starts, sums
+from risk.synthetic.draws import between, choose, sums
 from risk.synthetic.lending import Lending, LoanProfile, draw_loans
 from risk.synthetic.plants import Plant, Plants, planted_identity
 from risk.synthetic.stream import Purpose, stream
@@ -35,11 +35,15 @@ class ClaimMenu:
         digits: decimals that a quantity has.
         height: the final block of the token's chain.
         anchored: whether the token lives on a chain, so that a claim on it may be proven.
+        wraps: whether the token is a receipt or a share, so that a claim on it may be backed by
+            another claim.
         lending: the markets.
         plain: token of claims that are planted.
+        away: the same on another chain.
         looped: tokens whose recipes lead round in a circle, ``(looped,)``.
         head: the latest block of the chain of ``plain``.
         skewed: a block of that chain that is too old.
+        away_skewed: a block of the chain of ``away`` that is too old.
     """
 
     price: NDArray[np.float64]
@@ -48,11 +52,14 @@ class ClaimMenu:
     digits: NDArray[np.int64]
     height: NDArray[np.int64]
     anchored: NDArray[np.bool_]
+    wraps: NDArray[np.bool_]
     lending: Lending
     plain: int
+    away: int
     looped: NDArray[np.int64]
     head: int
     skewed: int
+    away_skewed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +77,8 @@ class ClaimProfile:
     encumbered_whole: float = 0.2
     """Share of these that are pledged in whole."""
     encumbered_part: tuple[float, float] = (0.05, 0.95)
-    backed: float = 0.03
-    """Share of accounts of which one claim is the receipt for another that is pledged in whole."""
+    backed: float = 0.15
+    """Share of receipts and shares, where they can be, that another claim is behind, in whole."""
     proven: float = 0.62
     attested: float = 0.25
     """Shares of the standings of claims on chains; the rest is stated."""
@@ -128,7 +135,7 @@ def draw_claims(
     root, proof = (rng.integers(1, 1 << 63, (size, 2), dtype=np.uint64) for _ in range(2))
     standing = _standings(menu.anchored[token], profile, rng)
     encumbered = _encumbered(quantity, unit, drawn.plain, profile, rng)
-    receipt, behind = _backed(drawn.owner[: drawn.plain], quantity, members, profile, rng)
+    receipt, behind = _backed(drawn, menu.wraps[token], quantity, members, profile, rng)
     backing = np.full(size, -1)
     backing[receipt] = behind
     encumbered[receipt], encumbered[behind] = 0.0, quantity[behind]
@@ -140,6 +147,7 @@ def draw_claims(
     height = menu.height[token]
     height[members[plants.kind == Plant.NOT_FINAL]] = menu.head
     height[members[plants.kind == Plant.HEIGHT_SKEWED]] = menu.skewed
+    height[members[plants.away]] = menu.away_skewed
 
     order = np.lexsort((token, drawn.market, drawn.owner))
     rank = np.empty(size, np.int64)
@@ -228,7 +236,7 @@ def _planted_tokens(
 ) -> NDArray[np.int64]:
     """Return tokens in which nothing but what was planted is wrong with the planted claims."""
     token = token.copy()
-    token[members] = menu.plain
+    token[members] = np.where(plants.away, menu.away, menu.plain)
     looped = plants.kind == Plant.RECIPE_CYCLE
     token[members[looped]] = menu.looped[plants.group[looped] % len(menu.looped)]
     return token
@@ -275,19 +283,19 @@ def _encumbered(
 
 
 def _backed(
-    owner: NDArray[np.int64],
+    drawn: _Drawn,
+    wraps: NDArray[np.bool_],
     quantity: NDArray[np.float64],
     members: NDArray[np.int64],
     profile: ClaimProfile,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Draw claims that are receipts for the next one of their account, which they take up whole."""
-    starts = run_starts(owner)
-    several = np.diff(np.append(starts, len(owner))) > 1
-    drawn = rng.random(len(starts)) < profile.backed
-    receipt = starts[several & drawn]
-    clean = ~(np.isin(receipt, members) | np.isin(receipt + 1, members))
-    receipt = receipt[clean & (quantity[receipt + 1] > 0.0)]
+    first, after = slice(0, max(drawn.plain - 1, 0)), slice(1, drawn.plain)
+    can = (drawn.owner[first] == drawn.owner[after]) & wraps[first] & ~wraps[after]
+    can &= quantity[after] > 0.0
+    receipt = np.flatnonzero(can & (rng.random(len(can)) < profile.backed))
+    receipt = receipt[~(np.isin(receipt, members) | np.isin(receipt + 1, members))]
     return receipt, receipt + 1
 
 

@@ -44,6 +44,9 @@ GROUPS = (6, 24)
 
 ACCOUNTS = 100_000
 
+AWAY_EVERY = 3
+"""Of so many groups that share a root one shows it on two chains; choice."""
+
 MOST_PLANTED = 0.25
 """Share of the accounts that may be in a group at most; choice."""
 
@@ -60,6 +63,15 @@ class Plants:
     kind: NDArray[np.int8]
     group: NDArray[np.int64]
     place: NDArray[np.int64]
+
+    @property
+    def away(self) -> NDArray[np.bool_]:
+        """Which members show a balance on another chain that was read long before, ``(member,)``.
+
+        It is the second member of some groups that share a root.
+        """
+        some = self.group % AWAY_EVERY == 0
+        return np.asarray((self.kind == Plant.ROOT_TWICE) & (self.place == 1) & some)
 
     def between(self, start: int, stop: int) -> "Plants":
         """Return the members among the accounts ``[start, stop)``, which count from ``start``."""

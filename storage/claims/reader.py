@@ -9,7 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from storage import tables
-from storage.claims.layout import CLAIMS
+from storage.book import Book
+from storage.claims.layout import CLAIMS, ClaimsError
 from storage.claims.references import DECLARED, References
 from storage.dataset.kind import BLOCK_ACCOUNTS, PART_ACCOUNTS
 from storage.dataset.reader import Dataset
@@ -65,6 +66,18 @@ class Claims(Dataset):
     def planted(self) -> dict[str, Any]:
         """What a generator put in to be found, by kind; nothing for imported claims."""
         return dict(self.manifest["planted"])
+
+    def require_book(self, book: Book) -> None:
+        """Refuse a book whose accounts these claims are not of.
+
+        Raises:
+            ClaimsError: they are of another book, or of other bytes of it.
+        """
+        if self.book_digest != book.digest:
+            raise ClaimsError(
+                f"BOOK_MISMATCH: claims {self.name} are of the book {self.book_digest[:12]}, book "
+                f"{book.name} is {book.digest[:12]}; give the claims of that book, or make them"
+            )
 
     def references(self) -> References:
         """Return the tables that claims point to."""

@@ -13,11 +13,13 @@ import pytest
 
 from storage import leases
 from storage.book import Book, BookDamaged, BookMissing
+from storage.claims import Claims, ClaimsMissing
 from storage.digest import dataset_digest
 from storage.locks import AlreadyLocked
 from storage.objects import S3Folder
 from storage.runs import RunStore, UnknownRun, open_run
 from tests.failures import killed_run
+from tests.storage.claims_cases import write as write_claims
 from workers.engine import SerialEngine
 from workers.inputs import book_of
 from workers.margin_run import MarginRun
@@ -290,3 +292,20 @@ def test_two_workers_of_ray_read_the_book_from_a_store_and_write_the_run_to_it(
         engine.close()
     assert done.run.manifest["settings"]["engine"] == "ray"
     assert_sound(done.run, local)
+
+
+def test_claims_in_a_store_are_the_claims_on_a_disk(book, bucket, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    claims = write_claims(tmp_path / "claims", book)
+    folder = S3Folder(bucket, "claims/mine")
+    for file in sorted(claims.path.rglob("*")):
+        if file.is_file():
+            folder.write(str(file.relative_to(claims.path)), file.read_bytes(), replacing=None)
+    stored = Claims.open(str(folder))
+    assert (stored.digest, stored.location) == (claims.digest, folder)
+    found, expected = stored.claim_slice(4_000, 5_000), claims.claim_slice(4_000, 5_000)
+    assert found.quantity.tolist() == expected.quantity.tolist()
+    assert found.root.tolist() == expected.root.tolist()
+    assert cached(stored) == {"claims/part-00000.parquet"}
+    with pytest.raises(ClaimsMissing, match="copy the folder of a claims dataset there"):
+        Claims.open(folder / "not")

@@ -9,8 +9,9 @@ import jsonschema
 import pytest
 from prefect.utilities.templating import apply_values, find_placeholders
 
+from flows.collateral_report import collateral_report
 from flows.margin_run import margin_run
-from flows.parameters import RunParameters
+from flows.parameters import CollateralParameters, RunParameters
 from tests.infra.checks import OPTIONS_OF_RAY_START, faults
 from tests.infra.files import IMAGE, PINS, ROOT, Document, parse, read, read_json
 
@@ -21,9 +22,12 @@ OF_A_FLOW_RUN = {
 }
 
 
-def deployment_of(path: Path) -> Document:
+def deployment_of(path: Path, flow: str = "margin_run") -> Document:
+    """The one deployment of a flow that a file describes."""
     (document,) = parse(path.read_text())
-    (deployment,) = document["deployments"]
+    (deployment,) = (
+        one for one in document["deployments"] if one["entrypoint"].endswith(f".{flow}")
+    )
     return deployment
 
 
@@ -146,3 +150,13 @@ def test_the_worker_asks_the_pool_of_the_deployment():
     (worker,) = (one for one in read("prefect-worker.yaml") if one["kind"] == "Deployment")
     command = worker["spec"]["template"]["spec"]["containers"][0]["command"]
     assert command[command.index("--pool") + 1] == HERE["work_pool"]["name"]
+
+
+def test_the_pool_is_scheduled_after_the_margin():
+    there = deployment_of(ROOT / "prefect.yaml", "collateral_report")
+    flow = collateral_report.fn
+    assert there["entrypoint"] == f"{flow.__module__}.{flow.__name__}"
+    assert CollateralParameters(**there["parameters"]["parameters"]).run == "latest"
+    margin = deployment_of(ROOT / "prefect.yaml")
+    hour = [int(one["schedules"][0]["cron"].split()[1]) for one in (margin, there)]
+    assert hour[0] < hour[1]

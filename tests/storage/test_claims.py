@@ -10,6 +10,7 @@ import pytest
 from storage.claims import (
     Claims,
     ClaimsDamaged,
+    ClaimsError,
     ClaimsExist,
     ClaimsMissing,
     ClaimsRefused,
@@ -85,6 +86,12 @@ def test_claims_know_their_book(claims, book):
     assert claims.accounts == ACCOUNTS
     assert claims.planted == {"root_twice": [[1, 2]]}
     assert pickle.loads(pickle.dumps(claims)).digest == claims.digest
+
+
+def test_claims_of_another_book_are_refused(claims, book, synthetic_book):
+    claims.require_book(book)
+    with pytest.raises(ClaimsError, match=r"^BOOK_MISMATCH: claims c are of the book"):
+        claims.require_book(synthetic_book(300))
 
 
 def test_a_changed_byte_is_found(claims, book, tmp_path):

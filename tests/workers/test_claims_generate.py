@@ -1,6 +1,7 @@
 """Generated claims are worth what the collateral is, and hold the planted faults and no others."""
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from math import sqrt
@@ -10,9 +11,10 @@ import pytest
 
 from risk.synthetic.plants import ACCOUNTS, GROUPS, SIZES, Plant, plan_plants
 from storage.book import BLOCK_ACCOUNTS
-from storage.claims import ClaimsExist
+from storage.claims import ClaimsExist, ClaimsRefused
 from storage.market import sample_market
 from storage.tables import TOKEN_KINDS
+from tests.storage.claim_files import small_book
 from workers.claims.generate import generate_claims
 from workers.claims.lending import CHAINS, STAKING_TERMS
 from workers.claims.references import DEVIATING, STALE
@@ -173,7 +175,7 @@ def test_shared_roots_and_proofs_are_the_planted_ones(claims, held):
     assert held.root.any(axis=1).all()
 
 
-def test_backings_are_pledged_in_whole_or_planted(claims, held):
+def test_backings_are_pledged_in_whole_or_planted(claims, held, owner, tokens):
     backing = held.backing.tolist()
     on_cycle, twice, clean = set(), set(), 0
     for row in range(claims.claims):
@@ -189,6 +191,8 @@ def test_backings_are_pledged_in_whole_or_planted(claims, held):
                 twice.add((row, behind))
             else:
                 clean += 1
+                assert owner[row] == owner[behind]
+                assert tokens[held.token[row]]["kind"] in ("receipt", "share")
     assert on_cycle == {row for group in claims.planted["backing_cycle"] for row in group}
     assert twice == set(map(tuple, claims.planted["backing_twice"]))
     assert clean > 50
@@ -217,10 +221,14 @@ def test_heights_are_final_but_for_the_planted_ones(claims, held, tokens):
     early = np.flatnonzero(held.height > final).tolist()
     late = np.flatnonzero(held.height < final).tolist()
     assert early == sorted(row for (row,) in claims.planted["not_final"])
-    assert late == sorted(row for (row,) in claims.planted["height_skewed"])
-    ethereum = chains["Ethereum"]
-    assert (held.height[early] > ethereum["safe"]).all()
-    behind = (final - held.height)[late] * ethereum["block_time"]
+    on = [tokens[token]["chain"] for token in held.token]
+    roots = claims.planted["root_twice"]
+    away = [group[1] for group in roots if len({on[row] for row in group}) > 1]
+    assert 0 < len(away) < len(roots)
+    assert late == sorted([*away, *(row for (row,) in claims.planted["height_skewed"])])
+    assert (held.height[early] > chains["Ethereum"]["safe"]).all()
+    block_time = np.array([chains[on[row]]["block_time"] for row in late])
+    behind = (final - held.height)[late] * block_time
     assert (behind > timedelta(hours=23).total_seconds()).all()
 
 
@@ -263,6 +271,17 @@ def test_small_books_hold_what_they_can(synthetic_book, market, tmp_path, accoun
     assert len(rows) <= 0.25 * accounts
     assert claims.claims >= accounts
     claims.verify()
+
+
+def test_a_book_without_collateral_has_no_claims(market, tmp_path):
+    with pytest.raises(ClaimsRefused, match=r"^EMPTY_INPUT"):
+        generate_claims(tmp_path / "c", small_book(tmp_path / "book"), 1, market)
+
+
+def test_a_market_of_another_instant_is_refused(book, market, tmp_path):
+    later = replace(market, as_of=market.as_of + timedelta(hours=1))
+    with pytest.raises(ValueError, match=r"^ASOF_MISMATCH"):
+        generate_claims(tmp_path / "c", book, 1, later)
 
 
 def test_claims_are_not_overwritten(claims, book, market):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -201,25 +202,35 @@ def _menu(
     tokens = [listing.tokens[row] for row in order]
     chains = {row["chain"]: row for row in references.chains.to_pylist()}
     assets = book.assets().to_pylist()
-    plain = listing.find("USDC", "Ethereum")
-    assert plain is not None
-    ethereum = chains["Ethereum"]
-    skewed = ethereum["finalised"] - int(SKEWED.total_seconds() / ethereum["block_time"])
+    share = [_shares(one["underlying"], one["chain"], listing, order) for one in assets]
+    plain, away = (_row(listing, "USDC", chain) for chain in ("Ethereum", "Arbitrum"))
     return ClaimMenu(
         price=np.array([prices[one["underlying"]] for one in assets]),
-        share=np.array(
-            [_shares(one["underlying"], one["chain"], listing, order) for one in assets]
-        ),
+        share=np.array(share).reshape(len(assets), len(tokens)),
         value=np.array([one.value for one in tokens]),
         digits=np.array([min(one.decimals, QUANTITY_DIGITS) for one in tokens]),
         height=np.array([chains[one.chain]["finalised"] for one in tokens]),
         anchored=np.array([one.chain != NONE for one in tokens]),
+        wraps=np.array([one.kind in ("receipt", "share") for one in tokens]),
         lending=_lending(markets, rank, len(tokens)),
         plain=int(rank[plain]),
+        away=int(rank[away]),
         looped=np.flatnonzero([one.token.startswith("ring") for one in tokens]),
-        head=ethereum["height"],
-        skewed=skewed,
+        head=chains["Ethereum"]["height"],
+        skewed=_too_old(chains["Ethereum"]),
+        away_skewed=_too_old(chains["Arbitrum"]),
     )
+
+
+def _row(listing: Listing, token: str, chain: str) -> int:
+    row = listing.find(token, chain)
+    assert row is not None, f"{token} on {chain} is always listed"
+    return row
+
+
+def _too_old(chain: Mapping[str, Any]) -> int:
+    """Return a block of a chain that is older than the final one by far more than is allowed."""
+    return int(chain["finalised"] - SKEWED.total_seconds() / chain["block_time"])
 
 
 def _shares(

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from risk.claims.credit import token_findings
 from risk.claims.findings import (
+    Bits,
     Grounds,
+    bit,
     claim_grounds,
     counted_quantity,
     outcomes,
@@ -18,6 +20,7 @@ from risk.claims.findings import (
     seconds_of,
 )
 from risk.claims.graph import Shared, shared_findings
+from risk.claims.markets import misplaced
 from risk.claims.tokens import Claims, Outcome
 from risk.summation import BLOCK_ACCOUNTS, block_bounds, fold_blocks, sum_by_group
 from storage.claims import ClaimSlice
@@ -34,7 +37,8 @@ class Counted:
 
     ``outcome`` is an ``Outcome``, ``units`` what counts and of a debt what is owed, ``present``
     what a lending market sees. ``account`` is the row of the holder, ``shared`` who counts one
-    thing with whom. ``totals`` ``(token,)`` are the units that count, a block tree.
+    thing with whom. ``totals`` ``(token,)`` are the units that count, a block tree. ``misplaced``
+    ``(account,)`` marks who has a claim outside of the market that it belongs to, and is held back.
     """
 
     outcome: NDArray[np.int8]
@@ -43,6 +47,7 @@ class Counted:
     account: NDArray[np.int32]
     shared: Shared
     totals: Floats
+    misplaced: NDArray[np.bool_]
 
     @property
     def by_outcome(self) -> NDArray[np.int64]:
@@ -64,8 +69,9 @@ def count_claims(plan: PoolPlan, engine: FoldEngine) -> Counted:
     grounds = claim_grounds(
         references.tokens, references.names, references.snapshot, plan.rules, found_in_tokens
     )
-    shared = _shared(plan, claims, grounds)
-    outcome = outcomes(own_findings(claims, grounds) | shared.found)
+    own = own_findings(claims, grounds)
+    shared = _shared(plan, claims, grounds, own)
+    outcome = outcomes(own | shared.found)
     units = counted_quantity(claims, grounds, outcome)
     leaves = []
     for run in cut(plan.book.accounts, SHARD_BLOCKS * BLOCK_ACCOUNTS):
@@ -77,13 +83,17 @@ def count_claims(plan: PoolPlan, engine: FoldEngine) -> Counted:
             np.where(grounds.owed[held.token[rows]], 0.0, units[rows]),
         )
         leaves.append(partial(_units_by_token, *of_run, len(references.tokens)))
+    account = np.repeat(np.arange(plan.book.accounts, dtype=np.int32), np.diff(held.offsets))
     return Counted(
         outcome=outcome,
         units=units,
         present=present_quantity(claims, outcome),
-        account=np.repeat(np.arange(plan.book.accounts, dtype=np.int32), np.diff(held.offsets)),
+        account=account,
         shared=shared,
         totals=engine.reduce(leaves, add),
+        misplaced=np.bincount(
+            account[_misplaced(plan, claims)], minlength=plan.book.accounts
+        ).astype(np.bool_),
     )
 
 
@@ -103,8 +113,13 @@ def _as_claims(held: ClaimSlice) -> Claims:
     )
 
 
-def _shared(plan: PoolPlan, claims: Claims, grounds: Grounds) -> Shared:
-    free = (claims.quantity > claims.encumbered) & ~grounds.owed[claims.token]
+def _shared(plan: PoolPlan, claims: Claims, grounds: Grounds, own: Bits) -> Shared:
+    """Return who counts one thing twice, among claims that would count but for being old.
+
+    A claim that nothing shows cannot take the place of one that is proven by naming its root.
+    """
+    lacking = own & ~np.uint16(bit(Outcome.HEIGHT_SKEWED))
+    free = (lacking == 0) & ~grounds.owed[claims.token]
     policy = plan.rules.policy
     return shared_findings(
         claims.root,
@@ -127,3 +142,21 @@ def _units_by_token(
         rows = slice(offsets[start], offsets[stop])
         blocks.append(sum_by_group(units[rows], token[rows].astype(np.int64), tokens))
     return fold_blocks(np.stack(blocks))
+
+
+def _misplaced(plan: PoolPlan, claims: Claims) -> NDArray[np.bool_]:
+    """Return which claims are written outside of the market that their token belongs to."""
+    references, markets, terms = plan.references, plan.tables.markets, plan.tables.market_terms
+    backs = np.zeros((len(markets), len(references.tokens)), dtype=np.bool_)
+    backs[terms["market"].to_numpy(), terms["token"].to_numpy()] = True
+    names = references.names
+    protocol = [names.protocol.index(name) for name in markets["protocol"].to_pylist()]
+    chain = [names.chain.index(name) for name in markets["chain"].to_pylist()]
+    return misplaced(
+        references.tokens,
+        claims.token,
+        claims.market,
+        backs,
+        np.array(protocol, dtype=np.int32),
+        np.array(chain, dtype=np.int32),
+    )

@@ -76,6 +76,7 @@ def _totals(plan: PoolPlan, counted: Counted, sums: PoolSums) -> dict[str, Any]:
         "accounts": sums.accounts,
         "pooled": sums.accounts - sums.held,
         "held": sums.held,
+        "misplaced": int(counted.misplaced.sum()),
         "claims": sums.claims,
         "counted": sums.counted,
         "value": float(sums.sums["value"]),

@@ -130,6 +130,7 @@ class PoolRun:
             outcome=counted.outcome,
             counted=counted.units,
             present=counted.present,
+            misplaced=counted.misplaced,
             priced=plan.priced,
             lot_size=plan.lot_size,
             position_value=plan.position_value,

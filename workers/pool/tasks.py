@@ -28,7 +28,8 @@ class PoolInputs:
     """What every task of a collateral run shares.
 
     ``outcome``, ``counted`` and ``present`` are ``(claim,)`` over the whole dataset: whether a
-    claim counts, the units that count, and those that a lending market sees. ``priced``,
+    claim counts, the units that count, and those that a lending market sees. ``misplaced`` is
+    ``(account,)``: who has a claim outside of the market that it belongs to. ``priced``,
     ``lot_size``, ``position_value``, ``notional`` and ``venue`` are ``(instrument,)``: contracts in
     a lot, and of one contract its market value, its size in USD and where it trades, of ``venues``
     in all.
@@ -42,6 +43,7 @@ class PoolInputs:
     outcome: NDArray[np.int8]
     counted: Floats
     present: Floats
+    misplaced: NDArray[np.bool_]
     priced: NDArray[np.bool_]
     lot_size: Floats
     position_value: Floats
@@ -96,7 +98,10 @@ def read_accounts(
         present=inputs.present[rows],
         market=written.market,
         position_value=sum_by_group(worth, owner, accounts),
-        held=book.held(shard.start, shard.stop) | claims.held(shard.start, shard.stop) | unpriced,
+        held=book.held(shard.start, shard.stop)
+        | claims.held(shard.start, shard.stop)
+        | inputs.misplaced[shard.start : shard.stop]
+        | unpriced,
     )
 
 
