@@ -101,24 +101,26 @@ def named_groups(view: PoolView) -> Table | Sentence:
     token = np.asarray(findings["token"].values)
     quantity = np.asarray(findings["quantity"].values, dtype=np.float64)
     worth = quantity * np.asarray(tokens["unit_value"].values, dtype=np.float64)[token, NOW]
-    rows = []
+    lies = [str(name) for name in tokens["chain"].values]
+    symbol = [str(name) for name in tokens["token_name"].values]
+    named: dict[str, list[tuple[str, str, str, str]]] = {}
     for outcome, words in KINDS.items():
-        for number in range(NAMED):
-            members = np.flatnonzero((kind == outcome) & (group == number))
+        own = np.flatnonzero(kind == outcome)
+        for members in np.split(own, np.flatnonzero(np.diff(group[own])) + 1):
             if not len(members):
+                continue
+            across = len({lies[token[row]] for row in members}) > 1
+            label = f"{words}, several chains" if across else words
+            if len(listed := named.setdefault(label, [])) == NAMED:
                 continue
             holders = [
                 f"{findings['account_name'].values[row]}: {short(quantity[row])} "
-                f"{tokens['token_name'].values[token[row]]} on "
-                f"{tokens['chain'].values[token[row]]}"
+                f"{symbol[token[row]]} on {lies[token[row]]}"
                 for row in members[:HOLDERS]
             ]
             left = len(members) - len(holders)
-            if left:
-                holders.append(f"{left} more")
-            rows.append(
-                (words, "; ".join(holders), exact(len(members)), exact(worth[members].sum()))
-            )
+            told = "; ".join([*holders, f"{left} more"] if left else holders)
+            listed.append((label, told, exact(len(members)), exact(worth[members].sum())))
     return Table(
         title="Who counts one thing twice",
         caption=(
@@ -127,7 +129,7 @@ def named_groups(view: PoolView) -> Table | Sentence:
             "have every group."
         ),
         columns=("Kind", "Claims", "Number", "Value, USD"),
-        rows=rows,
+        rows=[row for listed in named.values() for row in listed],
         text_columns=(0, 1),
         wide=True,
     )

@@ -51,7 +51,6 @@ def tiles(view: PoolView) -> list[Tile]:
     kept = f", {percent(credit / value)} of it" if value > 0.0 else ""
     rise = total("requirement") - total("requirement_alone")
     below, alone = int(total("below")), int(total("below_alone"))
-    held = int(total("held"))
     return [
         Tile(
             "Pool at mark",
@@ -87,13 +86,22 @@ def tiles(view: PoolView) -> list[Tile]:
             "Accounts below",
             exact(below),
             f"of {exact(total('pooled'))}, with collateral inside the scenarios; {alone:,} at a "
-            f"fixed haircut{f'. {held:,} more are held back' if held else ''}",
+            f"fixed haircut{_held(int(total('held')))}",
             alarming=below > 0,
         ),
         _standing(view),
         _withheld(view),
         _time(view),
     ]
+
+
+def _held(count: int) -> str:
+    if not count:
+        return ""
+    return (
+        f". {count:,} more are held back for a row that is bad, has no price, or lies outside of "
+        "the lending market of its token"
+    )
 
 
 def _standing(view: PoolView) -> Tile:
