@@ -168,7 +168,9 @@ def _nodes(
         "label": [""] * len(order),
         "customdata": [
             hover(
-                name, ("Credit", money(nodes[at, name])), ("Share", _share(nodes[at, name], whole))
+                name,
+                ("Credit", money(nodes[at, name])),
+                ("Share", percent(nodes[at, name] / whole)),
             )
             for at, name in order
         ],
@@ -180,10 +182,6 @@ def _nodes(
         "pad": GAP,
         "thickness": 14,
     }
-
-
-def _share(amount: float, whole: float) -> str:
-    return percent(amount / whole)
 
 
 def _links(links: dict[tuple[Node, Node, bool], float], row: dict[Node, int]) -> dict[str, object]:
