@@ -10,6 +10,7 @@ from rich.console import Console
 from flows.commands.collateral_explain import print_pooled_account
 from storage.claims import Claims
 from storage.intake.claims import import_claims
+from storage.quarantine import DatasetRefused
 from tests.storage.claim_files import GOOD, small_book, spoilt, write_files
 from workers.pool.explain import explain_pooled
 
@@ -140,6 +141,22 @@ def test_a_debt_beyond_what_backs_it_is_owed_by_the_account(explained):
     print_pooled_account(Console(file=shown, width=140), one)
     line = f"which the account owes +{position['unbacked']:,.2f}"
     assert re.search(line, shown.getvalue())
+
+
+def test_an_account_without_claims_has_what_its_positions_require(explained):
+    header, *rows = GOOD["claims"].splitlines()
+    done, one = explained(GOOD | {"claims": f"{header}\n{rows[RECEIPT - 1]}\n"}, "a")
+    totals = done.manifest["totals"]
+    assert (totals["accounts"], totals["claims"], totals["counted"]) == (3, 1, 1)
+    assert (one["claims"], one["lending"], one["credit"]) == ([], [], 0.0)
+    assert one["requirement"] == one["requirement_alone"] > 0.0
+
+
+def test_claims_of_which_none_can_be_read_are_refused(explained):
+    """Nothing wrong was found where nothing was looked at: that is no all-clear."""
+    header, *rows = spoilt("claims", RECEIPT, "root", "")["claims"].splitlines()
+    with pytest.raises(DatasetRefused, match="EMPTY_INPUT in claims"):
+        explained(GOOD | {"claims": f"{header}\n{rows[RECEIPT - 1]}\n"}, "a")
 
 
 def test_every_row_of_the_guide_is_tried():

@@ -105,11 +105,11 @@ def _require_stored(
     source: PoolSource, account: str, row: int, accounts: PoolAccounts, came_to: AccountPool
 ) -> None:
     stored = source.pool.groups["accounts"].isel(account=row).load()
-    rows = slice(*(source.plan.claims.first_claim(at) for at in (row, row + 1)))
-    counted = int(np.count_nonzero(source.counted.outcome[rows] == Outcome.COUNTED))
+    first = source.plan.claims.first_claim(row)
+    outcome = source.counted.outcome[first : first + len(accounts.token)]
     again: dict[str, float] = {
         "claims": len(accounts.token),
-        "counted": counted,
+        "counted": int(np.count_nonzero(outcome == Outcome.COUNTED)),
         "status": HELD if accounts.held[0] else POOLED,
     }
     backing = float(came_to.credit[0]) + float(accounts.position_value[0])

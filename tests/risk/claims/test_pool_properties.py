@@ -4,9 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from risk.claims.markets import market_position
 from risk.claims.pool import NO_SCENARIO, PoolAccounts, pool_block
 from tests.risk.claims.test_pool import drawn
 
@@ -137,6 +138,79 @@ def test_the_weight_of_a_scenario_scales_what_it_asks(seed):
     half, whole = asked[0.5].requirement[known], asked[1.0].requirement[known]
     assert (2.0 * half).tobytes() == whole.tobytes()
     assert asked[0.0].credit_by_state.tobytes() == asked[1.0].credit_by_state.tobytes()
+
+
+def positions_of(accounts, terms):
+    """Yield each position in a market of accounts that are not held back, with its claims."""
+    owner = np.repeat(np.arange(len(accounts)), np.diff(accounts.claim_offsets))
+    for account in np.flatnonzero(~accounts.held).tolist():
+        for market in np.unique(accounts.market[owner == account]).tolist():
+            if market >= 0:
+                rows = np.flatnonzero((owner == account) & (accounts.market == market))
+                token = accounts.token[rows]
+                yield rows, market_position(
+                    accounts.counted[rows], accounts.present[rows], terms.value[token],
+                    terms.credit[token], terms.is_debt[token], terms.threshold[market, token],
+                    terms.bonus[market, token],
+                )  # fmt: skip
+
+
+@settings(deadline=None)
+@given(SEEDS)
+def test_positions_that_may_be_liquidated_are_counted_by_state(seed):
+    accounts, terms = drawn(seed, 8)
+    counted = np.zeros(len(terms.reported), np.int64)
+    for _, position in positions_of(accounts, terms):
+        near = np.isclose(position.cover, position.owed, rtol=1e-12)
+        assume(not near.any())
+        counted += position.may_be_liquidated()[terms.reported]
+    assert pool_block(accounts, terms).unhealthy.tolist() == counted.tolist()
+
+
+@settings(deadline=None)
+@given(SEEDS)
+def test_credit_by_token_is_that_of_the_claims_in_it(seed):
+    """What a market leaves is shared by its receipts, and what nothing backs by its debts."""
+    accounts, terms = drawn(seed, 8)
+    owner = np.repeat(np.arange(len(accounts)), np.diff(accounts.claim_offsets))
+    sign = np.where(terms.is_debt[accounts.token], -1.0, 1.0)
+    credit = (sign * accounts.counted)[:, np.newaxis] * terms.credit[accounts.token]
+    credit[accounts.held[owner]] = 0.0
+    for rows, position in positions_of(accounts, terms):
+        debts = terms.is_debt[accounts.token[rows]]
+        for shared, amount, whole in (
+            (rows[~debts], position.left(terms.target_health), position.collateral),
+            (rows[debts], position.unbacked(), position.owed),
+        ):
+            part = np.divide(amount, whole, out=np.zeros_like(whole), where=whole > 0.0)
+            credit[shared] *= part
+    block = pool_block(accounts, terms)
+    by_token = np.zeros_like(terms.credit)
+    np.add.at(by_token, accounts.token, credit)
+    np.testing.assert_allclose(
+        block.credit_by_token, by_token[:, terms.reported], rtol=1e-9, atol=1e-9
+    )
+    np.testing.assert_allclose(block.claim_credit, credit[:, 0], rtol=1e-9, atol=1e-9)
+
+
+@settings(deadline=None)
+@given(SEEDS)
+def test_the_scenario_that_binds_is_the_first_of_the_worst(seed):
+    """Told from the equity of each account alone, in each state that is reported."""
+    accounts, terms = drawn(seed, 6)
+    every = np.arange(terms.credit.shape[1], dtype=np.int64)
+    terms = dataclasses.replace(terms, reported=every)
+    for account in np.flatnonzero(~accounts.held).tolist():
+        one = accounts.between(account, account + 1)
+        block = pool_block(one, terms)
+        credit = block.credit_by_state
+        pnl = one.quantity @ terms.cube[one.instrument]
+        gained = terms.weight * (pnl + credit[1:] - credit[0])
+        if block.requirement[0] > 1e-9:
+            binding = int(block.binding_scenario[0])
+            assert gained[binding] == pytest.approx(gained.min(), rel=1e-9)
+            assert block.requirement[0] == pytest.approx(-gained[binding], rel=1e-9)
+            assert block.credit_then[0] == credit[binding + 1]
 
 
 @pytest.mark.parametrize(
