@@ -225,6 +225,8 @@ def _add_market(
     for r in range(reported.size):
         unhealthy[r] += 1 if cover[reported[r]] < owed[reported[r]] else 0
     health = cover[0] / owed[0] if owed[0] > 0.0 else np.inf
+    if unbacked:
+        return there[0] - owed[0], health
     return (worth if worth > 0.0 else 0.0), health
 
 

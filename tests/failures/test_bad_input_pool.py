@@ -136,7 +136,7 @@ def test_a_debt_beyond_what_backs_it_is_owed_by_the_account(explained):
     assert position["debt"] == pytest.approx(9000.5 * 1.1 * 1.0)
     assert position["worth"] == pytest.approx(0.5 * 1.05 * 2221.5)
     assert position["unbacked"] == pytest.approx(position["debt"] - position["worth"])
-    assert one["credit"] == -position["unbacked"]
+    assert one["credit"] == one["value"] == -position["unbacked"]
     shown = io.StringIO()
     print_pooled_account(Console(file=shown, width=140), one)
     line = f"which the account owes +{position['unbacked']:,.2f}"

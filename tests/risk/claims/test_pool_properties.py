@@ -76,6 +76,17 @@ def test_what_is_there_and_does_not_count_helps_the_health_alone(seed, market):
 
 @settings(deadline=None)
 @given(SEEDS)
+def test_nothing_counts_for_more_than_it_is_worth(seed):
+    """Neither what is held, nor what is owed beyond what backs it."""
+    accounts, terms = drawn(seed, 8)
+    block = pool_block(accounts, terms)
+    known = ~accounts.held
+    tiny = 1e-9 * (1.0 + np.abs(block.value[known]))
+    assert (block.credit[known] <= block.value[known] + tiny).all()
+
+
+@settings(deadline=None)
+@given(SEEDS)
 def test_requirements_are_losses(seed):
     accounts, terms = drawn(seed, 8)
     block = pool_block(accounts, terms)
