@@ -24,6 +24,7 @@ from workers.engine import SerialEngine
 from workers.inputs import book_of
 from workers.margin_run import MarginRun
 from workers.plan import RunRequest
+from workers.pool.explain import explain_pooled
 
 ACCOUNTS = 9_000
 SHARDS = 3
@@ -294,13 +295,18 @@ def test_two_workers_of_ray_read_the_book_from_a_store_and_write_the_run_to_it(
     assert_sound(done.run, local)
 
 
-def test_claims_in_a_store_are_the_claims_on_a_disk(book, bucket, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    claims = write_claims(tmp_path / "claims", book)
-    folder = S3Folder(bucket, "claims/mine")
+def copied(claims, folder):
+    """Copy the files of claims into a folder of a store."""
     for file in sorted(claims.path.rglob("*")):
         if file.is_file():
             folder.write(str(file.relative_to(claims.path)), file.read_bytes(), replacing=None)
+    return folder
+
+
+def test_claims_in_a_store_are_the_claims_on_a_disk(book, bucket, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    claims = write_claims(tmp_path / "claims", book)
+    folder = copied(claims, S3Folder(bucket, "claims/mine"))
     stored = Claims.open(str(folder))
     assert (stored.digest, stored.location) == (claims.digest, folder)
     found, expected = stored.claim_slice(4_000, 5_000), claims.claim_slice(4_000, 5_000)
@@ -309,3 +315,22 @@ def test_claims_in_a_store_are_the_claims_on_a_disk(book, bucket, tmp_path, monk
     assert cached(stored) == {"claims/part-00000.parquet"}
     with pytest.raises(ClaimsMissing, match="copy the folder of a claims dataset there"):
         Claims.open(folder / "not")
+
+
+def test_a_collateral_run_in_a_store_is_the_run_on_a_disk(
+    book, local, margin_of, claims_of, pool_of, runs, tmp_path, monkeypatch
+):
+    """Margin run, claims and pool are all in the store, and an account is explained from there."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    here = pool_of(local, claims_of(book))
+    there = S3Folder(runs.bucket, "pools")
+    claims = Claims.open(copied(claims_of(book), S3Folder(runs.bucket, "claims/mine")))
+    done = pool_of(margin_of(book, runs=runs), claims, shards=SHARDS, pools=there)
+    assert done.pool.run_id == here.pool.run_id
+    assert done.manifest["digests"] == here.manifest["digests"]
+    for group, digest in done.manifest["digests"].items():
+        assert dataset_digest(done.pool.groups[group]) == digest
+    assert done.manifest["inputs"]["claims"]["path"] == f"s3://{runs.bucket}/claims/mine"
+    account = "A-0000000003"
+    explained = explain_pooled(done.pool, account, runs)
+    assert explained == explain_pooled(here.pool, account, local.request.runs)
