@@ -17,6 +17,9 @@ from risk.claims.moves.program import Solution
 CLOSE = Fraction(1, 10**9)
 """Of a quantity: a double that comes this close to all that is there means all of it."""
 
+NEAR = Fraction(1, 1000)
+"""Of a unit: a quantity further away is not taken for whole, for a venue would lack the rest."""
+
 Place = tuple[str, str]
 
 
@@ -58,12 +61,14 @@ def _snapped(wanted: Fraction, there: int) -> int:
 
     >>> _snapped(Fraction(9999999999, 10**9), 10), _snapped(Fraction(5, 2), 10)
     (10, 3)
+    >>> _snapped(10**12 + Fraction(2, 5), 10**13) - 10**12
+    1
     """
     if abs(wanted - there) <= CLOSE * there or wanted >= there:
         return there
     nearest = round(wanted)
-    units = nearest if abs(wanted - nearest) <= CLOSE * max(nearest, 1) else ceil(wanted)
-    return min(units, there)
+    close = min(CLOSE * max(nearest, 1), NEAR)
+    return min(nearest if abs(wanted - nearest) <= close else ceil(wanted), there)
 
 
 class _Room:
