@@ -135,10 +135,12 @@ FOLDS = (
 class RunKind:
     """What runs of one kind store, by group.
 
-    ``written`` by workers, in chunks; of these, ``markers`` names the array whose first element
-    tells whether a chunk has been written. ``small`` groups are written at the end, as they are.
+    ``name`` is kept with the store, which holds runs of one kind only. ``written`` by workers, in
+    chunks; of these, ``markers`` names the array whose first element tells whether a chunk has been
+    written. ``small`` groups are written at the end, as they are.
     """
 
+    name: str
     written: Mapping[str, tuple[Variable, ...]]
     markers: Mapping[str, str]
     small: tuple[str, ...]
@@ -150,6 +152,7 @@ class RunKind:
 
 
 MARGIN = RunKind(
+    name="margin",
     written={"cube": CUBE, "accounts": ACCOUNTS, "blocks": BLOCKS},
     markers={"cube": "pnl", "accounts": "status"},
     small=("folds", "scenarios", "instruments", "market"),
@@ -200,6 +203,7 @@ POOL_BLOCKS = (
 )  # fmt: skip
 
 POOL = RunKind(
+    name="collateral",
     written={"accounts": POOL_ACCOUNTS, "blocks": POOL_BLOCKS},
     markers={"accounts": "status"},
     small=("totals", "tokens", "scenarios", "findings"),

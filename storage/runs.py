@@ -33,6 +33,10 @@ CREATION_SECONDS = 3.0
 """How long to wait for a repository that somebody else is creating in an object store."""
 
 
+class RunsOfAnotherKind(ValueError):
+    """A folder holds runs of another kind than was asked for."""
+
+
 class UnknownRun(KeyError):
     """No run of that name has been published."""
 
@@ -71,6 +75,7 @@ class RunStore:
     because each replaces the tip of a branch on the condition that nobody else has.
 
     Raises:
+        RunsOfAnotherKind: the folder holds runs of another kind.
         StoreUnavailable: the object store does not answer, refuses, or has no such bucket.
     """
 
@@ -85,6 +90,18 @@ class RunStore:
             with exclusive(path / "locks" / "commit"):
                 self._repository = icechunk.Repository.open_or_create(storage)
         self._root = list(self._repository.ancestry(branch="main"))[-1].id
+        self._require_kind()
+
+    def _require_kind(self) -> None:
+        for tag in sorted(self._repository.list_tags())[:1]:
+            found = json.loads(str(self._newest(tag=tag).metadata["manifest"])).get(
+                "kind", "margin"
+            )
+            if found != self._kind.name:
+                raise RunsOfAnotherKind(
+                    f"{self.path} holds {found} runs, such as {tag}, and {self._kind.name} runs "
+                    "were asked for; each kind has a folder of its own, give that one"
+                )
 
     @contextmanager
     def run_lock(self, run_id: str) -> Iterator[None]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from risk.aggregation import PartialSums
+from storage.arrays import MARGIN
 from storage.digest import text_digest
 from workers.code_version import code_version, library_versions
 from workers.plan import Plan, RunRequest
@@ -32,6 +33,7 @@ def run_manifest(
     of an earlier run, or why nothing was.
     """
     return {
+        "kind": MARGIN.name,
         "run_id": plan.identity.run_id,
         "key": plan.identity.key,
         "status": "published",

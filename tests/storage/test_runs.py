@@ -8,8 +8,9 @@ import pytest
 import xarray as xr
 import zarr
 
+from storage.arrays import POOL
 from storage.locks import AlreadyLocked
-from storage.runs import RunStore, UnknownRun, open_run
+from storage.runs import RunsOfAnotherKind, RunStore, UnknownRun, open_run
 from storage.staging import Layout
 
 SIZES = {"account": 4, "block": 2, "instrument": 2, "scenario": 3, "layer": 1, "measure": 1}
@@ -212,3 +213,10 @@ def test_readers_see_whole_runs_while_others_are_published(store):
         reader.join(60)
     assert not torn
     assert len(seen) > 1
+
+
+def test_a_folder_holds_runs_of_one_kind(store):
+    publish(store, "margin-run")
+    RunStore(store.path)
+    with pytest.raises(RunsOfAnotherKind, match=r"holds margin runs, such as margin-run.*own"):
+        RunStore(store.path, POOL)

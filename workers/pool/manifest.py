@@ -7,6 +7,7 @@ from typing import Any
 
 from risk.claims.sums import PoolSums
 from risk.claims.tokens import Outcome
+from storage.arrays import POOL
 from storage.digest import text_digest
 from workers.code_version import code_version, library_versions
 from workers.pool.count import Counted
@@ -29,6 +30,7 @@ def pool_manifest(
     """Return the manifest; ``digests`` name the exact values of each group of arrays."""
     settings = {field.name: str(getattr(request, field.name)) for field in fields(request)}
     return {
+        "kind": POOL.name,
         "run_id": plan.identity.run_id,
         "key": plan.identity.key,
         "status": "published",
