@@ -61,7 +61,9 @@ def collateral_report(parameters: CollateralParameters) -> dict[str, Any]:
         engines = running_engines() or started.enter_context(Engines(settings))
         memory = started.enter_context(PeakMemory())
         stages = StageTable(observer())
-        run = started.enter_context(PoolRun(request, engines.engine, engines.fold_engine, stages))
+        run = started.enter_context(
+            PoolRun(request, engines.engine, engines.fold_engine, stages, engines.rooms)
+        )
         if prepare(run):
             return {**pool_store(request).read(run.run_id).manifest, "recognised": True}
         count(run)

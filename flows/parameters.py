@@ -27,7 +27,6 @@ class Work(BaseModel):
     shards: Annotated[
         int | None, Field(ge=1, description="Into how many shards to cut the accounts")
     ] = None
-    threads: Annotated[int | None, Field(ge=1, description="Threads inside one task")] = None
     engine: Annotated[EngineName | None, Field(description="What runs the wide stages")] = None
     fold: Annotated[FoldName | None, Field(description="Where Dask folds")] = None
     workers: Annotated[int | None, Field(ge=1, description="Cores to use")] = None
@@ -43,6 +42,7 @@ class Work(BaseModel):
 class RunParameters(Work):
     """What to run; anything left out is taken from the settings of the process that runs it."""
 
+    threads: Annotated[int | None, Field(ge=1, description="Threads inside one task")] = None
     book: Annotated[str, Field(description="Name, folder or s3:// address of the book")]
     market: Annotated[
         str | None,
@@ -105,6 +105,4 @@ class CollateralParameters(Work):
             runs=settings.runs,
             pools=settings.pools,
             shards=self.shards,
-            threads=settings.threads,
-            workers=settings.workers,
         )

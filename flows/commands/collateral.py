@@ -25,7 +25,6 @@ def collateral(
     runs: Runs = None,
     pools: str | None = None,
     shards: int | None = None,
-    threads: int | None = None,
     engine: EngineName | None = None,
     fold: FoldName | None = None,
     workers: int | None = None,
@@ -34,7 +33,7 @@ def collateral(
 ) -> None:
     """Value the claims of a margin run's accounts as one pool, and publish the collateral run.
 
-    Its report is written as well, and its path printed.
+    Its report is written as well, and its path printed, unless JSON is asked for.
 
     Args:
         run: name of a published margin run, or an unambiguous start of it
@@ -43,7 +42,6 @@ def collateral(
         runs: folder of the margin runs, or s3://bucket/prefix; runs of the data folder
         pools: folder of the collateral runs, or s3://bucket/prefix; pools of the data folder
         shards: into how many shards to cut the accounts
-        threads: threads inside one task
         engine: ray, dask or serial
         fold: threads, ray or serial
         workers: cores to use
@@ -58,6 +56,8 @@ def collateral(
     from flows.collateral_tables import print_pool
 
     print_pool(CONSOLE, manifest)
+    if manifest["recognised"]:
+        CONSOLE.print("[yellow]recognised[/]: this run was published before; nothing was computed")
     CONSOLE.print()
     report(manifest["run_id"], pools=pools)
 

@@ -111,9 +111,9 @@ class PoolBlock:
     ``credit_then`` in the one that binds the first, and ``health`` of the weakest position in a
     lending market, infinite without debt. ``claim_credit`` ``(claim,)`` is what each claim adds
     now. Sums over accounts, in their order: ``credit_by_state`` ``(state,)``,
-    ``credit_by_token`` ``(token, report)``, ``below`` and ``called`` ``(report,)``, accounts whose
-    equity is below ``requirement_alone`` and by how much, and ``unhealthy`` ``(report,)``,
-    positions in markets that may be liquidated.
+    ``credit_by_token`` ``(token, report)``, ``below_alone`` and ``called_alone`` ``(report,)``,
+    accounts whose equity is below ``requirement_alone`` and by how much, and ``liquidatable``
+    ``(report,)``, positions in markets that may be liquidated.
     """
 
     value: Floats
@@ -127,9 +127,9 @@ class PoolBlock:
     claim_credit: Floats
     credit_by_state: Floats
     credit_by_token: Floats
-    below: NDArray[np.int64]
-    called: Floats
-    unhealthy: NDArray[np.int64]
+    below_alone: NDArray[np.int64]
+    called_alone: Floats
+    liquidatable: NDArray[np.int64]
 
 
 @compiled
@@ -184,7 +184,7 @@ def _worst(weight: Any, pnl: Floats, credit: Floats, moves: bool) -> Any:
 def _add_market(
     first: int, last: int, market: int, token: Any, counted: Any, present: Any, value: Any,
     credit: Any, is_debt: Any, threshold: Any, bonus: Any, target: float, reported: Any,
-    work: Floats, row: Floats, claim_credit: Floats, credit_by_token: Floats, unhealthy: Any,
+    work: Floats, row: Floats, claim_credit: Floats, credit_by_token: Floats, liquidatable: Any,
 ) -> Any:  # fmt: skip
     """Add one position in a market to the account's credit; return its value and its health."""
     collateral, cover, owed, kept, there = work[0], work[1], work[2], work[3], work[4]
@@ -223,7 +223,7 @@ def _add_market(
                 if owed[s] > there[s]:
                     credit_by_token[t, r] -= units * credit[t, s] * (1.0 - there[s] / owed[s])
     for r in range(reported.size):
-        unhealthy[r] += 1 if cover[reported[r]] < owed[reported[r]] else 0
+        liquidatable[r] += 1 if cover[reported[r]] < owed[reported[r]] else 0
     health = cover[0] / owed[0] if owed[0] > 0.0 else np.inf
     if unbacked:
         return there[0] - owed[0], health
@@ -237,7 +237,7 @@ def _pool(
     value: Any, credit: Any, is_debt: Any, threshold: Any, bonus: Any, target: float,
     reported: Any, pnl: Any, row: Any, work: Any, by_account: Any, binding: Any,
     claim_credit: Any, credit_by_state: Any, credit_by_token: Any, below: Any, called: Any,
-    unhealthy: Any,
+    liquidatable: Any,
 ) -> None:  # fmt: skip
     """Fill ``by_account`` ``(account, 6)``, ``binding`` ``(account, 2)``, and the sums."""
     for account in range(held.size):
@@ -256,7 +256,7 @@ def _pool(
                     last += 1
                 added, weakest = _add_market(
                     c, last, market[c], token, counted, present, value, credit, is_debt, threshold,
-                    bonus, target, reported, work, row, claim_credit, credit_by_token, unhealthy,
+                    bonus, target, reported, work, row, claim_credit, credit_by_token, liquidatable,
                 )  # fmt: skip
                 worth += added
                 health = weakest if weakest < health else health
@@ -309,7 +309,7 @@ def pool_block(accounts: PoolAccounts, terms: PoolTerms) -> PoolBlock:
     claim_credit = np.zeros(len(accounts.token))
     credit_by_state, credit_by_token = np.zeros(states), np.zeros((tokens, reports))
     below, called = np.zeros(reports, dtype=np.int64), np.zeros(reports)
-    unhealthy = np.zeros(reports, dtype=np.int64)
+    liquidatable = np.zeros(reports, dtype=np.int64)
     _pool(
         read_only(accounts.offsets, np.int64), read_only(accounts.instrument, np.int32),
         read_only(accounts.quantity, np.float64), read_only(accounts.claim_offsets, np.int64),
@@ -322,7 +322,7 @@ def pool_block(accounts: PoolAccounts, terms: PoolTerms) -> PoolBlock:
         read_only(terms.threshold, np.float64), read_only(terms.bonus, np.float64),
         terms.target_health, read_only(terms.reported, np.int64), np.zeros(states - 1),
         np.zeros(states), np.zeros((5, states)), by_account, binding, claim_credit,
-        credit_by_state, credit_by_token, below, called, unhealthy,
+        credit_by_state, credit_by_token, below, called, liquidatable,
     )  # fmt: skip
     worth, credit, required, alone, then, health = by_account.T
     return PoolBlock(
@@ -337,9 +337,9 @@ def pool_block(accounts: PoolAccounts, terms: PoolTerms) -> PoolBlock:
         claim_credit=claim_credit,
         credit_by_state=credit_by_state,
         credit_by_token=credit_by_token,
-        below=below,
-        called=called,
-        unhealthy=unhealthy,
+        below_alone=below,
+        called_alone=called,
+        liquidatable=liquidatable,
     )
 
 

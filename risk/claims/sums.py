@@ -24,10 +24,10 @@ BLOCK_SUMS = (
     "credit_by_token",
     "credit_by_use",
     "credit_by_standing",
-    "called",
+    "called_alone",
     "value_by_outcome",
 )
-BLOCK_COUNTS = ("accounts_below", "unhealthy", "claims_by_outcome")
+BLOCK_COUNTS = ("accounts_below_alone", "liquidatable", "claims_by_outcome")
 ACCOUNT_SUMS = ("value", "credit", "position_value", "requirement", "requirement_alone")
 
 

@@ -230,7 +230,8 @@ def test_failures_in_numbers(read: Page, run: StoredRun) -> None:
     blocks = run.groups["blocks"].load()
     credit = blocks["credit_by_token"].values.sum(axis=(0, 1))
     stored = {
-        name: blocks[name].values.sum(axis=0) for name in ("accounts_below", "called", "unhealthy")
+        name: blocks[name].values.sum(axis=0)
+        for name in ("accounts_below_alone", "called_alone", "liquidatable")
     }
     title_of = dict(
         zip(
@@ -246,9 +247,9 @@ def test_failures_in_numbers(read: Page, run: StoredRun) -> None:
         row = told[title_of[name].lower() if at else "now, before anything fails"]
         if at:
             assert abs(number(row[2]) - (credit[0] - credit[at])) <= 1.0
-        assert number(row[4]) == stored["accounts_below"][at]
-        assert abs(number(row[5]) - stored["called"][at]) <= 1.0
-        assert number(row[6]) == stored["unhealthy"][at]
+        assert number(row[4]) == stored["accounts_below_alone"][at]
+        assert abs(number(row[5]) - stored["called_alone"][at]) <= 1.0
+        assert number(row[6]) == stored["liquidatable"][at]
     lost = [number(row[2]) for row in rows(read, "Failures in numbers")[1:]]
     assert lost == sorted(lost, reverse=True)
     assert lost[0] > 0

@@ -1,6 +1,7 @@
 """The manifest of a collateral run: what went in, what came out, and how it was made."""
 
 import platform
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,7 @@ from risk.claims.tokens import Outcome
 from storage.arrays import POOL
 from storage.digest import text_digest
 from workers.code_version import code_version, library_versions
+from workers.memory import Projection, Room
 from workers.pool.count import Counted
 from workers.pool.plan import PoolPlan
 from workers.pool.request import PoolRequest
@@ -24,8 +26,7 @@ def pool_manifest(
     digests: dict[str, str],
     engines: dict[str, Any],
     stages: list[dict[str, Any]],
-    peak_per_worker: int,
-    peak_total: int,
+    memory: dict[str, Any],
 ) -> dict[str, Any]:
     """Return the manifest; ``digests`` name the exact values of each group of arrays."""
     settings = {field.name: str(getattr(request, field.name)) for field in fields(request)}
@@ -42,9 +43,19 @@ def pool_manifest(
         "libraries": {"python": platform.python_version(), **library_versions()},
         "totals": _totals(plan, counted, sums),
         "stages": stages,
-        "memory": {"peak_per_worker": peak_per_worker, "peak_total": peak_total},
+        "memory": memory | {"shards": len(plan.shards), "shards_cut_smaller": False},
         "digests": digests,
         "digest": text_digest(*(f"{name}={digests[name]}" for name in sorted(digests))),
+    }
+
+
+def projected(projection: Projection, rooms: Sequence[Room]) -> dict[str, Any]:
+    """Return what was projected and what could be taken, bytes, as the manifest has it."""
+    return {
+        "projected_per_worker": projection.per_worker,
+        "projected_total": projection.total,
+        "limit": sum(room.limit.size for room in rooms),
+        "limit_of": ", ".join(sorted({room.limit.of for room in rooms})),
     }
 
 

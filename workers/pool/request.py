@@ -81,8 +81,6 @@ class PoolRequest:
     runs: Path | S3Folder = Path("margincube-data/runs")
     pools: Path | S3Folder = Path("margincube-data/pools")
     shards: int | None = None
-    threads: int = 1
-    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,9 +55,9 @@ def _totals(plan: PoolPlan, valued: Valued, sums: PoolSums) -> xr.Dataset:
         variables[f"{group}_use"] = ((group, "use"), used, USD)
     use = valued.credit.bridges
     variables |= {
-        "accounts_below": (("report",), sums.counts["accounts_below"], {}),
-        "called": (("report",), sums.sums["called"], USD),
-        "unhealthy": (("report",), sums.counts["unhealthy"], {}),
+        "accounts_below_alone": (("report",), sums.counts["accounts_below_alone"], {}),
+        "called_alone": (("report",), sums.sums["called_alone"], USD),
+        "liquidatable": (("report",), sums.counts["liquidatable"], {}),
         "claims_by_outcome": (("outcome",), sums.counts["claims_by_outcome"], {}),
         "value_by_outcome": (("outcome",), sums.sums["value_by_outcome"], USD),
         "credit_by_standing": (("standing",), sums.sums["credit_by_standing"], USD),

@@ -5,16 +5,18 @@ stages in order, and so can a test.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from storage.digest import dataset_digest
 from workers.engine import Engine, FoldEngine
 from workers.fold import IncompleteRun
+from workers.memory import Room, room_here
 from workers.pool.count import Counted, count_claims
 from workers.pool.fold import FoldedPool, fold_pool, require_whole_pool
-from workers.pool.manifest import pool_manifest
+from workers.pool.manifest import pool_manifest, projected
+from workers.pool.memory import project_pool, work_of
 from workers.pool.plan import PoolPlan, plan_pool
 from workers.pool.request import PoolRequest, identify_pool, pool_store
 from workers.pool.results import pool_datasets
@@ -37,12 +39,14 @@ class PoolRun:
         engine: Callable[[], Engine],
         fold_engine: Callable[[], FoldEngine],
         stages: StageTable | None = None,
+        rooms: Callable[[], Sequence[Room]] = lambda: [room_here(1)],
     ) -> None:
         self.request = request
         self.stages = stages or StageTable()
         self._engine = engine
         self._fold_engine = fold_engine
         self._store = pool_store(request)
+        self._rooms = rooms
         self._lock = contextlib.ExitStack()
         self._peak_per_worker = 0
         self._counted: Counted | None = None
@@ -64,6 +68,7 @@ class PoolRun:
             BookDamaged: a file of the book is not the one that was written.
             ClaimsDamaged: a file of the claims is not the one that was written.
             OfAnotherBook: the claims are of another book than the margin run.
+            TooLargeForMemory: the plan does not fit into memory.
             ValueError: an input is not usable; the message says which and why.
         """
         with self.stages.stage("prepare", 1, "plan") as stage:
@@ -75,6 +80,8 @@ class PoolRun:
             identity.book.verify()
             identity.claims.verify()
             self.plan: PoolPlan = plan_pool(identity, self.request)
+            rooms = self._rooms()
+            self._memory = projected(project_pool(work_of(self.plan), rooms), rooms)
             self._staged = self._store.stage(self.run_id, self.plan.layout, identity.key)
             self.stages.advance(stage, 1)
         return False
@@ -181,8 +188,8 @@ class PoolRun:
             digests=digests,
             engines=engines,
             stages=self.stages.rows(),
-            peak_per_worker=self._peak_per_worker,
-            peak_total=peak_memory(),
+            memory=self._memory
+            | {"peak_per_worker": self._peak_per_worker, "peak_total": peak_memory()},
         )
         self._store.publish(self.run_id, self._staged, datasets, manifest)
         return manifest

@@ -129,9 +129,9 @@ def _block_arrays(found: PoolBlock) -> Arrays:
     return {
         "credit_by_state": found.credit_by_state,
         "credit_by_token": found.credit_by_token,
-        "accounts_below": found.below,
-        "called": found.called,
-        "unhealthy": found.unhealthy,
+        "accounts_below_alone": found.below_alone,
+        "called_alone": found.called_alone,
+        "liquidatable": found.liquidatable,
     }
 
 

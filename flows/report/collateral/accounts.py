@@ -16,7 +16,7 @@ def health(view: PoolView) -> Picture | Sentence:
     edges, counts = view.amounts("health_bucket"), view.amounts("health_count")
     if not counts.sum():
         return Sentence(title, "No account owes anything to a lending market.", wide=True)
-    unhealthy = int(view.amounts("unhealthy")[NOW])
+    liquidatable = int(view.amounts("liquidatable")[NOW])
     return Picture(
         name="health",
         title=title,
@@ -24,8 +24,8 @@ def health(view: PoolView) -> Picture | Sentence:
             f"The {exact(counts.sum())} accounts that owe to a lending market, by the lowest "
             "health factor of their positions: what covers the debt, at the market's own "
             "thresholds, over the debt. Below 1, red, a position may be liquidated: "
-            f"{unhealthy:,} positions now. The pool counts only what is left of a position after "
-            f"the market's claim at a health of {view.rules.policy.target_health:g}."
+            f"{liquidatable:,} positions now. The pool counts only what is left of a position "
+            f"after the market's claim at a health of {view.rules.policy.target_health:g}."
         ),
         choices=buckets(
             edges, counts, "health factor", _factor, "Health factor", edges < 1.0, every_edge=True

@@ -83,8 +83,8 @@ def failures(view: PoolView) -> Picture | Sentence:
     lost = credit[NOW] - credit[1:]
     rows = largest_first(lost, len(lost))
     names = [view.failures[row] for row in rows]
-    below, called, unhealthy = (
-        view.amounts(name) for name in ("accounts_below", "called", "unhealthy")
+    below, called, liquidatable = (
+        view.amounts(name) for name in ("accounts_below_alone", "called_alone", "liquidatable")
     )
     return Picture(
         name="failures",
@@ -100,7 +100,7 @@ def failures(view: PoolView) -> Picture | Sentence:
         ),
         choices=(
             ranked(names, "Credit lost", lost[rows], float(credit[NOW]), "--alarm", None, LENGTH),
-            _counts(names, "Accounts below", below[1:][rows], float(below[NOW])),
+            _counts(names, "Accounts below, positions alone", below[1:][rows], float(below[NOW])),
             ranked(
                 names,
                 "Margin called",
@@ -110,7 +110,7 @@ def failures(view: PoolView) -> Picture | Sentence:
                 ("More than now", [_more(one - called[NOW], money) for one in called[1:][rows]]),
                 LENGTH,
             ),
-            _counts(names, "Liquidatable", unhealthy[1:][rows], float(unhealthy[NOW])),
+            _counts(names, "Liquidatable", liquidatable[1:][rows], float(liquidatable[NOW])),
         ),
         height=110 + 24 * len(rows),
         wide=True,
@@ -152,8 +152,8 @@ def failure_table(view: PoolView) -> Table | Sentence:
     if not view.failures:
         return Sentence("Failures in numbers", "The rules of this pool name no failure.")
     credit = view.amounts("chain_credit").sum(axis=0)
-    below, called, unhealthy = (
-        view.amounts(name) for name in ("accounts_below", "called", "unhealthy")
+    below, called, liquidatable = (
+        view.amounts(name) for name in ("accounts_below_alone", "called_alone", "liquidatable")
     )
     lost = credit[NOW] - credit[1:]
     rows = [
@@ -164,7 +164,7 @@ def failure_table(view: PoolView) -> Table | Sentence:
             "",
             exact(below[NOW]),
             exact(called[NOW]),
-            exact(unhealthy[NOW]),
+            exact(liquidatable[NOW]),
         )
     ]
     rows += [
@@ -175,7 +175,7 @@ def failure_table(view: PoolView) -> Table | Sentence:
             _part(float(lost[at]), float(credit[NOW])),
             exact(below[at + 1]),
             exact(called[at + 1]),
-            exact(unhealthy[at + 1]),
+            exact(liquidatable[at + 1]),
         )
         for at in largest_first(lost, len(lost)).tolist()
     ]
@@ -192,7 +192,7 @@ def failure_table(view: PoolView) -> Table | Sentence:
             "In the requirement",
             "Credit lost, USD",
             "Of credit",
-            "Accounts below",
+            "Accounts below, positions alone",
             "Margin called, USD",
             "Liquidatable",
         ),

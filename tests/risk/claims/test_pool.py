@@ -110,7 +110,7 @@ def twin(accounts: PoolAccounts, terms: PoolTerms) -> dict[str, np.ndarray]:
         missing = np.maximum(found["requirement_alone"][account] - equity, 0.0)
         below += missing > 0.0
         called += missing
-    return found | {"credit_by_state": total, "below": below, "called": called}
+    return found | {"credit_by_state": total, "below_alone": below, "called_alone": called}
 
 
 @settings(deadline=None)  # the first call compiles

@@ -175,7 +175,7 @@ def test_positions_that_may_be_liquidated_are_counted_by_state(seed):
         near = np.isclose(position.cover, position.owed, rtol=1e-12)
         assume(not near.any())
         counted += position.may_be_liquidated()[terms.reported]
-    assert pool_block(accounts, terms).unhealthy.tolist() == counted.tolist()
+    assert pool_block(accounts, terms).liquidatable.tolist() == counted.tolist()
 
 
 @settings(deadline=None)
