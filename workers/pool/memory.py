@@ -51,7 +51,7 @@ def project_pool(work: PoolWork, rooms: Sequence[Room]) -> Projection:
     ...                 shard_accounts=65_536)
     >>> found = project_pool(work, [Room(Limit(8_000 * MB, "machine"), workers=2, processes=True)])
     >>> found.per_worker // MB, found.total // MB
-    (737, 3428)
+    (737, 3509)
     """
     total = 0
     for number, room in enumerate(rooms):

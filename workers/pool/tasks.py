@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from risk.claims.pool import PoolAccounts, PoolBlock, PoolTerms, pool_block
 from risk.claims.tokens import Outcome, Standing
+from risk.claims.uses import shares_of_use
 from risk.summation import BLOCK_ACCOUNTS, block_bounds, sum_by_group
 from storage.book import Book
 from storage.claims import Claims, ClaimSlice
@@ -161,22 +162,15 @@ def _claim_sums(
 
 
 def _use_sums(inputs: PoolInputs, accounts: PoolAccounts, found: PoolBlock) -> Arrays:
-    """Return credit by token and by the venue that needs it, the last column what is free.
-
-    Of an account's credit so much is needed as it requires, by each venue in proportion to the
-    size of its positions there.
-    """
-    owner = np.repeat(np.arange(len(accounts)), np.diff(accounts.offsets))
-    size = np.abs(accounts.quantity) * inputs.notional[accounts.instrument]
-    cells = owner * inputs.venues + inputs.venue[accounts.instrument]
-    by_venue = sum_by_group(size, cells, len(accounts) * inputs.venues)
-    by_venue = by_venue.reshape(len(accounts), inputs.venues)
-    gross = by_venue.sum(axis=1)
-    credit = np.where(accounts.held, 0.0, found.credit)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        used = np.where(credit > 0.0, np.minimum(found.requirement / credit, 1.0), 0.0)
-        share = np.where(gross[:, None] > 0.0, used[:, None] * by_venue / gross[:, None], 0.0)
-    share = np.concatenate([share, 1.0 - share.sum(axis=1, keepdims=True)], axis=1)
+    """Return credit by token and by the venue that needs it, the last column what is free."""
+    share = shares_of_use(
+        np.where(accounts.held, 0.0, found.credit),
+        np.where(accounts.held, 0.0, found.requirement),
+        np.repeat(np.arange(len(accounts)), np.diff(accounts.offsets)),
+        inputs.venue[accounts.instrument],
+        np.abs(accounts.quantity) * inputs.notional[accounts.instrument],
+        inputs.venues,
+    )
     keeper = np.repeat(np.arange(len(accounts)), np.diff(accounts.claim_offsets))
     per_claim = np.where(accounts.held[keeper], 0.0, found.claim_credit)
     shared = per_claim[:, None] * share[keeper]
