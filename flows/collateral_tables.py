@@ -61,14 +61,15 @@ def _totals(totals: dict[str, Any]) -> list[tuple[str, str]]:
         ("what counts, at mark, less debts", short(totals["value"])),
         ("credit now", f"{short(totals['credit'])}, {lost:.1%} less"),
         ("scenarios", f"{totals['scenarios']:,}"),
-        ("requirement of positions alone", short(totals["requirement_alone"])),
-        ("requirement with collateral inside the scenarios", short(totals["requirement"])),
+        ("requirement of the margin run", short(totals["requirement_margined"])),
+        ("of positions alone, these scenarios, all netted", short(totals["requirement_alone"])),
+        ("the same with collateral inside the scenarios", short(totals["requirement"])),
         (
-            "shortfall, fixed haircuts",
+            "shortfall of positions alone, fixed haircuts",
             f"{short(totals['shortfall_alone'])} in {totals['below_alone']:,} accounts",
         ),
         (
-            "shortfall, collateral inside the scenarios",
+            "shortfall, the larger of margin run and pool",
             f"{short(totals['shortfall'])} in {totals['below']:,} accounts",
         ),
     ]

@@ -125,7 +125,8 @@ def unit_credit(
     """Return what a unit of each token fetches and counts for, now and in each scenario.
 
     ``totals`` ``(token,)`` are the units that count over the whole pool. Assets are taken at the
-    lower of two prices, debts at the higher. Findings on a token, halted chains and failed oracles
+    lower of two prices, debts at the higher. Caps hold in every scenario; a scenario never loosens
+    one. Findings on a token, halted chains and failed oracles
     leave its value and take its credit.
 
     Raises:
@@ -138,17 +139,30 @@ def unit_credit(
     size = np.append(_asset_ratio(names, rules, quantity), 1.0)  # row -1: of no asset by itself
     kept = {"size": size[tokens.asset]} | _kept_by_rules(tokens, names, rules, found)
     uncapped = _ratios(tokens, found, _product(kept))
-    resting = contained_value(tokens, found, held, value[:, 0]) * uncapped
-    low = np.minimum(feeds.oracle, feeds.market)
-    use = bridge_use(tokens, names, rules, found, resting, low)
-    kept["bridge cap"] = use.part[tokens.bridge]
-    kept["asset cap"] = least_asset_part(tokens, found, use)
-    ratio = _ratios(tokens, found, _product(kept))
-    ratio[token_findings(tokens, names, feeds, rules, found) != 0] = 0.0
-    ratio[owed] = 1.0
-    credit = value * ratio[:, np.newaxis]
+    low = np.minimum(feeds.oracle, feeds.market)[:, np.newaxis] * moves.held
+    found_on = token_findings(tokens, names, feeds, rules, found) != 0
+
+    def used(column: int) -> BridgeUse:
+        resting = contained_value(tokens, found, held, value[:, column]) * uncapped
+        return bridge_use(tokens, names, rules, found, resting, low[:, column])
+
+    def capped(use: BridgeUse) -> Floats:
+        parts = {"bridge cap": use.part[tokens.bridge]}
+        parts["asset cap"] = least_asset_part(tokens, found, use)
+        ratio = _ratios(tokens, found, _product(kept | parts))
+        ratio[found_on] = 0.0
+        ratio[owed] = 1.0
+        return ratio
+
+    now = used(0)
+    ratio = capped(now)
+    # Where prices rise, what rests on a bridge does too, and its cap does not.
+    ratios = np.stack([np.minimum(ratio, capped(used(c))) for c in range(value.shape[1])], axis=1)
+    credit = value * ratios
     credit[_stopped(tokens, found, moves)] = 0.0
-    return UnitCredit(value, credit, ratio, kept, use)
+    kept["bridge cap"] = now.part[tokens.bridge]
+    kept["asset cap"] = least_asset_part(tokens, found, now)
+    return UnitCredit(value, credit, ratio, kept, now)
 
 
 def _rule_by_asset(rules: PoolRules) -> dict[str, AssetRule]:

@@ -32,16 +32,8 @@ PRECEDENCE = (
 )
 """Of several findings the one that is a claim's outcome: what says most of how it came about."""
 
-IS_NOT_THERE = (
-    Outcome.RECIPE_CYCLE,
-    Outcome.BACKING_CYCLE,
-    Outcome.BACKING_TWICE,
-    Outcome.PROOF_TWICE,
-    Outcome.ROOT_TWICE,
-    Outcome.HEIGHT_SKEWED,
-    Outcome.NO_ROOT,
-)
-"""Findings that leave it open whether the quantity is there, also for a protocol's health."""
+BACKS_A_DEBT = (Outcome.COUNTED, Outcome.ENCUMBERED, Outcome.NOT_LISTED)
+"""Outcomes of claims that are there beyond doubt and have a price: a debt rests on them."""
 
 
 NO_CHAIN = 0
@@ -150,17 +142,24 @@ def final_part(claims: Claims, grounds: Grounds) -> Floats:
     return np.where((chain == NO_CHAIN) | grounds.owed[claims.token], 1.0, found)
 
 
+def shown_standing(claims: Claims) -> NDArray[np.int8]:
+    """Return how each claim is known; what is said to be proven and shows no proof is stated."""
+    unproven = (claims.standing == Standing.PROVEN) & ~_is_named(claims.proof)
+    return np.where(unproven, Standing.STATED, claims.standing).astype(np.int8)
+
+
 def own_findings(claims: Claims, grounds: Grounds) -> Bits:
     """Return what each claim by itself is found to lack, ``(claim,)``.
 
-    A claim that is said to be proven and shows no proof is stated.
+    A claim is skewed that was read long before its chain's last final block, or on a chain whose
+    latest block was seen too long ago.
     """
     found = grounds.found[claims.token].copy()
     chain = grounds.chain[claims.token]
-    unproven = (claims.standing == Standing.PROVEN) & ~_is_named(claims.proof)
-    standing = np.where(unproven, Standing.STATED, claims.standing)
+    standing = shown_standing(claims)
     behind = (grounds.final[chain] - claims.height) * grounds.block_time[chain]
     skewed = (claims.height > grounds.head[chain]) | (behind > grounds.skew_seconds)
+    skewed |= grounds.age[chain] > grounds.skew_seconds
     for outcome, where in (
         (Outcome.ENCUMBERED, ~(claims.quantity > claims.encumbered)),
         (Outcome.NOT_PROVEN, standing > grounds.needed[claims.token]),
@@ -186,10 +185,11 @@ def counted_quantity(claims: Claims, grounds: Grounds, outcome: NDArray[np.int8]
 
 
 def present_quantity(claims: Claims, outcome: NDArray[np.int8]) -> Floats:
-    """Return the units that a protocol sees of each claim, ``(claim,)``.
+    """Return the units of each claim that a debt rests on, ``(claim,)``.
 
-    What is pledged elsewhere, not proven or without a good price still backs a debt; what may not
-    be there at all does not.
+    What is pledged elsewhere, or in an asset of which no rule speaks, still backs a debt in its
+    market. What the policy asks a better standing of, what may not be there or not stay there, and
+    what has no good price does not: nobody's word lifts the health of a position.
     """
-    there = ~np.isin(outcome, IS_NOT_THERE)
+    there = np.isin(outcome, BACKS_A_DEBT)
     return np.where(there, claims.quantity, 0.0)

@@ -165,6 +165,7 @@ def shared_findings(
     backing: Rows,
     *,
     free: NDArray[np.bool_],
+    standing: NDArray[np.int8],
     seconds: NDArray[np.float64],
     chain: NDArray[np.int32],
     skew_seconds: float,
@@ -173,9 +174,11 @@ def shared_findings(
     """Return what the claims of a whole dataset count twice, ``(claim,)``.
 
     Only claims with something ``free`` can count anything twice; debts are never free. Of claims
-    on one root, of one proof, or that lead by receipts to one claim, none counts, or only the first
-    in their order. Claims on one root on several chains are skewed where they were read more than
-    ``skew_seconds`` apart. Backings that lead round in a circle have nothing at their end.
+    on one root, of one proof, or that lead by receipts to one claim, the one of the best
+    ``standing`` counts; where several have it none does, or only the first of them in their order.
+    So nobody's word, and no attestor's, spoils what another has proven. Claims on one root on
+    several chains are skewed where they were read more than ``skew_seconds`` apart. Backings that
+    lead round in a circle have nothing at their end.
     """
     found = np.zeros(len(backing), dtype=np.uint16)
     backings = follow_backings(backing)
@@ -187,13 +190,29 @@ def shared_findings(
         (Outcome.PROOF_TWICE, proofs),
         (Outcome.BACKING_TWICE, ends),
     ):
-        twice = np.ones(len(groups.rows), dtype=np.bool_)
-        if double_count == "first":
-            twice[groups.offsets[:-1]] = False
+        twice = _counted_twice(groups, standing, double_count)
         found[groups.rows[twice]] |= np.uint16(bit(outcome))
     skewed = _skewed(roots, seconds, chain, skew_seconds)
+    skewed = skewed[found[skewed] & bit(Outcome.ROOT_TWICE) > 0]
     found[skewed] |= np.uint16(bit(Outcome.HEIGHT_SKEWED))
     return Shared(found, roots, proofs, ends, backings.circles(backing))
+
+
+def _counted_twice(
+    groups: Groups, standing: NDArray[np.int8], double_count: Literal["none", "first"]
+) -> NDArray[np.bool_]:
+    """Return which rows of the groups do not count, in the order of ``groups.rows``."""
+    twice = np.ones(len(groups.rows), dtype=np.bool_)
+    if not len(groups):
+        return twice
+    known = standing[groups.rows].astype(np.int64)
+    best = np.minimum.reduceat(known, groups.offsets[:-1])
+    leads = np.flatnonzero(known == best[groups.number()])
+    group = groups.number()[leads]
+    first = leads[np.unique(group, return_index=True)[1]]
+    alone = np.bincount(group, minlength=len(groups)) == 1
+    twice[first if double_count == "first" else first[alone]] = False
+    return twice
 
 
 def _ends(end: Rows, free: NDArray[np.bool_]) -> Groups:

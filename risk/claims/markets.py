@@ -133,7 +133,7 @@ def market_position(
         cover=(present[held] * threshold[held]) @ value[held],
         collateral=counted[held] @ credit[held],
         owed=counted[is_debt] @ credit[is_debt],
-        bonus=float(bonus[held & (counted > 0.0)].max(initial=0.0)),
+        bonus=float(bonus[held & (present > 0.0)].max(initial=0.0)),
     )
 
 

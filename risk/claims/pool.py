@@ -200,7 +200,7 @@ def _add_market(
             _add(cover, present[c] * threshold[market, t], value[t])
             _add(there, present[c], value[t])
             worth += units * value[t, 0]
-            if units > 0.0 and bonus[market, t] > taken:
+            if present[c] > 0.0 and bonus[market, t] > taken:
                 taken = bonus[market, t]
     unbacked = owed[0] > there[0]
     for s in range(row.size):
@@ -225,9 +225,7 @@ def _add_market(
     for r in range(reported.size):
         liquidatable[r] += 1 if cover[reported[r]] < owed[reported[r]] else 0
     health = cover[0] / owed[0] if owed[0] > 0.0 else np.inf
-    if unbacked:
-        return there[0] - owed[0], health
-    return (worth if worth > 0.0 else 0.0), health
+    return worth, health
 
 
 @kernel
@@ -341,6 +339,19 @@ def pool_block(accounts: PoolAccounts, terms: PoolTerms) -> PoolBlock:
         called_alone=called,
         liquidatable=liquidatable,
     )
+
+
+def excess(credit: Floats, position_value: Floats, required: Floats, margined: Floats) -> Floats:
+    """Return what accounts have beyond what they need, ``(account,)``, negative for a shortfall.
+
+    They need the larger of two: ``required`` by the pool, collateral inside the scenarios, and
+    ``margined``, what the margin run requires by its own netting, measures and layers. The first
+    nets all positions of an account and knows no add-on, so it may be the less.
+
+    >>> excess(np.array([100.0]), np.zeros(1), np.array([30.0]), np.array([40.0])).tolist()
+    [60.0]
+    """
+    return np.asarray(credit + position_value - np.maximum(required, margined))
 
 
 def _require_rows(name: str, rows: NDArray[np.int32], least: int, stop: int) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.aggregation import TOP, Largest
+from risk.claims.pool import excess
 from risk.summation import block_bounds, fold_blocks
 
 Floats = NDArray[np.float64]
@@ -28,16 +29,24 @@ BLOCK_SUMS = (
     "value_by_outcome",
 )
 BLOCK_COUNTS = ("accounts_below_alone", "liquidatable", "claims_by_outcome")
-ACCOUNT_SUMS = ("value", "credit", "position_value", "requirement", "requirement_alone")
+ACCOUNT_SUMS = (
+    "value",
+    "credit",
+    "position_value",
+    "requirement",
+    "requirement_alone",
+    "requirement_margined",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class PoolSums:
     """What a run of blocks adds to a pool. ``sums`` of money and units are block trees.
 
-    ``below`` and ``below_alone`` are accounts whose credit and position value are less than the
-    requirement, with collateral inside the scenarios and with a fixed haircut; ``shortfall`` and
-    ``shortfall_alone`` by how much. ``inconsistent`` rows do not agree with themselves.
+    ``below`` and ``below_alone`` are accounts whose credit and position value are less than what
+    they need, see ``risk.claims.pool.excess``, and than their positions alone require;
+    ``shortfall`` and ``shortfall_alone`` by how much. ``inconsistent`` rows do not agree with
+    themselves.
     """
 
     accounts: int
@@ -64,16 +73,16 @@ def pool_sums(
     status = np.asarray(accounts["status"])
     known = status == POOLED
     money = {name: np.asarray(accounts[name], dtype=np.float64) for name in ACCOUNT_SUMS}
-    excess = np.asarray(accounts["excess"], dtype=np.float64)
+    left = np.asarray(accounts["excess"], dtype=np.float64)
     backing = money["credit"] + money["position_value"]
+    asked = (money["requirement"], money["requirement_margined"])
+    due = excess(money["credit"], money["position_value"], *asked)
     consistent = np.where(
         known,
-        (backing - money["requirement"] == excess)
-        & (money["requirement"] >= 0.0)
-        & (money["requirement_alone"] >= 0.0),
-        np.isnan(excess) & np.isnan(money["credit"]),
+        (due == left) & (money["requirement"] >= 0.0) & (money["requirement_alone"] >= 0.0),
+        np.isnan(left) & np.isnan(money["credit"]),
     )
-    missing = np.where(known, np.maximum(-excess, 0.0), 0.0)
+    missing = np.where(known, np.maximum(-left, 0.0), 0.0)
     alone = np.where(known, np.maximum(money["requirement_alone"] - backing, 0.0), 0.0)
     change = np.where(known, money["requirement"] - money["requirement_alone"], 0.0)
     money |= {"shortfall": missing, "shortfall_alone": alone}

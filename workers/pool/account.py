@@ -144,14 +144,12 @@ def _lending(accounts: PoolAccounts, terms: PoolTerms, rows: range) -> Lending:
         cover += (present * terms.threshold[market, token]) * terms.value[token]
         collateral += units * terms.credit[token]
         value += units * terms.value[token, 0]
-        if units > 0.0:
+        if present > 0.0:
             bonus = max(bonus, float(terms.bonus[market, token]))
     position = MarketPosition(worth, cover, collateral, owed, bonus)
     unbacked = position.unbacked()
-    # Who answers for a debt is worth that much less; who does not, walks away with nothing.
-    value = float(worth[0] - owed[0]) if unbacked[0] > 0.0 else max(float(value), 0.0)
     left = position.left(terms.target_health)
-    return Lending(market, rows, position, value, left, unbacked)
+    return Lending(market, rows, position, float(value), left, unbacked)
 
 
 def _part(of: Floats, whole: Floats) -> Floats:

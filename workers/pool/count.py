@@ -18,6 +18,7 @@ from risk.claims.findings import (
     own_findings,
     present_quantity,
     seconds_of,
+    shown_standing,
 )
 from risk.claims.graph import Shared, shared_findings
 from risk.claims.markets import misplaced
@@ -37,7 +38,8 @@ class Counted:
 
     ``outcome`` is an ``Outcome``, ``units`` what counts and of a debt what is owed, ``present``
     what a lending market sees. ``account`` is the row of the holder, ``shared`` who counts one
-    thing with whom. ``totals`` ``(token,)`` are the units that count, a block tree. ``misplaced``
+    thing with whom. ``totals`` ``(token,)`` are the units that count of accounts that are not held
+    back, a block tree. ``misplaced``
     ``(account,)`` marks who has a claim outside of the market that it belongs to, and is held back.
     """
 
@@ -67,17 +69,20 @@ def count_claims(plan: PoolPlan, engine: FoldEngine) -> Counted:
     shared = _shared(plan, claims, grounds, own)
     outcome = outcomes(own | shared.found)
     units = counted_quantity(claims, grounds, outcome)
+    account = np.repeat(np.arange(plan.book.accounts, dtype=np.int32), np.diff(held.offsets))
+    misplaced = np.bincount(account[_misplaced(plan, claims)], minlength=plan.book.accounts).astype(
+        np.bool_
+    )
+    # What a claim that is held back would take of a cap is not taken from the others.
+    outside = misplaced | plan.book.held(0, plan.book.accounts)
+    outside |= plan.claims.held(0, plan.book.accounts)
+    pooled = np.where(grounds.owed[held.token] | outside[account], 0.0, units)
     leaves = []
     for run in cut(plan.book.accounts, SHARD_BLOCKS * BLOCK_ACCOUNTS):
         offsets = held.offsets[run.start : run.stop + 1]
         rows = slice(offsets[0], offsets[-1])
-        of_run = (
-            offsets - offsets[0],
-            held.token[rows],
-            np.where(grounds.owed[held.token[rows]], 0.0, units[rows]),
-        )
+        of_run = (offsets - offsets[0], held.token[rows], pooled[rows])
         leaves.append(partial(_units_by_token, *of_run, len(references.tokens)))
-    account = np.repeat(np.arange(plan.book.accounts, dtype=np.int32), np.diff(held.offsets))
     return Counted(
         outcome=outcome,
         units=units,
@@ -85,9 +90,7 @@ def count_claims(plan: PoolPlan, engine: FoldEngine) -> Counted:
         account=account,
         shared=shared,
         totals=engine.reduce(leaves, add),
-        misplaced=np.bincount(
-            account[_misplaced(plan, claims)], minlength=plan.book.accounts
-        ).astype(np.bool_),
+        misplaced=misplaced,
     )
 
 
@@ -132,6 +135,7 @@ def _shared(plan: PoolPlan, claims: Claims, grounds: Grounds, own: Bits) -> Shar
         claims.proof,
         claims.backing,
         free=free,
+        standing=shown_standing(claims),
         seconds=seconds_of(claims, grounds),
         chain=grounds.chain[claims.token],
         skew_seconds=policy.skew_seconds,

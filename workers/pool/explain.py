@@ -43,7 +43,8 @@ def explain_pooled(pool: StoredRun, account: str, runs: Path | S3Folder) -> dict
     held = source.plan.claims.claim_slice(row, row + 1)
     accounts = _read(source, held, row)
     came_to = account_pool(accounts, source.valued.terms)
-    _require_stored(source, account, row, accounts, came_to)
+    margined = float(source.run.accounts["requirement"].isel(account=row).values)
+    _require_stored(source, account, row, accounts, came_to, margined)
     member = book.account_table(row, row + 1)["member"][0].as_py()
     explained: dict[str, Any] = {
         "run_id": pool.run_id,
@@ -72,7 +73,8 @@ def explain_pooled(pool: StoredRun, account: str, runs: Path | S3Folder) -> dict
         "requirement": came_to.requirement,
         "binding": _named(source, came_to.binding),
         "excess_alone": backing - came_to.requirement_alone,
-        "excess": backing - came_to.requirement,
+        "requirement_margined": margined,
+        "excess": backing - max(came_to.requirement, margined),
         "health": _finite(came_to.health),
     }
 
@@ -102,7 +104,12 @@ def _read(source: PoolSource, held: ClaimSlice, row: int) -> PoolAccounts:
 
 
 def _require_stored(
-    source: PoolSource, account: str, row: int, accounts: PoolAccounts, came_to: AccountPool
+    source: PoolSource,
+    account: str,
+    row: int,
+    accounts: PoolAccounts,
+    came_to: AccountPool,
+    margined: float,
 ) -> None:
     stored = source.pool.groups["accounts"].isel(account=row).load()
     first = source.plan.claims.first_claim(row)
@@ -119,7 +126,8 @@ def _require_stored(
         "position_value": float(accounts.position_value[0]),
         "requirement": came_to.requirement,
         "requirement_alone": came_to.requirement_alone,
-        "excess": backing - came_to.requirement,
+        "requirement_margined": margined,
+        "excess": backing - max(came_to.requirement, margined),
         "credit_then": came_to.credit_then,
         "health": came_to.health,
     }

@@ -96,6 +96,7 @@ def _totals(plan: PoolPlan, counted: Counted, sums: PoolSums) -> dict[str, Any]:
         "credit": float(sums.sums["credit"]),
         "position_value": float(sums.sums["position_value"]),
         "requirement": float(sums.sums["requirement"]),
+        "requirement_margined": float(sums.sums["requirement_margined"]),
         "requirement_alone": float(sums.sums["requirement_alone"]),
         "shortfall": float(sums.sums["shortfall"]),
         "shortfall_alone": float(sums.sums["shortfall_alone"]),

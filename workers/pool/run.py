@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from storage.digest import dataset_digest
+from storage.runs import RunStore
 from workers.engine import Engine, FoldEngine
 from workers.fold import IncompleteRun
 from workers.memory import Room, room_here
@@ -133,6 +134,7 @@ class PoolRun:
             book_digest=plan.book.digest,
             claims=plan.claims.location,
             claims_digest=plan.claims.digest,
+            margin=RunStore(self.request.runs).rows(plan.identity.run.run_id, "accounts"),
             terms=self._worth().terms,
             outcome=counted.outcome,
             counted=counted.units,

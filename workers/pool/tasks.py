@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.claims.pool import PoolAccounts, PoolBlock, PoolTerms, pool_block
+from risk.claims.pool import PoolAccounts, PoolBlock, PoolTerms, excess, pool_block
 from risk.claims.tokens import Outcome, Standing
 from risk.claims.uses import shares_of_use
 from risk.summation import BLOCK_ACCOUNTS, block_bounds, sum_by_group
 from storage.book import Book
 from storage.claims import Claims, ClaimSlice
 from storage.objects import S3Folder
+from storage.rows import StoredRows
 from storage.staging import Fork
 from workers.memory import process_peak_bytes
 from workers.shards import Shard
@@ -28,18 +29,19 @@ Arrays = dict[str, NDArray[np.generic]]
 class PoolInputs:
     """What every task of a collateral run shares.
 
-    ``outcome``, ``counted`` and ``present`` are ``(claim,)`` over the whole dataset: whether a
-    claim counts, the units that count, and those that a lending market sees. ``misplaced`` is
-    ``(account,)``: who has a claim outside of the market that it belongs to. ``priced``,
-    ``lot_size``, ``position_value``, ``notional`` and ``venue`` are ``(instrument,)``: contracts in
-    a lot, and of one contract its market value, its size in USD and where it trades, of ``venues``
-    in all.
+    ``margin`` are the accounts of the margin run. ``outcome``, ``counted`` and ``present`` are
+    ``(claim,)`` over the whole dataset: whether a claim counts, the units that count, and those
+    that a debt rests on. ``misplaced`` is ``(account,)``: who has a claim outside of the market
+    that it belongs to. ``priced``, ``lot_size``, ``position_value``, ``notional`` and ``venue`` are
+    ``(instrument,)``: contracts in a lot, and of one contract its market value, its size in USD and
+    where it trades, of ``venues`` in all.
     """
 
     book: Path | S3Folder
     book_digest: str
     claims: Path | S3Folder
     claims_digest: str
+    margin: StoredRows
     terms: PoolTerms
     outcome: NDArray[np.int8]
     counted: Floats
@@ -59,6 +61,7 @@ def pool_shard(inputs: PoolInputs, shard: Shard) -> TaskResult:
     started = time.perf_counter()
     book, claims = _open(inputs.book, inputs.book_digest, inputs.claims, inputs.claims_digest)
     written = claims.claim_slice(shard.start, shard.stop)
+    margined = inputs.margin.between(shard.start, shard.stop, ["requirement"])["requirement"]
     accounts = read_accounts(inputs, book, claims, written, shard)
     by_account: list[Arrays] = []
     by_block: list[Arrays] = []
@@ -67,7 +70,7 @@ def pool_shard(inputs: PoolInputs, shard: Shard) -> TaskResult:
         found = pool_block(part, inputs.terms)
         rows = slice(accounts.claim_offsets[start], accounts.claim_offsets[stop])
         outcome = inputs.outcome[written.first : written.first + len(written.token)][rows]
-        by_account.append(_account_arrays(part, found, outcome))
+        by_account.append(_account_arrays(part, found, outcome, margined[start:stop]))
         sums = _claim_sums(inputs, part, found, outcome, written, rows)
         by_block.append(_block_arrays(found) | sums | _use_sums(inputs, part, found))
     joined = {name: np.concatenate([one[name] for one in by_account]) for name in by_account[0]}
@@ -106,16 +109,23 @@ def read_accounts(
     )
 
 
-def _account_arrays(accounts: PoolAccounts, found: PoolBlock, outcome: NDArray[np.int8]) -> Arrays:
+def _account_arrays(
+    accounts: PoolAccounts,
+    found: PoolBlock,
+    outcome: NDArray[np.int8],
+    margined: NDArray[np.generic],
+) -> Arrays:
     counts = (outcome == Outcome.COUNTED).astype(np.int64)
     running = np.concatenate([[0], np.cumsum(counts)])
+    margin = np.where(accounts.held, np.nan, np.asarray(margined, np.float64))
     return {
         "value": found.value,
         "credit": found.credit,
         "position_value": np.where(accounts.held, np.nan, accounts.position_value),
         "requirement": found.requirement,
         "requirement_alone": found.requirement_alone,
-        "excess": found.credit + accounts.position_value - found.requirement,
+        "requirement_margined": margin,
+        "excess": excess(found.credit, accounts.position_value, found.requirement, margin),
         "credit_then": found.credit_then,
         "binding_scenario": found.binding_scenario,
         "binding_alone": found.binding_alone,

@@ -111,7 +111,7 @@ def test_what_counts_is_free_and_final_and_a_debt_is_owed_in_full():
     claims = claims_of(names, *rows)
     outcome = outcomes(own_findings(claims, grounds))
     assert counted_quantity(claims, grounds, outcome).tolist() == [6.0, 3.0, 0.0, 0.0, 3.0, 0.0]
-    assert present_quantity(claims, outcome).tolist() == [10.0, 10.0, 10.0, 5.0, 3.0, 0.0]
+    assert present_quantity(claims, outcome).tolist() == [10.0, 10.0, 0.0, 5.0, 3.0, 0.0]
     assert final_part(claims, grounds).tolist() == [1.0, 0.5, 0.0, 1.0, 1.0, 1.0]
     assert seconds_of(claims, grounds).tolist() == [40.0, 30.0, 2.0, 40.0, 2.0, 40.0]
 

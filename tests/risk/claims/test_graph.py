@@ -27,6 +27,7 @@ def drawn_claims(draw):
         "proof": np.array(column(words), np.uint64).reshape(-1, 2),
         "backing": np.array(column(st.integers(-1, max(size - 1, -1))), np.int64),
         "free": np.array(column(st.booleans()), np.bool_),
+        "standing": np.array(column(st.integers(0, 2)), np.int8),
         "seconds": np.array(column(st.integers(0, 3)), np.float64),
         "chain": np.array(column(st.integers(0, 2)), np.int32),
     }
@@ -41,7 +42,7 @@ def end_of(backing, row):
     return -1
 
 
-def twin(root, proof, backing, free, seconds, chain, skew, policy):
+def twin(root, proof, backing, free, standing, seconds, chain, skew, policy):
     size = len(backing)
     found = [set() for _ in range(size)]
     ends = [end_of(backing, row) for row in range(size)]
@@ -59,12 +60,17 @@ def twin(root, proof, backing, free, seconds, chain, skew, policy):
             ]
             if key[one] is None or not others:
                 continue
-            if policy == "none" or min(others) < one:
+            best = min(standing[[one, *others]])
+            leads = [row for row in sorted([one, *others]) if standing[row] == best]
+            if policy == "first":
+                leads = leads[:1]
+            if leads != [one]:
                 found[one].add(outcome)
             if outcome == Outcome.ROOT_TWICE:
                 group = [one, *others]
                 apart = max(seconds[group]) - min(seconds[group])
-                if len(set(chain[group].tolist())) > 1 and apart > skew:
+                several = len(set(chain[group].tolist())) > 1
+                if several and apart > skew and Outcome.ROOT_TWICE in found[one]:
                     found[one].add(Outcome.HEIGHT_SKEWED)
     for row in range(size):
         if ends[row] < 0:
@@ -122,6 +128,7 @@ def test_a_receipt_for_what_is_pledged_in_whole_counts_alone():
         "root": np.array([[1, 0], [2, 0]], np.uint64),
         "proof": np.zeros((2, 2), np.uint64),
         "backing": np.array([1, -1]),
+        "standing": np.zeros(2, np.int8),
         "seconds": np.zeros(2),
         "chain": np.zeros(2, np.int32),
         "skew_seconds": 0.0,
@@ -147,3 +154,19 @@ def test_words_that_share_only_their_first_half_are_not_equal():
 def test_a_backing_outside_of_the_claims_is_refused():
     with pytest.raises(ValueError, match="claim 1 is a receipt for claim 2"):
         follow_backings(np.array([-1, 2]))
+
+
+def test_nobody_spoils_what_is_known_better():
+    columns = {
+        "root": np.array([[1, 0], [1, 0], [1, 0]], np.uint64),
+        "proof": np.zeros((3, 2), np.uint64),
+        "backing": np.full(3, -1),
+        "free": np.ones(3, np.bool_),
+        "seconds": np.array([0.0, 9.0, 9.0]),
+        "chain": np.array([1, 2, 2], np.int32),
+        "skew_seconds": 1.0,
+    }
+    for standing, counted in (([0, 1, 1], [0]), ([1, 0, 1], [1]), ([1, 1, 1], []), ([2, 1, 1], [])):
+        shared = shared_findings(**columns, standing=np.array(standing, np.int8))
+        assert np.flatnonzero(shared.found == 0).tolist() == counted
+        assert shared.roots.named() == [[0, 1, 2]]

@@ -77,9 +77,8 @@ def credit_by_state(accounts: PoolAccounts, terms: PoolTerms, claims: slice):
         )  # fmt: skip
         row = row + position.left(terms.target_health) - position.unbacked()
         health = min(health, position.health[0])
-        mark = max(float((sign[here] * counted[here]) @ terms.value[token[here], 0]), 0.0)
-        unbacked = position.unbacked()[0]
-        value += -unbacked if unbacked > 0.0 else mark
+        mark = float((sign[here] * counted[here]) @ terms.value[token[here], 0])
+        value += mark
     return row, value, health
 
 

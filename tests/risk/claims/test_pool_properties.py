@@ -77,8 +77,9 @@ def test_what_is_there_and_does_not_count_helps_the_health_alone(seed, market):
 @settings(deadline=None)
 @given(SEEDS)
 def test_nothing_counts_for_more_than_it_is_worth(seed):
-    """Neither what is held, nor what is owed beyond what backs it."""
+    """Neither what is held nor what is owed beyond what backs it; all that is there counts."""
     accounts, terms = drawn(seed, 8)
+    accounts = dataclasses.replace(accounts, present=accounts.counted)
     block = pool_block(accounts, terms)
     known = ~accounts.held
     tiny = 1e-9 * (1.0 + np.abs(block.value[known]))

@@ -31,7 +31,9 @@ def stored(seed, blocks, last=BLOCK_ACCOUNTS):
     held = rng.random(accounts) < 0.1
     money = {name: np.where(held, np.nan, rng.lognormal(6, 2, accounts)) for name in ACCOUNT_SUMS}
     by_account = money | {
-        "excess": money["credit"] + money["position_value"] - money["requirement"],
+        "excess": money["credit"]
+        + money["position_value"]
+        - np.maximum(money["requirement"], money["requirement_margined"]),
         "health": np.where(held, np.nan, rng.choice([0.85, 1.02, 1.7, 42.0, np.inf], accounts)),
         "claims": rng.integers(1, 9, accounts),
         "counted": rng.integers(0, 2, accounts),
