@@ -138,9 +138,7 @@ class _Problem:
     those after it not at all. It is the number of classes where the node pays in full.
     """
 
-    def __init__(
-        self, assets: Floats, debts: list[Debt], alpha: Floats, beta: Floats
-    ) -> None:
+    def __init__(self, assets: Floats, debts: list[Debt], alpha: Floats, beta: Floats) -> None:
         if not debts:
             raise ValueError("debts is empty; give at least one class")
         nodes = len(assets)
@@ -197,7 +195,7 @@ class _Problem:
 
     def _pay(self, reach: NDArray[np.int64], paid: Floats) -> Floats:
         """Return payments with these defaulters; lowers ``reach`` where a class gets nothing."""
-        classes, nodes = self.owed.shape
+        classes = len(self.owed)
         row = np.arange(classes)[:, None]
         while True:
             failed = np.flatnonzero(reach < classes)

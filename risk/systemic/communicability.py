@@ -19,7 +19,7 @@ from risk.systemic.network import Floats, amounts, liability_matrix
 
 @dataclass(frozen=True, slots=True)
 class Diffusion:
-    """What a node adds to the reach of impacts, ``(node,)``: those it starts and those it passes."""
+    """Impacts that a node starts, and those that it passes on, ``(node,)``."""
 
     start: Floats
     intermediate: Floats
@@ -71,7 +71,7 @@ def susceptibility(reach: ArrayLike) -> Floats:
     matrix = np.asarray(reach, np.float64)
     direct = matrix.sum(axis=0)
     paths = _paths(matrix).sum(axis=0)
-    return np.divide(paths, direct, out=np.zeros_like(direct), where=direct > 0.0)
+    return np.asarray(np.divide(paths, direct, out=np.zeros_like(direct), where=direct > 0.0))
 
 
 def diffusion(reach: ArrayLike) -> Diffusion:
@@ -93,6 +93,6 @@ def diffusion(reach: ArrayLike) -> Diffusion:
 
 
 def _paths(matrix: Floats) -> Floats:
-    paths = communicability(matrix)
+    paths: Floats = communicability(matrix)
     np.fill_diagonal(paths, 0.0)
     return paths

@@ -73,8 +73,8 @@ def linear_debt_rank(
     start = amounts("equity", start, start.size)
     if (start == 0.0).any():
         raise ValueError(
-            f"ZERO_BUFFER: node {int(np.flatnonzero(start == 0.0)[0])} has no equity to lose a part "
-            "of; leave it out, or give what it has as an external claim of its creditors"
+            f"ZERO_BUFFER: node {int(np.flatnonzero(start == 0.0)[0])} has no equity to lose a "
+            "part of; leave it out, and add what it cannot pay to the shock of its creditors"
         )
     claims = liability_matrix("exposures", exposures, start.size)
     hit = amounts("shock", shock, start.size)

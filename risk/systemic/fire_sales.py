@@ -122,15 +122,15 @@ def threshold_sales(
 
     >>> found = threshold_sales([[100.0]], [0.0], [9.0], [0.05], [5_000.0], 20.0, 15.0)
     >>> found.rounds, found.price.round(6).tolist(), found.equity.round(4).tolist()
-    (1, [0.943026], [3.4311])
+    (1, [0.943026], [3.431])
     """
     held, own, first, deep = _checked(holdings, equity, shock, depth)
     if not (deep > 0.0).all():
         raise ValueError(f"depth is {deep.min():g}; allowed is money above 0")
     if not 1.0 < leverage_target <= leverage_limit:
         raise ValueError(
-            f"leverage_target is {leverage_target:g} and leverage_limit {leverage_limit:g}; allowed "
-            "is above 1 and in this order"
+            f"leverage_target is {leverage_target:g} and leverage_limit {leverage_limit:g}; "
+            "allowed is above 1 and in this order"
         )
     fixed = np.broadcast_to(np.asarray(illiquid_assets, np.float64), own.shape)
     shocked = 1.0 - first

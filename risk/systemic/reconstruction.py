@@ -24,7 +24,7 @@ _SAME = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Reconstruction:
-    """A sparse matrix of claims ``(node, node)``, rows hold and columns owe, and how it was made."""
+    """Claims ``(node, node)``, sparse, rows hold and columns owe; and how they were made."""
 
     matrix: Any
     method: Literal["maximum entropy", "minimum density"]
@@ -72,8 +72,8 @@ def maximum_entropy(
         if gap <= tolerance * total:
             return EvenClaims(holder, debtor)
     raise ValueError(
-        f"sums are missed by {gap:.3g} of {total:.6g} after {SWEEPS:,} sweeps: one node holds about "
-        "as much as all others owe; raise the tolerance"
+        f"sums are missed by {gap:.3g} of {total:.6g} after {SWEEPS:,} sweeps: one node holds "
+        "about as much as all others owe; raise the tolerance"
     )
 
 
@@ -127,9 +127,7 @@ def minimum_density(assets: ArrayLike, liabilities: ArrayLike) -> Reconstruction
 
 def _through_others(links: dict[tuple[int, int], float], node: int, amount: float) -> None:
     """Place what a node would owe itself: it takes over links of others, the largest first."""
-    foreign = sorted(
-        (-size, link) for link, size in links.items() if node not in link
-    )
+    foreign = sorted((-size, link) for link, size in links.items() if node not in link)
     for size, (holder, debtor) in foreign:
         moved = min(amount, -size)
         links[holder, debtor] -= moved
@@ -145,7 +143,7 @@ def _through_others(links: dict[tuple[int, int], float], node: int, amount: floa
 def _scaled(margin: Floats, other: Floats) -> Floats:
     """Return margin over the sum of the others' factors, zero where the margin is."""
     rest = other.sum() - other
-    return np.divide(margin, rest, out=np.zeros_like(margin), where=margin > 0.0)
+    return np.asarray(np.divide(margin, rest, out=np.zeros_like(margin), where=margin > 0.0))
 
 
 def _margins(assets: ArrayLike, liabilities: ArrayLike) -> tuple[Floats, Floats]:
@@ -155,8 +153,8 @@ def _margins(assets: ArrayLike, liabilities: ArrayLike) -> tuple[Floats, Floats]
     total = max(float(held.sum()), float(owed.sum()))
     if abs(held.sum() - owed.sum()) > _SAME * total:
         raise ValueError(
-            f"assets add up to {held.sum():.12g} and liabilities to {owed.sum():.12g}; they are the "
-            "same claims and must agree, an outside node takes a difference"
+            f"assets add up to {held.sum():.12g} and liabilities to {owed.sum():.12g}; they are "
+            "the same claims and must agree, an outside node takes a difference"
         )
     excess = held + owed - total
     if (excess > _SAME * total).any():
