@@ -124,8 +124,8 @@ def paid_links(clearing: Clearing, debts: Debt | Sequence[Debt]) -> list[Any]:
     """Return what each node pays each other, one CSR array ``(node, node)`` a class of debt."""
     classes = [debts] if isinstance(debts, Debt) else list(debts)
     matrices = [liability_matrix("liabilities", one.liabilities) for one in classes]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        part = np.where(clearing.owed > 0.0, clearing.paid / clearing.owed, 0.0)
+    due = clearing.owed
+    part = np.divide(clearing.paid, due, out=np.zeros_like(due), where=due > 0.0)
     return [
         csr_array(diags_array(row) @ matrix) for row, matrix in zip(part, matrices, strict=True)
     ]
@@ -146,15 +146,10 @@ class _Problem:
         matrices = [liability_matrix("liabilities", one.liabilities, nodes) for one in debts]
         external = [amounts("external", one.external, nodes) for one in debts]
         self.owed = np.array([m.sum(axis=1) + e for m, e in zip(matrices, external, strict=True)])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            inverse = np.where(self.owed > 0.0, 1.0 / self.owed, 0.0)
-            inverse[~np.isfinite(inverse)] = 0.0
-            self.external_part = np.where(self.owed > 0.0, np.array(external) / self.owed, 0.0)
-        # Transposed shares: rows receive from columns.
-        self.inflow = [
-            csr_array((diags_array(row) @ matrix).T)
-            for row, matrix in zip(inverse, matrices, strict=True)
-        ]
+        self.external_part = np.divide(
+            np.array(external), self.owed, out=np.zeros_like(self.owed), where=self.owed > 0.0
+        )
+        self.inflow = [_inflow(m, row) for m, row in zip(matrices, self.owed, strict=True)]
         self.before = np.cumsum(self.owed, axis=0) - self.owed
         self.obligation = self.owed.sum(axis=0)
 
@@ -180,8 +175,9 @@ class _Problem:
         value = self.assets + received
         left = self.alpha * self.assets + self.beta * received
         due = np.clip(np.where(reach < classes, left, np.inf) - self.before, 0.0, self.owed)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            away = np.where(self.owed > 0.0, np.abs(due - paid) / self.owed, 0.0)
+        away = np.divide(
+            np.abs(due - paid), self.owed, out=np.zeros_like(paid), where=self.owed > 0.0
+        )
         return Clearing(
             paid=paid,
             owed=self.owed,
@@ -223,12 +219,14 @@ class _Problem:
         fixed: Floats,
         start: Floats,
     ) -> Floats:
-        """Return the greatest x = fixed + beta S max(x, 0) over defaulters, by policy iteration.
+        """Return x = fixed + beta S max(x, 0) over defaulters, by policy iteration from below.
 
-        Below zero is what a defaulter lacks for the classes before its open one.
+        Below zero is what a defaulter lacks for the classes before its open one. Who pays at first
+        has something of its own: were all taken to pay, debts round a circle of nodes that lack
+        for seniors would have no solution.
         """
         tolerance = ROUNDING * self.obligation[failed]
-        pays = np.ones(len(failed), np.bool_)
+        pays = fixed >= 0.0
         for _ in range(len(failed) + 1):
             system = _System(self, failed, open_class, pays)
             start = system.solve(fixed, start)
@@ -237,6 +235,13 @@ class _Problem:
                 break
             pays = still
         return np.where(np.abs(start) <= tolerance, np.maximum(start, 0.0), start)
+
+
+def _inflow(liabilities: Any, owed: Floats) -> Any:
+    """Return the part of each column node's payment that goes to each row node, as a CSR array."""
+    shares = liabilities.copy()
+    shares.data = shares.data / np.repeat(owed, np.diff(shares.indptr))
+    return csr_array(shares.T)
 
 
 class _System:
