@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array, diags_array, eye_array
+from scipy.sparse import csr_array, diags_array, eye_array, vstack
 from scipy.sparse.linalg import LinearOperator, bicgstab, splu
 
 from risk.systemic.network import Floats, amounts, fractions, liability_matrix
@@ -149,12 +149,12 @@ class _Problem:
         self.external_part = np.divide(
             np.array(external), self.owed, out=np.zeros_like(self.owed), where=self.owed > 0.0
         )
-        self.inflow = [_inflow(m, row) for m, row in zip(matrices, self.owed, strict=True)]
+        self.shares = [_shares(m, row) for m, row in zip(matrices, self.owed, strict=True)]
         self.before = np.cumsum(self.owed, axis=0) - self.owed
         self.obligation = self.owed.sum(axis=0)
 
     def received(self, paid: Floats) -> Floats:
-        return np.asarray(sum(m @ row for m, row in zip(self.inflow, paid, strict=True)))
+        return np.asarray(sum(m.T @ row for m, row in zip(self.shares, paid, strict=True)))
 
     def solve(self) -> Clearing:
         classes, nodes = self.owed.shape
@@ -226,10 +226,10 @@ class _Problem:
         for seniors would have no solution.
         """
         tolerance = ROUNDING * self.obligation[failed]
+        system = _System(self, failed, open_class)
         pays = fixed >= 0.0
         for _ in range(len(failed) + 1):
-            system = _System(self, failed, open_class, pays)
-            start = system.solve(fixed, start)
+            start = system.solve(fixed, start, pays)
             still = start >= -tolerance
             if (still == pays).all():
                 break
@@ -237,63 +237,55 @@ class _Problem:
         return np.where(np.abs(start) <= tolerance, np.maximum(start, 0.0), start)
 
 
-def _inflow(liabilities: Any, owed: Floats) -> Any:
-    """Return the part of each column node's payment that goes to each row node, as a CSR array."""
+def _shares(liabilities: Any, owed: Floats) -> Any:
+    """Return the part of each row node's payment that goes to each column node."""
     shares = liabilities.copy()
     shares.data = shares.data / np.repeat(owed, np.diff(shares.indptr))
-    return csr_array(shares.T)
+    return shares
 
 
 class _System:
     """The linear equations x = fixed + beta S x of what defaulters pay of their open class.
 
-    S are the shares that defaulters get of each other's open class, where ``pays`` is true.
+    S are the shares that defaulters get of each other's open class, of those alone that pay.
     """
 
     def __init__(
-        self,
-        problem: _Problem,
-        failed: NDArray[np.int64],
-        open_class: NDArray[np.int64],
-        pays: NDArray[np.bool_],
+        self, problem: _Problem, failed: NDArray[np.int64], open_class: NDArray[np.int64]
     ) -> None:
-        self.problem, self.failed = problem, failed
-        self.columns = [pays & (open_class == number) for number in range(len(problem.owed))]
+        self.failed, self.beta = failed, problem.beta[failed]
+        by_class = [np.flatnonzero(open_class == row) for row in range(len(problem.owed))]
+        self.order = np.concatenate(by_class)
+        self.given = vstack(
+            [m[failed[rows]] for m, rows in zip(problem.shares, by_class, strict=True)],
+            format="csr",
+        ).T
 
-    def solve(self, fixed: Floats, start: Floats) -> Floats:
+    def solve(self, fixed: Floats, start: Floats, pays: NDArray[np.bool_]) -> Floats:
         size = len(fixed)
         if size <= DIRECT:
-            return self._factorised(fixed)
-        operator = LinearOperator((size, size), matvec=self._less_shares, dtype=np.float64)
+            return self._factorised(fixed, pays)
+
+        def less_shares(x: Floats) -> Floats:
+            received = self.given @ np.where(pays, x, 0.0)[self.order]
+            return np.asarray(x - self.beta * received[self.failed])
+
+        operator = LinearOperator((size, size), matvec=less_shares, dtype=np.float64)
         scale = max(float(np.abs(fixed).max()), float(np.abs(start).max()))
         x = start
         for _ in range(_REFINEMENTS):
-            missing = fixed - self._less_shares(x)
+            missing = fixed - less_shares(x)
             worst = np.abs(missing).max()
             if worst <= _RESIDUAL * scale:
                 return x
             step, _ = bicgstab(operator, missing, rtol=1e-6, atol=0.0, maxiter=500)
             # A step that does not help gives way to one of the plain iteration, which always does.
-            helps = np.abs(missing - self._less_shares(step)).max() < 0.5 * worst
+            helps = np.abs(missing - less_shares(step)).max() < 0.5 * worst
             x = x + (step if helps else missing)
-        return self._factorised(fixed)
+        return self._factorised(fixed, pays)
 
-    def _less_shares(self, x: Floats) -> Floats:
-        """Return x - beta S x."""
-        problem, failed = self.problem, self.failed
-        received = np.zeros(len(failed))
-        for inflow, chosen in zip(problem.inflow, self.columns, strict=True):
-            if chosen.any():
-                everyone = np.zeros(len(problem.assets))
-                everyone[failed] = np.where(chosen, x, 0.0)
-                received += (inflow @ everyone)[failed]
-        return np.asarray(x - problem.beta[failed] * received)
-
-    def _factorised(self, fixed: Floats) -> Floats:
-        problem, failed = self.problem, self.failed
-        matrix = eye_array(len(failed), format="csr")
-        for inflow, chosen in zip(problem.inflow, self.columns, strict=True):
-            if chosen.any():
-                shares = inflow[failed][:, failed] @ diags_array(chosen.astype(np.float64))
-                matrix = matrix - diags_array(problem.beta[failed]) @ shares
+    def _factorised(self, fixed: Floats, pays: NDArray[np.bool_]) -> Floats:
+        given = csr_array(self.given)[self.failed][:, np.argsort(self.order)]
+        shares = diags_array(self.beta) @ given @ diags_array(pays.astype(np.float64))
+        matrix = eye_array(len(fixed), format="csr") - shares
         return np.asarray(splu(matrix.tocsc()).solve(fixed))

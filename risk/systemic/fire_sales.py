@@ -39,11 +39,11 @@ class LeverageTargeting:
 
 
 def leverage_targeting(
-    holdings: ArrayLike, equity: ArrayLike, shock: ArrayLike, impact: ArrayLike
+    holdings: ArrayLike, equity: ArrayLike, fall: ArrayLike, impact: ArrayLike
 ) -> LeverageTargeting:
     """Return what follows when every holder sells back to its former leverage.
 
-    ``shock`` ``(asset,)`` is the part of its value that each asset loses at first (negative: it
+    ``fall`` ``(asset,)`` is the part of its value that each asset loses at first (negative: it
     gains, and gains are followed by purchases); ``impact`` ``(asset,)`` the fall of a price, a
     fraction, for each unit of money sold. A holder with debt D and equity E that loses R sells
     R D / E over all its assets in proportion; one whose loss exceeds its equity sells all it
@@ -56,7 +56,7 @@ def leverage_targeting(
     >>> round(found.aggregate_vulnerability, 6)
     0.648
     """
-    held, own, first, slope = _checked(holdings, equity, shock, impact)
+    held, own, first, slope = _checked(holdings, equity, fall, impact)
     total = held.sum(axis=1)
     if (own > total).any():
         raise ValueError("equity exceeds holdings; give all assets, cash as one without impact")
@@ -64,12 +64,12 @@ def leverage_targeting(
     wanted = np.minimum(loss * (total - own) / own, total - loss)
     weight = np.divide(held, total[:, None], out=np.zeros_like(held), where=total[:, None] > 0.0)
     sold = wanted[:, None] * weight
-    fall = slope * sold.sum(axis=0)
-    second = held @ fall
+    second_fall = slope * sold.sum(axis=0)
+    second = held @ second_fall
     everyone = own.sum()
     return LeverageTargeting(
         sold=sold,
-        price_fall=fall,
+        price_fall=second_fall,
         second_loss=second,
         systemicness=sold @ (slope * held.sum(axis=0)) / everyone,
         indirect_vulnerability=second / own,
@@ -100,7 +100,7 @@ def threshold_sales(
     holdings: ArrayLike,
     illiquid_assets: ArrayLike,
     equity: ArrayLike,
-    shock: ArrayLike,
+    fall: ArrayLike,
     depth: ArrayLike,
     leverage_limit: float,
     leverage_target: float,
@@ -109,7 +109,7 @@ def threshold_sales(
 ) -> ThresholdSales:
     """Return what follows when a holder sells only once its leverage exceeds a bound.
 
-    ``illiquid_assets`` ``(holder,)`` cannot be sold. ``shock`` ``(asset,)`` is the part of its
+    ``illiquid_assets`` ``(holder,)`` cannot be sold. ``fall`` ``(asset,)`` is the part of its
     value that each asset loses at first, ``first_loss`` ``(holder,)`` money lost besides. In each
     round a holder above ``leverage_limit`` (assets over equity) sells the same part of every asset,
     down to ``leverage_target``; an insolvent one sells nothing more, for it is resolved and
@@ -118,13 +118,14 @@ def threshold_sales(
     sales end where a round sells no more than ``smallest_sale`` of all holdings.
 
     Raises:
-        ValueError: shapes disagree, equity is not positive, or limit and target are out of order.
+        ValueError: shapes disagree, equity is not positive, limit and target are out of order, or
+            holders still sell after 10,000 rounds.
 
     >>> found = threshold_sales([[100.0]], [0.0], [9.0], [0.05], [5_000.0], 20.0, 15.0)
     >>> found.rounds, found.price.round(6).tolist(), found.equity.round(4).tolist()
     (1, [0.943026], [3.431])
     """
-    held, own, first, deep = _checked(holdings, equity, shock, depth)
+    held, own, first, deep = _checked(holdings, equity, fall, depth)
     if not (deep > 0.0).all():
         raise ValueError(f"depth is {deep.min():g}; allowed is money above 0")
     if not 1.0 < leverage_target <= leverage_limit:
@@ -138,8 +139,8 @@ def threshold_sales(
     left = held.copy()
     after_shock = own - held @ first - np.asarray(first_loss, np.float64)
     equity_now = after_shock.copy()
-    rounds, least = 0, smallest_sale * held.sum()
-    while rounds < LONGEST:
+    least = smallest_sale * held.sum()
+    for rounds in range(LONGEST):  # noqa: B007  (counts the rounds that sold)
         liquid = left @ price
         above = (equity_now > 0.0) & (fixed + liquid > leverage_limit * equity_now)
         excess = fixed + liquid - leverage_target * equity_now
@@ -147,10 +148,11 @@ def threshold_sales(
         sales = np.clip(part, 0.0, 1.0)[:, None] * left
         if sales.sum() <= least:
             break
-        rounds += 1
         before, price = price, price * np.exp(-sales.sum(axis=0) / deep)
         left = left - sales
         equity_now = equity_now - left @ (before - price) - sales @ (before - price) / 2.0
+    else:
+        raise ValueError(f"holders still sell after {LONGEST:,} rounds; raise smallest_sale")
     insolvent = equity_now <= 0.0
     beyond = fixed + left @ price > leverage_limit * equity_now
     return ThresholdSales(
@@ -228,7 +230,7 @@ def greatest_price(
 
 
 def _checked(
-    holdings: ArrayLike, equity: ArrayLike, shock: ArrayLike, impact: ArrayLike
+    holdings: ArrayLike, equity: ArrayLike, fall: ArrayLike, impact: ArrayLike
 ) -> tuple[Floats, Floats, Floats, Floats]:
     held, own = np.asarray(holdings, np.float64), np.asarray(equity, np.float64)
     if held.ndim != 2 or own.shape != held.shape[:1]:
@@ -239,7 +241,7 @@ def _checked(
     if not (held >= 0.0).all() or not (own > 0.0).all():
         raise ValueError("holdings must be 0 or more and equity above 0 before the shock")
     assets = held.shape[1]
-    first, slope = (np.broadcast_to(np.asarray(x, np.float64), (assets,)) for x in (shock, impact))
+    first, slope = (np.broadcast_to(np.asarray(x, np.float64), (assets,)) for x in (fall, impact))
     if not (first <= 1.0).all() or not (slope >= 0.0).all():
-        raise ValueError("shock must be at most 1, the whole value, and impact or depth 0 or more")
+        raise ValueError("fall must be at most 1, the whole value, and impact or depth 0 or more")
     return held, own, first, slope

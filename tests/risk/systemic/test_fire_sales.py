@@ -68,7 +68,10 @@ def test_threshold_sales_are_those_of_plain_loops(book, limit, part):
     target = 1.0 + (limit - 1.0) * part
     price = [1.0 - s for s in shock]
     left = held.tolist()
-    own = [e - sum(q * s for q, s in zip(row, shock, strict=True)) for e, row in zip(equity, left, strict=True)]
+    own = [
+        e - sum(q * s for q, s in zip(row, shock, strict=True))
+        for e, row in zip(equity, left, strict=True)
+    ]
     rounds = 0
     while True:
         sales = []
@@ -81,9 +84,7 @@ def test_threshold_sales_are_those_of_plain_loops(book, limit, part):
         if sum(map(sum, sales)) <= 1e-9 * held.sum():
             break
         rounds += 1
-        lower = [
-            p * np.exp(-sum(row[k] for row in sales) / depth[k]) for k, p in enumerate(price)
-        ]
+        lower = [p * np.exp(-sum(row[k] for row in sales) / depth[k]) for k, p in enumerate(price)]
         for i, row in enumerate(sales):
             for k, sold in enumerate(row):
                 left[i][k] -= sold

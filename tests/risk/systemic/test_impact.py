@@ -39,9 +39,7 @@ def test_the_square_root_law():
 def test_more_sold_or_less_depth_never_costs_less(law, one, other, factor, sigma):
     small, large = sorted([one, other])
     assert relative_impact(law, small, 1e4, sigma) <= relative_impact(law, large, 1e4, sigma)
-    calm, stressed = (
-        price_after(law, 50.0, large, 1e4, sigma, depth) for depth in (1.0, factor)
-    )
+    calm, stressed = (price_after(law, 50.0, large, 1e4, sigma, depth) for depth in (1.0, factor))
     assert 0.0 <= stressed <= calm <= 50.0
     assert price_after(law, 50.0, -large, 1e4, sigma, factor) >= 50.0
     cheap, dear = (liquidation_cost(law, q, 50.0, 1e4, sigma) for q in (small, large))

@@ -15,9 +15,7 @@ QUICK = Search(rays=64, starts=4)
 @st.composite
 def linear_books(draw):
     factors = draw(st.integers(1, 5))
-    flat = draw(
-        st.lists(st.floats(-1.0, 1.0), min_size=factors**2, max_size=factors**2)
-    )
+    flat = draw(st.lists(st.floats(-1.0, 1.0), min_size=factors**2, max_size=factors**2))
     root = np.array(flat).reshape(factors, factors) + 1.5 * np.eye(factors)
     weights = draw(st.lists(st.floats(-5.0, 5.0), min_size=factors, max_size=factors))
     return np.array(weights), root @ root.T
@@ -123,6 +121,7 @@ def test_directions_without_variance_are_left_alone():
 
 def test_the_frontier_falls_with_the_number_of_defaulters():
     """Three groups, each losing where one factor falls; n of them need n falls of R / (10 n)."""
+
     def loss(moves):
         return 10.0 * np.maximum(-moves, 0.0)
 

@@ -103,8 +103,12 @@ def test_losses_of_a_venue_are_borne_once_each(data):
     }
     found = run_waterfall(shipped("clearing-house-2012.toml"), loss, resources_)
     total = loss.sum(axis=0)
-    added = np.array([math.fsum([*column, left]) for column, left in
-                      zip(found.layers.T, found.uncovered, strict=True)])
+    added = np.array(
+        [
+            math.fsum([*column, left])
+            for column, left in zip(found.layers.T, found.uncovered, strict=True)
+        ]
+    )
     np.testing.assert_allclose(added, total, rtol=4e-16)
     own = np.minimum(loss, (resources_["margin"] + resources_["own_fund"])[:, None])
     np.testing.assert_allclose(found.by_member[:2].sum(axis=0), own, rtol=1e-12)
@@ -192,8 +196,9 @@ def test_resources_are_all_there_and_no_others():
     with pytest.raises(ValueError, match="draws on"):
         run_waterfall(spec, [1.0], {"margin": [1.0]})
     with pytest.raises(ValueError, match="did not default"):
-        run_waterfall(spec, [1.0], {"margin": [1.0], "insurance_fund": 1.0,
-                                    "auto_deleveraging": 1.0}, [False])
+        run_waterfall(
+            spec, [1.0], {"margin": [1.0], "insurance_fund": 1.0, "auto_deleveraging": 1.0}, [False]
+        )
 
 
 def test_cover_two_is_of_one_scenario():
