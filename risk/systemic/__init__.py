@@ -1,0 +1,1 @@
+"""Stress of a whole system: clearing, contagion, fire sales, waterfalls, deleveraging."""
