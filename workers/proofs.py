@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from risk.claims.tokens import Standing
 from risk.proofs.anchors import Trusted
 from risk.proofs.holding import Answer, Holding, Verdict, check_answer, judge
 from risk.proofs.outcome import ProofOutcome, ProofRefused
 from risk.proofs.reading import read_holding
-from risk.proofs.standing import Standing
 from storage.intake.proofs import (
     DocumentMalformed,
     DocumentTooLarge,

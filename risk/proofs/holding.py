@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from eth_hash.auto import keccak
 
+from risk.claims.tokens import Standing
 from risk.proofs.anchors import Trusted
 from risk.proofs.outcome import ProofOutcome, ProofRefused
 from risk.proofs.ownership import (
@@ -13,7 +14,6 @@ from risk.proofs.ownership import (
     check_attestation,
     check_ownership,
 )
-from risk.proofs.standing import Standing
 from risk.proofs.state import Account, check_account, check_slot
 from risk.proofs.storage_slots import balance_slot
 from risk.proofs.trie import EMPTY_ROOT
