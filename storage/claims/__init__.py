@@ -1,6 +1,8 @@
 """Claims of the accounts of one book: written once and whole, read in blocks."""
 
 from storage.claims.layout import (
+    AS_SAID,
+    JUDGED,
     ClaimsDamaged,
     ClaimsError,
     ClaimsExist,
@@ -12,6 +14,8 @@ from storage.claims.references import NONE, References
 from storage.claims.writer import ClaimsWriter
 
 __all__ = [
+    "AS_SAID",
+    "JUDGED",
     "NONE",
     "ClaimSlice",
     "Claims",

@@ -247,6 +247,7 @@ CLAIMS = InputTable(
         InputColumn("encumbered", "number", required=False, blank=True, default="0"),
         InputColumn("market", "reference", required=False, blank=True),
         InputColumn("market_protocol", "reference", required=False, blank=True),
+        InputColumn("owner", "reference", required=False, blank=True),
         InputColumn("root", "reference", blank=True),
         InputColumn("proof", "reference", required=False, blank=True),
         InputColumn("height", "number", blank=True),
