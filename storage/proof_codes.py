@@ -9,7 +9,9 @@ _MEANINGS = {
     "NOT_FINAL": "the anchored block is not as final as the pool demands",
     "HEIGHT_SKEWED": "the block is not the anchored one, or is too far from the pool's moment",
     "NODE_MISSING": "the proof ends before its path does; ask the node for the whole proof",
-    "NODE_TAMPERED": "a node is not the one that the node above it names: altered, left out or moved",
+    "NODE_TAMPERED": (
+        "a node is not the one that the node above it names: altered, left out or moved"
+    ),
     "NODE_SURPLUS": "the proof has nodes that are not on its path",
     "VALUE_DIFFERS": "the state holds another value than the one claimed",
     "ADDRESS_DIFFERS": "the proof is of another address than the holding's",

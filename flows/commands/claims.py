@@ -1,9 +1,9 @@
 """Commands on claims: generate them for a book, import them, look at them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from flows.commands.findings import print_counts, print_findings
 from flows.commands.proofs import judge_all
@@ -74,7 +74,7 @@ def import_(
     *,
     name: str | None = None,
     proofs: Path | None = None,
-    trusted: Path | None = None,
+    trusted: Annotated[Path | None, Parameter(name=("--trusted", "--anchors"))] = None,
     engine: EngineName | None = None,
     workers: int | None = None,
     json: Json = False,

@@ -155,7 +155,7 @@ def _equal(rows: Rows, row: int, one: JudgedHolding) -> bool:
     if exact.status[row] != Status.GOOD:
         return False
     unscaled, scale = exact.large.get(row, (int(exact.unscaled[row]), exact.scale))
-    return unscaled * 10**one.places == one.digits * 10**scale
+    return bool(unscaled * 10**one.places == one.digits * 10**scale)
 
 
 def _decimal(one: JudgedHolding) -> str:
