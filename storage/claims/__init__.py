@@ -10,8 +10,9 @@ from storage.claims.layout import (
     ClaimsRefused,
 )
 from storage.claims.reader import Claims, ClaimSlice
-from storage.claims.references import NONE, References
+from storage.claims.references import References
 from storage.claims.writer import ClaimsWriter
+from storage.tables import NONE
 
 __all__ = [
     "AS_SAID",
