@@ -53,7 +53,8 @@ def print_pool(console: Console, manifest: dict[str, Any]) -> None:
 
 
 def _totals(totals: dict[str, Any]) -> list[tuple[str, str]]:
-    held = f" ({totals['held']:,} held back)" if totals["held"] else ""
+    misplaced = f", {totals['misplaced']:,} of them misplaced" if totals["misplaced"] else ""
+    held = f" ({totals['held']:,} held back{misplaced})" if totals["held"] else ""
     lost = 1.0 - totals["credit"] / totals["value"] if totals["value"] > 0.0 else 0.0
     return [
         ("accounts pooled", f"{totals['pooled']:,}{held}"),

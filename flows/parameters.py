@@ -82,7 +82,13 @@ class RunParameters(Work):
 class CollateralParameters(Work):
     """Which claims to pool with which margin run, and by which rules."""
 
-    run: Annotated[str, Field(description="Name of a published margin run, or a start of it")]
+    run: Annotated[
+        str,
+        Field(
+            description="Name of a published margin run, a start of it, or latest: the newest of "
+            "the claims' book"
+        ),
+    ]
     claims: Annotated[str, Field(description="Name or folder of the claims on the run's book")]
     rules: Annotated[
         str, Field(description="Name of shipped rules of a pool, or the path of a TOML file")

@@ -3,6 +3,7 @@
 from storage.code import Code, Severity
 
 _Q: Severity = "quarantine"
+_W: Severity = "warn"
 
 CLAIM_CODES = (
     Code(
@@ -141,8 +142,8 @@ CLAIM_CODES = (
     Code(
         "HEX_INVALID",
         _Q,
-        "a name of 16 bytes cannot be read",
-        "32 hexadecimal digits, with or without 0x",
+        "a name in hexadecimal cannot be read",
+        "32 hexadecimal digits, with or without 0x; of an owner 0x and 40 digits",
         "export the bytes as hexadecimal",
     ),
     Code(
@@ -151,6 +152,27 @@ CLAIM_CODES = (
         "a claim is said to be proven and names no proof",
         "16 bytes that are not all zero, as hexadecimal",
         "add the proof, or state the claim as attested or stated",
+    ),
+    Code(
+        "STANDING_NOT_SHOWN",
+        _W,
+        "a claim says a better standing than its holding shows; it has the standing that is shown",
+        "proven or attested where a holding of its account, token and owner shows it",
+        "hand in the holding, name its owner where there are several, or state the claim",
+    ),
+    Code(
+        "QUANTITY_NOT_SHOWN",
+        _Q,
+        "the quantity of a claim is not the one that its holding shows",
+        "the whole quantity of the holding",
+        "correct the quantity; what is pledged elsewhere is encumbered",
+    ),
+    Code(
+        "HOLDING_UNUSED",
+        _W,
+        "a holding was judged, and there is no claim that it is of",
+        "the account, token and owner of a claim, in words of the trusted tokens and chains",
+        "add the claim, or name the token and the chain where the pool says what it trusts",
     ),
     Code(
         "HEIGHT_MISSING",

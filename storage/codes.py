@@ -2,6 +2,7 @@
 
 from storage.claim_codes import CLAIM_CODES
 from storage.code import Code, Severity
+from storage.proof_codes import PROOF_CODES
 
 __all__ = ["CODES", "Code", "Severity"]
 
@@ -440,7 +441,7 @@ _RULES = (
     ),
 )
 
-_ALL = (*_FILES, *_KEYS, *_TERMS, *_QUANTITIES, *_MARKET, *CLAIM_CODES, *_RULES)
+_ALL = (*_FILES, *_KEYS, *_TERMS, *_QUANTITIES, *_MARKET, *CLAIM_CODES, *PROOF_CODES, *_RULES)
 
 CODES = {code.name: code for code in _ALL}
 """Every code by its name."""

@@ -206,21 +206,32 @@ class RunStore:
         """Return the last snapshot of a ``branch`` or a ``tag``."""
         return next(iter(self._repository.ancestry(**where)))
 
-    def resolve(self, name: str) -> str:
+    def resolve(self, name: str, book: str | None = None) -> str:
         """Return the run that a name means: a whole name, an unambiguous start, or ``latest``.
+
+        With the digest of a ``book``, the latest is that of the runs of this book.
 
         Raises:
             UnknownRun: nothing, or more than one run, is meant.
         """
         tags = sorted(self._repository.list_tags())
         if name == "latest":
-            newest = self.manifests()
+            newest = [
+                one
+                for one in self.manifests()
+                if book is None or one["inputs"]["book"]["digest"] == book
+            ]
             # A run that nets all accounts alike answers a question; it is not what they owe.
             real = [
                 one for one in newest if one.get("settings", {}).get("netting") in (None, "None")
             ]
             if newest:
                 return str((real or newest)[0]["run_id"])
+            if tags and book is not None:
+                raise UnknownRun(
+                    f"no run of the book with digest {book[:12]} is among the published runs "
+                    f"{tags} in {self.path}; margin that book first"
+                )
         matches = [name] if name in tags else [tag for tag in tags if tag.startswith(name)]
         if len(matches) == 1:
             return matches[0]

@@ -40,6 +40,9 @@ class Table:
         )
 
 
+NONE = "none"
+"""Name of the chain, protocol, bridge or venue of what has none."""
+
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 INSTRUMENTS = Table(

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from risk.claims.tokens import Standing
 from risk.proofs.anchors import Trusted
-from risk.proofs.holding import Answer, Holding, Verdict, check_answer, judge
+from risk.proofs.holding import Answer, Claimed, Holding, Verdict, check_answer, judge
 from risk.proofs.outcome import ProofOutcome, ProofRefused
 from risk.proofs.reading import read_holding
-from risk.proofs.standing import Standing
 from storage.intake.proofs import (
     DocumentMalformed,
     DocumentTooLarge,
@@ -24,10 +24,12 @@ TASK_HOLDINGS = 256
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A file and what it came to."""
+    """A file, what it came to, and what it claims on which chain where it could be read."""
 
     file: str
     verdict: Verdict
+    chain: int | None = None
+    claimed: Claimed | None = None
 
 
 def load_trusted(path: Path) -> Trusted:
@@ -91,14 +93,17 @@ def judge_folder(folder: Path, trusted: Trusted, engine: Engine) -> list[Judged]
     return [one for start, _ in tasks for one in found[start]]
 
 
-def judge_file(path: Path, trusted: Trusted) -> Verdict:
+def judge_file(path: Path, trusted: Trusted) -> Judged:
     """Return what the holding in a file shows; a file that cannot be read has a name as well."""
     try:
-        return judge(_read(path), trusted)
+        holding = _read(path)
     except OSError as error:
-        return Verdict(ProofOutcome.UNREADABLE, str(error), Standing.STATED)
+        verdict = Verdict(ProofOutcome.UNREADABLE, str(error), Standing.STATED)
     except ProofRefused as refused:
-        return Verdict(refused.outcome, refused.where, Standing.STATED)
+        verdict = Verdict(refused.outcome, refused.where, Standing.STATED)
+    else:
+        return Judged(path.name, judge(holding, trusted), holding.chain, holding.claimed)
+    return Judged(path.name, verdict)
 
 
 def _read(path: Path) -> Holding:
@@ -112,4 +117,4 @@ def _read(path: Path) -> Holding:
 
 def _judge_files(trusted: Trusted, task: tuple[int, Sequence[Path]]) -> tuple[int, list[Judged]]:
     start, files = task
-    return start, [Judged(path.name, judge_file(path, trusted)) for path in files]
+    return start, [judge_file(path, trusted) for path in files]

@@ -1,11 +1,12 @@
 """Commands on claims: generate them for a book, import them, look at them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from flows.commands.findings import print_counts, print_findings
+from flows.commands.proofs import judge_all
 from flows.commands.shared import (
     CONSOLE,
     MESSAGES,
@@ -14,13 +15,14 @@ from flows.commands.shared import (
     require_folder,
     require_plain_name,
 )
-from flows.settings import Settings
+from flows.settings import EngineName, Settings
 from flows.tables import columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from storage.claims import Claims
+    from storage.intake.verdicts import Verdicts
 
 app = App(help="Claims: what collateral is in detail, over chains, protocols and bridges.")
 
@@ -66,13 +68,29 @@ def generate(
 
 
 @app.command(name="import")
-def import_(book: str, source: Path, *, name: str | None = None, json: Json = False) -> None:
+def import_(
+    book: str,
+    source: Path,
+    *,
+    name: str | None = None,
+    proofs: Path | None = None,
+    trusted: Annotated[Path | None, Parameter(name=("--trusted", "--anchors"))] = None,
+    engine: EngineName | None = None,
+    workers: int | None = None,
+    json: Json = False,
+) -> None:
     """Import claims from CSV or Parquet files; bad rows go to quarantine by name.
+
+    With proofs, a claim is as proven as its holding shows; without, as proven as it says.
 
     Args:
         book: name or folder of the book whose accounts the claims are of
         source: folder with tokens, recipes, feeds, chains, markets and claims
         name: name of the claims; the folder's own when left out
+        proofs: folder of holdings, as docs/proofs.md describes
+        trusted: the pool, its epoch, and the blocks, tokens and attestors that it trusts
+        engine: ray, dask or serial, of the proofs; serial where one task does them all
+        workers: processes or threads of the proofs; all cores if none is given
         json: print the report as JSON
     """
     from storage.book import Book
@@ -83,12 +101,14 @@ def import_(book: str, source: Path, *, name: str | None = None, json: Json = Fa
     title = name or source.name
     require_plain_name(title)
     opened = Book.open(Settings().book_path(book))
+    verdicts = _judged(proofs, trusted, engine, workers)
     with MESSAGES.status("read and check") as status:
         report = import_claims(
             opened,
             source,
             Settings().claims / title,
             name=title,
+            verdicts=verdicts,
             progress=lambda dataset, rows: status.update(f"{dataset}: {rows:,} rows checked"),
         )
     if json:
@@ -101,6 +121,22 @@ def import_(book: str, source: Path, *, name: str | None = None, json: Json = Fa
             f"\n{report.held_accounts:,} accounts are held back until their rows are mended"
         )
     _print_claims(Claims.open(report.path), json=False)
+
+
+def _judged(
+    proofs: Path | None, trusted: Path | None, engine: EngineName | None, workers: int | None
+) -> "Verdicts | None":
+    """Judge the holdings that claims are to be held against, where there are any."""
+    if proofs is None and trusted is None:
+        return None
+    if proofs is None or trusted is None:
+        given, missing = ("--trusted", "--proofs") if proofs is None else ("--proofs", "--trusted")
+        raise ValueError(f"{given} is given without {missing}; proofs need a folder and a file")
+    from workers.claims.verdicts import verdicts_of
+    from workers.proofs import load_trusted
+
+    pool = load_trusted(trusted)
+    return verdicts_of(judge_all(proofs, pool, engine, workers), pool, trusted)
 
 
 @app.command
@@ -135,6 +171,7 @@ def _print_claims(claims: "Claims", *, json: bool) -> None:
         ("planted faults", sum(map(len, claims.planted.values()))),
     ):
         table.add_row(name, f"{count:,}")
+    table.add_row("standings", claims.standing)
     table.add_row("of the book", claims.book_digest[:16])
     table.add_row("folder", str(claims.location))
     table.add_row("digest", claims.digest[:16])

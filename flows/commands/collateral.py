@@ -36,7 +36,8 @@ def collateral(
     Its report is written as well, and its path printed, unless JSON is asked for.
 
     Args:
-        run: name of a published margin run, or an unambiguous start of it
+        run: name of a published margin run, an unambiguous start of it, or latest: the newest of
+            the claims' book
         claims: name or folder of claims on the run's book
         rules: name of shipped rules of a pool, or a TOML file
         runs: folder of the margin runs, or s3://bucket/prefix; runs of the data folder

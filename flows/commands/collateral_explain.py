@@ -9,13 +9,15 @@ from rich.markup import escape
 from flows.commands.shared import CONSOLE, Json, Runs, print_json
 from flows.settings import Settings
 from flows.tables import columns
+from risk.claims.rules import NONE
 
 SCENARIOS_SHOWN = 5
 """The worst."""
 
 CLAIMS_SHOWN = 30
 
-NONE, COUNTED = "none", "COUNTED"
+COUNTED = "COUNTED"
+UNBOUND = "no scenario"
 
 KEPT_FOR = {
     "size": "{asset} at its size in the pool",
@@ -220,7 +222,7 @@ def _print_scenarios(console: Console, explained: dict[str, Any], shown: int | N
 def _print_requirement(console: Console, explained: dict[str, Any]) -> None:
     """Print the statement: collateral at a fixed haircut against collateral in the scenarios."""
     table = columns("Requirement", "", "fixed haircut", "in the scenarios", left=1)
-    bound = [explained[name].get("scenario", NONE) for name in ("binding_alone", "binding")]
+    bound = [explained[name].get("scenario", UNBOUND) for name in ("binding_alone", "binding")]
     now, value = explained["credit"], explained["position_value"]
     table.add_row("scenario that binds", *(escape(name) for name in bound))
     table.add_row("credit now", *[f"{now:,.2f}"] * 2)

@@ -14,6 +14,7 @@ from flows.settings import EngineName, Settings
 from flows.tables import columns
 
 if TYPE_CHECKING:
+    from risk.proofs.anchors import Trusted
     from risk.proofs.outcome import ProofOutcome
     from workers.engine import Engine
     from workers.proofs import Judged, Shown
@@ -82,24 +83,32 @@ def batch(
         workers: processes or threads; all cores if none is given
         json: print every verdict as JSON
     """
-    require_folder(folder)
-    from storage.intake.proofs import proof_files
-    from workers.proofs import TASK_HOLDINGS, judge_folder, load_trusted
+    from workers.proofs import load_trusted
 
-    trusted = load_trusted(anchors)
-    if engine is None and len(proof_files(folder)) <= TASK_HOLDINGS:
-        engine = "serial"
-    running = _engine(Settings.given(engine=engine, workers=workers))
-    try:
-        judged = judge_folder(folder, trusted, running)
-    finally:
-        running.close()
+    judged = judge_all(folder, load_trusted(anchors), engine, workers)
     if json:
         print_json([_verdict(one) for one in judged])
     else:
         _print_judged(judged)
     if _refused(judged):
         sys.exit(EXIT_REFUSED)
+
+
+def judge_all(
+    folder: Path, trusted: "Trusted", engine: EngineName | None, workers: int | None
+) -> "list[Judged]":
+    """Return the verdict on each holding of a folder; few of them need no engine."""
+    require_folder(folder)
+    from storage.intake.proofs import proof_files
+    from workers.proofs import TASK_HOLDINGS, judge_folder
+
+    if engine is None and len(proof_files(folder)) <= TASK_HOLDINGS:
+        engine = "serial"
+    running = _engine(Settings.given(engine=engine, workers=workers))
+    try:
+        return judge_folder(folder, trusted, running)
+    finally:
+        running.close()
 
 
 def _engine(settings: Settings) -> "Engine":
@@ -118,13 +127,7 @@ def _engine(settings: Settings) -> "Engine":
 
 
 def _refused(judged: "Sequence[Judged]") -> "list[Judged]":
-    from risk.proofs.outcome import ProofOutcome
-
-    return [
-        one
-        for one in judged
-        if not one.verdict.outcome.holds and one.verdict.outcome is not ProofOutcome.STATED
-    ]
+    return [one for one in judged if one.verdict.outcome.refuses]
 
 
 def _print_shown(shown: "Shown") -> None:

@@ -70,25 +70,50 @@ def token_findings(
     return bits
 
 
+@dataclass(frozen=True, slots=True)
+class FeedBounds:
+    """How far the two prices of each asset are apart and may be, and how old, ``(asset,)``.
+
+    ``apart`` and ``deviation`` are parts of the lower price, ``apart`` infinite where that is 0;
+    ``oracle_age`` and ``market_age`` the greatest that are not stale, seconds.
+    """
+
+    apart: Floats
+    deviation: Floats
+    oracle_age: Floats
+    market_age: Floats
+
+
+def feed_bounds(names: TokenNames, feeds: Feeds, rules: PoolRules) -> FeedBounds:
+    """Return what the rules allow of each feed; an asset's own deviation before that of all."""
+    rule_of = _rule_by_asset(rules)
+    low = np.minimum(feeds.oracle, feeds.market)
+    apart = np.full(len(low), np.inf)
+    np.divide(np.abs(feeds.oracle - feeds.market), low, out=apart, where=low > 0.0)
+    deviation = [
+        rules.feeds.deviation
+        if (rule := rule_of.get(asset)) is None or rule.deviation is None
+        else rule.deviation
+        for asset in names.asset
+    ]
+    return FeedBounds(
+        apart=apart,
+        deviation=np.array(deviation, dtype=np.float64),
+        oracle_age=rules.feeds.heartbeats * feeds.heartbeat,
+        market_age=np.full(len(low), rules.feeds.market_seconds),
+    )
+
+
 def _asset_findings(names: TokenNames, feeds: Feeds, rules: PoolRules) -> Bits:
     rule_of = _rule_by_asset(rules)
     listed = np.array([asset in rule_of for asset in names.asset])
-    bound = np.array(
-        [
-            rules.feeds.deviation
-            if (rule := rule_of.get(asset)) is None or rule.deviation is None
-            else rule.deviation
-            for asset in names.asset
-        ]
-    )
+    allowed = feed_bounds(names, feeds, rules)
     low, high = np.minimum(feeds.oracle, feeds.market), np.maximum(feeds.oracle, feeds.market)
-    stale = (feeds.oracle_age > rules.feeds.heartbeats * feeds.heartbeat) | (
-        feeds.market_age > rules.feeds.market_seconds
-    )
+    stale = (feeds.oracle_age > allowed.oracle_age) | (feeds.market_age > allowed.market_age)
     bits = np.zeros(len(names.asset), dtype=np.uint16)
     bits[~listed] |= np.uint16(bit(Outcome.NOT_LISTED))
     bits[stale] |= np.uint16(bit(Outcome.STALE_PRICE))
-    bits[high - low > bound * low] |= np.uint16(bit(Outcome.PRICE_DEVIATES))
+    bits[high - low > allowed.deviation * low] |= np.uint16(bit(Outcome.PRICE_DEVIATES))
     return bits
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from eth_hash.auto import keccak
 from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 
+from risk.claims.rules import NONE
 from risk.proofs.hexadecimal import to_bytes
 from risk.proofs.outcome import ProofOutcome, ProofRefused
 from risk.proofs.rlp import NotRlp, decode, natural
@@ -19,6 +20,9 @@ from risk.specification import Name, NonNegative, Specification
 Finality = Literal["unsafe", "safe", "finalised"]
 FINALITY: tuple[Finality, ...] = ("unsafe", "safe", "finalised")
 """How final a block is, the least first."""
+
+COIN = bytes(20)
+"""Stands for the chain's own coin where a token's address is asked for."""
 
 HEADER_FIELDS = 15
 """Fields of the first headers; later ones have more, after these."""
@@ -106,14 +110,29 @@ def read_header(encoded: bytes) -> Header:
         raise ProofRefused(ProofOutcome.HEADER_DIFFERS, f"{error}") from None
 
 
+TokenName = tuple[str, str, str, str]
+"""What claims name a token by: symbol, chain, protocol and bridge."""
+
+
+class ChainNames(Specification):
+    """What claims call a chain, and the coin of its own."""
+
+    chain: Chain
+    name: Name
+    coin: Name | None = None
+
+
 class Token(Specification):
-    """A token contract, and where it keeps its balances."""
+    """A token contract, where it keeps its balances, and what claims call it."""
 
     chain: Chain
     address: Address
     decimals: Annotated[int, Field(ge=0, le=DECIMALS)]
     slot: Annotated[int, Field(ge=0, lt=SLOTS)]
     layout: Layout = "solidity"
+    token: Name | None = None
+    protocol: Name = NONE
+    bridge: Name = NONE
 
 
 class Attestor(Specification):
@@ -132,6 +151,7 @@ class Trusted(Specification):
     allowed_skew_seconds: NonNegative
     needed_finality: Finality = "finalised"
     anchors: Annotated[tuple[Anchor, ...], Field(min_length=1)]
+    chains: tuple[ChainNames, ...] = ()
     tokens: tuple[Token, ...] = ()
     attestors: tuple[Attestor, ...] = ()
 
@@ -139,6 +159,8 @@ class Trusted(Specification):
     def _each_once(self) -> Self:
         keys: tuple[tuple[str, Sequence[Hashable]], ...] = (
             ("anchors", [one.chain for one in self.anchors]),
+            ("chains", [one.chain for one in self.chains]),
+            ("names of tokens", self._named_tokens()),
             ("tokens", [(one.chain, f"0x{one.address.hex()}") for one in self.tokens]),
             ("attestors", [one.name for one in self.attestors]),
         )
@@ -148,6 +170,13 @@ class Trusted(Specification):
                 twice = counted[0][0]
                 raise ValueError(f"{what} has {twice} twice; keep one of them")
         return self
+
+    def _named_tokens(self) -> list[tuple[int | str, ...]]:
+        coins = [(one.chain, one.coin, NONE, NONE) for one in self.chains if one.coin]
+        named = [
+            (one.chain, one.token, one.protocol, one.bridge) for one in self.tokens if one.token
+        ]
+        return [*coins, *named]
 
     def anchor(self, chain: int | None, height: int | None) -> Anchor:
         """Return the anchor that a proof of a chain, at a height, must be read under.
@@ -194,6 +223,18 @@ class Trusted(Specification):
         if found is None:
             raise ProofRefused(ProofOutcome.TOKEN_UNKNOWN, f"0x{address.hex()} on chain {chain}")
         return found
+
+    def name_of(self, chain: int, address: bytes) -> TokenName | None:
+        """Return what claims call a token, or at 20 zeros a chain's coin; None where unsaid."""
+        named = next((one for one in self.chains if one.chain == chain), None)
+        if named is None:
+            return None
+        if address == COIN:
+            return (named.coin, named.name, NONE, NONE) if named.coin else None
+        token = self._listed.get((chain, address))
+        if token is None or token.token is None:
+            return None
+        return token.token, named.name, token.protocol, token.bridge
 
     @cached_property
     def _listed(self) -> dict[tuple[int, bytes], Token]:

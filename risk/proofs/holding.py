@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from eth_hash.auto import keccak
 
-from risk.proofs.anchors import Trusted
+from risk.claims.tokens import Standing
+from risk.proofs.anchors import COIN, Trusted
 from risk.proofs.outcome import ProofOutcome, ProofRefused
 from risk.proofs.ownership import (
     Attestation,
@@ -13,13 +14,10 @@ from risk.proofs.ownership import (
     check_attestation,
     check_ownership,
 )
-from risk.proofs.standing import Standing
 from risk.proofs.state import Account, check_account, check_slot
 from risk.proofs.storage_slots import balance_slot
 from risk.proofs.trie import EMPTY_ROOT
 
-COIN = bytes(20)
-"""Stands for the chain's own coin where a token's address is asked for."""
 COIN_DECIMALS = 18
 
 
@@ -87,7 +85,8 @@ class Verdict:
     """What a holding came to: its outcome, where it was seen, and how well the claim is shown.
 
     ``root`` names the owner's balance that it rests on and ``proof`` the place in the state that
-    shows it, in 16 bytes each; empty where nothing was shown.
+    shows it, in 16 bytes each; empty where nothing was shown. ``height`` is the block of that
+    state, None where no state was read.
     """
 
     outcome: ProofOutcome
@@ -95,6 +94,7 @@ class Verdict:
     standing: Standing
     root: bytes = b""
     proof: bytes = b""
+    height: int | None = None
 
 
 def identity(chain: int, address: bytes, of: bytes) -> bytes:
@@ -176,6 +176,7 @@ def _judge(holding: Holding, trusted: Trusted) -> Verdict:
         standing,
         identity(anchor.chain, claimed.token, claimed.owner),
         identity(anchor.chain, holder, of),
+        anchor.height,
     )
 
 

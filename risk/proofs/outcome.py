@@ -49,6 +49,11 @@ class ProofOutcome(Enum):
         """Whether something was shown."""
         return self in (ProofOutcome.PROVEN, ProofOutcome.EMPTY_PROVEN, ProofOutcome.ATTESTED)
 
+    @property
+    def refuses(self) -> bool:
+        """Whether something was handed in that does not hold; a bare word is not refused."""
+        return not self.holds and self is not ProofOutcome.STATED
+
 
 class ProofRefused(Exception):
     """A proof that shows nothing, with the name of the reason and where it was seen."""

@@ -4,8 +4,9 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from risk.proofs.anchors import COIN
 from risk.proofs.hexadecimal import NotHexadecimal, to_bytes, to_number
-from risk.proofs.holding import COIN, COIN_DECIMALS, Answer, Claimed, Holding, Quantity, SlotAnswer
+from risk.proofs.holding import COIN_DECIMALS, Answer, Claimed, Holding, Quantity, SlotAnswer
 from risk.proofs.outcome import ProofOutcome, ProofRefused
 from risk.proofs.ownership import Attestation, Ownership, Place
 from risk.proofs.state import Account

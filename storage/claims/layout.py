@@ -23,6 +23,9 @@ class ClaimsRefused(ClaimsError):
     """What was given to the writer are no claims; the message starts with the fault's code."""
 
 
+AS_SAID, JUDGED = "as said", "judged"
+"""Where the standings of claims are from: from whoever wrote the claims, or from proofs."""
+
 CLAIMS = Kind(
     noun="claims dataset",
     make="make one with `margincube claims generate` or import",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from storage import tables
 from storage.book import Book
-from storage.claims.layout import CLAIMS, ClaimsError
+from storage.claims.layout import AS_SAID, CLAIMS, ClaimsError
 from storage.claims.references import DECLARED, References
 from storage.dataset.kind import BLOCK_ACCOUNTS, PART_ACCOUNTS
 from storage.dataset.reader import Dataset
@@ -61,6 +61,11 @@ class Claims(Dataset):
     def book_digest(self) -> str:
         """Digest of the book whose accounts these claims are of."""
         return str(self.manifest["book"])
+
+    @property
+    def standing(self) -> str:
+        """Where the standings are from: ``AS_SAID`` or ``JUDGED``."""
+        return str(self.manifest.get("standing", AS_SAID))
 
     @property
     def planted(self) -> dict[str, Any]:

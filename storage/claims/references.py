@@ -10,10 +10,7 @@ import pyarrow.compute as pc
 from storage import tables
 from storage.claims.layout import CLAIMS, ClaimsRefused
 from storage.dataset.rules import conform, every, in_range, numbers, unique
-from storage.tables import Table
-
-NONE = "none"
-"""Name of the chain, protocol or bridge of what has none."""
+from storage.tables import NONE, Table
 
 DECLARED = {
     "tokens": tables.TOKENS,

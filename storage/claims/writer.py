@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from storage import tables
 from storage.book import Book
-from storage.claims.layout import CLAIMS, ClaimsRefused
+from storage.claims.layout import AS_SAID, CLAIMS, ClaimsRefused
 from storage.claims.reader import Claims
 from storage.claims.references import DECLARED, References
 from storage.dataset.rules import conform, every, in_range, numbers
@@ -76,6 +76,7 @@ class ClaimsWriter(DatasetWriter):
         quarantine: pa.Table | None = None,
         held: pa.Table | None = None,
         planted: Mapping[str, Any] | None = None,
+        standing: str = AS_SAID,
     ) -> Claims:
         """Finish the claims and return them, opened.
 
@@ -85,6 +86,7 @@ class ClaimsWriter(DatasetWriter):
             held: accounts whose claims are not to be used (columns ``account``, ``code``),
                 because a row of theirs is in the quarantine.
             planted: what was put in to be found, rows of claims by kind.
+            standing: where the standings are from, ``AS_SAID`` or ``JUDGED``.
 
         Raises:
             ClaimsRefused: accounts of the book are missing, there is no claim at all, or a claim
@@ -106,7 +108,8 @@ class ClaimsWriter(DatasetWriter):
         for name in DECLARED:
             self._write_small(f"{name}.parquet", getattr(self._references, name))
         self._write_findings(quarantine, held)
-        self._publish({**self._about, "source": source, "planted": dict(planted or {})})
+        made = {"source": source, "planted": dict(planted or {}), "standing": standing}
+        self._publish({**self._about, **made})
         return Claims.open(self.path)
 
     def _check(self, claims: pa.Table, first: int, stop: int) -> None:

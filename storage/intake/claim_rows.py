@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from storage import tables
 from storage.dataset.rules import numbers
 from storage.intake import cells, checks
-from storage.intake.cells import Booleans, Exact, Status
+from storage.intake.cells import Booleans, Exact, Status, matches
 from storage.intake.checks import REASONS, Check, Rows
 from storage.intake.holdings import Holds
 from storage.intake.identities import identities, identity_array, none_of
 from storage.intake.references import PAIRING, Lookup, find, index_of, joined
 from storage.intake.tokens import TOKEN_KEY, TokenIntake, whole
+from storage.intake.verdicts import Known, Verdicts
 from storage.quarantine import Findings
 
+_OWNER = r"^(0x[0-9a-fA-F]{40})?$"
 _SAME = tuple(name for name in tables.CLAIMS.schema.names if name != "backing")
 
 
@@ -25,12 +27,14 @@ _SAME = tuple(name for name in tables.CLAIMS.schema.names if name != "backing")
 class ClaimIntake:
     """Claims while they are read, and the accounts that are held because of them.
 
-    ``bad`` tells which rows of the file are set aside, ``(row,)``, once they are all read.
+    ``verdicts`` say how claims are known; without them it is taken as said. ``bad`` tells which
+    rows of the file are set aside, ``(row,)``, once they are all read.
     """
 
     taken: TokenIntake
     accounts: Lookup
     findings: Findings
+    verdicts: Verdicts | None = None
     holds: Holds = field(init=False)
     bad: Booleans = field(init=False)
     _batches: list[pa.Table] = field(default_factory=list)
@@ -54,13 +58,11 @@ class ClaimIntake:
         market = self._markets(rows)
         quantity = cells.numbers(rows.text["quantity"]).values
         encumbered = np.where(rows.has("encumbered"), rows.number("encumbered"), 0.0)
-        (root, bad_root), (proof, bad_proof) = map(
-            identities, (rows.text["root"], rows.text["proof"])
-        )
-        rows.flag("HEX_INVALID", "root", bad_root & ~rows.bad)
-        rows.flag("HEX_INVALID", "proof", bad_proof & ~rows.bad)
+        known = _known(rows)
+        if self.verdicts is not None:
+            known = self.verdicts.judge(rows, known)
         debt = self._debt[token]
-        proven = rows.is_in("standing", "proven")
+        proven = known.standing == tables.STANDINGS.index("proven")
         decimals = self._decimals[token]
         checks.apply(
             [
@@ -79,13 +81,12 @@ class ClaimIntake:
                 ),
                 Check("ENCUMBERED_RANGE", "encumbered", lambda _: debt & (encumbered != 0.0)),
                 Check("DEBT_WITHOUT_MARKET", "market", lambda _: debt & (market < 0)),
-                Check("ROOT_MISSING", "root", lambda _: none_of(root)),
-                Check("PROOF_MISSING", "proof", lambda _: proven & none_of(proof)),
+                Check("ROOT_MISSING", "root", lambda _: none_of(known.root)),
+                Check("PROOF_MISSING", "proof", lambda _: proven & none_of(known.proof)),
             ],
             rows,
         )
-        height = self._heights(rows, token)
-        standing = index_of(rows.text["standing"], pa.array(tables.STANDINGS))
+        height = self._heights(rows, token, known.height)
         self.holds.add(account, rows)
         every = np.arange(len(rows))
         self._batches.append(
@@ -96,10 +97,10 @@ class ClaimIntake:
                     "quantity": quantity + 0.0,
                     "encumbered": encumbered + 0.0,
                     "market": market,
-                    "root": identity_array(root),
-                    "proof": identity_array(proof),
+                    "root": identity_array(known.root),
+                    "proof": identity_array(known.proof),
                     "height": height,
-                    "standing": standing.astype(np.int8),
+                    "standing": known.standing,
                     "claim": rows.text["claim"],
                     "behind": rows.text["backing"],
                     "row": rows.key(every),
@@ -154,11 +155,13 @@ class ClaimIntake:
         rows.flag("UNKNOWN_MARKET", "market", named & (index < 0) & ~rows.bad)
         return np.where(named, found, np.int32(-1))
 
-    def _heights(self, rows: Rows, token: NDArray[np.int32]) -> NDArray[np.int64]:
+    def _heights(
+        self, rows: Rows, token: NDArray[np.int32], known: NDArray[np.float64]
+    ) -> NDArray[np.int64]:
         """Return the block that each claim was read at, 0 where it is on no chain."""
         chain = self._chain[token]
-        given = rows.has("height")
-        height = np.where(given, rows.number("height"), 0.0)
+        given = ~np.isnan(known)
+        height = np.where(given, known, 0.0)
         head = self._head[chain]
         checks.apply(
             [
@@ -206,6 +209,19 @@ class ClaimIntake:
         account = account[account >= 0]
         fresh = account[self.holds.reason[account] < 0]
         self.holds.reason[fresh] = REASONS.index(code)
+
+
+def _known(rows: Rows) -> Known:
+    """Return how claims say that they are known; what cannot be read is a finding."""
+    (root, bad_root), (proof, bad_proof) = map(identities, (rows.text["root"], rows.text["proof"]))
+    for column, bad in (
+        ("root", bad_root),
+        ("proof", bad_proof),
+        ("owner", ~matches(rows.text["owner"], _OWNER)),
+    ):
+        rows.flag("HEX_INVALID", column, bad & ~rows.bad)
+    standing = index_of(rows.text["standing"], pa.array(tables.STANDINGS)).astype(np.int8)
+    return Known(standing, root, proof, rows.number("height"))
 
 
 def more_decimals(quantity: Exact, decimals: NDArray[np.int64]) -> Booleans:

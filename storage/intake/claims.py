@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from storage.book import PART_ACCOUNTS, Book
-from storage.claims import Claims, ClaimsExist, ClaimsWriter
+from storage.claims import AS_SAID, JUDGED, Claims, ClaimsExist, ClaimsWriter
 from storage.intake import layout
 from storage.intake.claim_rows import ClaimIntake
 from storage.intake.folder import (
@@ -23,6 +23,7 @@ from storage.intake.folder import (
 )
 from storage.intake.references import Lookup
 from storage.intake.tokens import TokenIntake, TokenRows, take_tokens
+from storage.intake.verdicts import Verdicts
 from storage.quarantine import Finding, Findings
 
 
@@ -65,6 +66,7 @@ def import_claims(
     target: Path | str,
     *,
     name: str | None = None,
+    verdicts: Verdicts | None = None,
     progress: Progress | None = None,
 ) -> ClaimsReport:
     """Read a folder of files, check every row and write the claims of a book's accounts.
@@ -77,6 +79,7 @@ def import_claims(
             each as ``.csv`` or ``.parquet``.
         target: folder of the claims; must not exist.
         name: what people call them; the name of the target by default.
+        verdicts: what holdings show of the claims; their standing is taken as said without.
         progress: called with a dataset and its rows so far.
 
     Raises:
@@ -99,10 +102,12 @@ def import_claims(
     )
     taken = take_tokens(rows, book.as_of)
     findings.raise_if_refused()
-    claims = ClaimIntake(taken, _accounts(book), findings)
+    claims = ClaimIntake(taken, _accounts(book), findings, verdicts)
     for batch in reader.batches(layout.CLAIMS):
         claims.take(batch)
     claims.finish()
+    if verdicts is not None:
+        verdicts.finish(findings)
     bad = int(claims.bad.sum())
     counts = (
         *map(count_rows, rows.read()),
@@ -115,8 +120,11 @@ def import_claims(
     table = findings.table()
     title = name or path.name
     note = {"import": Path(source).name, "rows": {count.dataset: count.rows for count in counts}}
+    if verdicts is not None:
+        note["proofs"] = dict(verdicts.source)
+    standing = AS_SAID if verdicts is None else JUDGED
     held = claims.holds.table()
-    _write(path, title, book, taken, claims.table(), table, held, note)
+    _write(path, title, book, taken, claims.table(), table, held, note, standing)
     return ClaimsReport(
         path=path,
         name=title,
@@ -143,6 +151,7 @@ def _write(
     quarantine: pa.Table,
     held: pa.Table,
     source: Mapping[str, Any],
+    standing: str,
 ) -> Claims:
     owner = claims["account"].to_numpy()
     with ClaimsWriter(path, name, book, taken.references) as writer:
@@ -151,5 +160,8 @@ def _write(
             low, high = np.searchsorted(owner, [start, stop]).tolist()
             writer.append(stop - start, claims.slice(low, high - low))
         return writer.close(
-            source, quarantine=quarantine if quarantine.num_rows else None, held=held
+            source,
+            quarantine=quarantine if quarantine.num_rows else None,
+            held=held,
+            standing=standing,
         )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from storage.tables import MARGIN_MODES, STANDINGS, TOKEN_KINDS
+from storage.tables import MARGIN_MODES, NONE, STANDINGS, TOKEN_KINDS
 
 ColumnKind: TypeAlias = Literal[
     "name",  # text that names the row, must be clean
@@ -45,7 +45,7 @@ SIDES = ("signed", "long", "short")  # signed: the quantity says it
 
 
 def _placement(name: str) -> InputColumn:
-    return InputColumn(name, "name", required=False, blank=True, default="none")
+    return InputColumn(name, "name", required=False, blank=True, default=NONE)
 
 
 INSTRUMENTS = InputTable(
@@ -166,7 +166,7 @@ def _of_token(prefix: str = "", token: str = "token") -> tuple[InputColumn, ...]
     return (
         InputColumn(token, "reference"),
         *(
-            InputColumn(prefix + name, "reference", required=False, default="none")
+            InputColumn(prefix + name, "reference", required=False, default=NONE)
             for name in ("chain", "protocol", "bridge")
         ),
     )
@@ -177,9 +177,9 @@ TOKENS = InputTable(
     ("token", "chain", "protocol", "bridge"),
     (
         InputColumn("token", "name"),
-        InputColumn("chain", "name", required=False, default="none"),
-        InputColumn("protocol", "name", required=False, default="none"),
-        InputColumn("bridge", "name", required=False, default="none"),
+        InputColumn("chain", "name", required=False, default=NONE),
+        InputColumn("protocol", "name", required=False, default=NONE),
+        InputColumn("bridge", "name", required=False, default=NONE),
         InputColumn("kind", "word", words=TOKEN_KINDS),
         InputColumn("asset", "reference", blank=True),
         InputColumn("decimals", "number"),
@@ -228,8 +228,8 @@ MARKET_TERMS = InputTable(
         InputColumn("chain", "name"),
         InputColumn("market", "name"),
         InputColumn("token", "reference"),
-        InputColumn("token_protocol", "reference", required=False, default="none"),
-        InputColumn("token_bridge", "reference", required=False, default="none"),
+        InputColumn("token_protocol", "reference", required=False, default=NONE),
+        InputColumn("token_bridge", "reference", required=False, default=NONE),
         InputColumn("loan_to_value", "number"),
         InputColumn("liquidation_threshold", "number"),
         InputColumn("liquidation_bonus", "number"),
@@ -247,6 +247,7 @@ CLAIMS = InputTable(
         InputColumn("encumbered", "number", required=False, blank=True, default="0"),
         InputColumn("market", "reference", required=False, blank=True),
         InputColumn("market_protocol", "reference", required=False, blank=True),
+        InputColumn("owner", "reference", required=False, blank=True),
         InputColumn("root", "reference", blank=True),
         InputColumn("proof", "reference", required=False, blank=True),
         InputColumn("height", "number", blank=True),

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from storage import tables
-from storage.claims.references import NONE, References, recipe_rows
+from storage.claims.references import References, recipe_rows
 from storage.intake import checks
 from storage.intake.cells import Booleans
 from storage.intake.checks import Check, Rows
@@ -26,6 +26,7 @@ from storage.intake.references import (
     refuse_key_spellings,
     rows_of,
 )
+from storage.tables import NONE
 
 TOKEN_KEY = tables.TOKENS.key
 OF_KEY = ("of", "of_chain", "of_protocol", "of_bridge")

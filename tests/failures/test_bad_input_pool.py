@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from flows.collateral_tables import print_pool
 from flows.commands.collateral_explain import print_pooled_account
 from storage.claims import Claims
 from storage.intake.claims import import_claims
@@ -16,6 +17,8 @@ from workers.pool.explain import explain_pooled
 
 ETH_CLAIM, RECEIPT, DEBT, POOL, DEPOSIT, BRIDGED = range(2, 8)
 """Lines of the file of claims."""
+
+MISPLACED = "receipt or debt in another market"
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "claims.md").read_text()
 
@@ -127,6 +130,10 @@ def test_a_receipt_written_outside_of_its_market_holds_its_account_back(explaine
     (reason,) = one["held_because"]
     assert "outside of the market that its token belongs to" in reason
     assert done.manifest["totals"]["misplaced"] == 1
+    assert named_in_the_guide(MISPLACED, "misplaced")
+    shown = io.StringIO()
+    print_pool(Console(file=shown, width=140), done.manifest)
+    assert "2 (1 held back, 1 of them misplaced)" in shown.getvalue()
 
 
 def test_a_debt_beyond_what_backs_it_is_owed_by_the_account(explained):
@@ -165,7 +172,7 @@ def test_every_row_of_the_guide_is_tried():
     rows = re.findall(r"^\| ([^|]+?) \| `(\w+)`[^|]*\| [^|]+ \| `([^`]+)` \|$", section, re.M)
     here = "tests/failures/test_bad_input_pool.py"
     mine = {fault for fault, _, place in rows if place == here}
-    assert mine == {*OUTCOMES, *CODES, "wrapper and wrapped both pledged"}
+    assert mine == {*OUTCOMES, *CODES, "wrapper and wrapped both pledged", MISPLACED}
     root = Path(__file__).parents[2]
     for _, name, place in rows:
         assert name in (root / place).read_text(), (name, place)

@@ -8,6 +8,7 @@ import pytest
 
 import flows.cli
 from storage.claims import Claims
+from tests.risk.proofs.chain import CHAIN, Chain, changed, ownership
 from tests.storage.claim_files import GOOD, small_book, spoilt, write_files
 from workers.generate import generate_book
 
@@ -74,6 +75,31 @@ def test_imported_claims_are_counted_and_shown(margincube, home, tmp_path):
     code, output, _ = margincube("import", "small", folder, "--name", "again", "--json")
     assert json.loads(output)["findings"] == {"ROOT_MISSING": 1}
     assert json.loads(output)["datasets"]["claims"]["accepted"] == 6
+
+
+@pytest.mark.parametrize("option", ["--trusted", "--anchors"])
+def test_claims_are_as_proven_as_their_holdings(margincube, home, tmp_path, option):
+    chain = Chain()
+    trusted = chain.trusted() | {"chains": [{"chain": CHAIN, "name": "Ethereum", "coin": "ETH"}]}
+    (tmp_path / "trusted.json").write_text(json.dumps(trusted))
+    coin = changed(
+        chain.holding(token=None, quantity="5", decimals=18),
+        account="a",
+        ownership=ownership(account="a"),
+    )
+    (tmp_path / "holdings").mkdir()
+    (tmp_path / "holdings" / "coin.json").write_text(json.dumps(coin))
+    folder = write_files(tmp_path / "pool", spoilt("claims", 2, "quantity", "5"))
+    given = ("--proofs", tmp_path / "holdings", option, tmp_path / "trusted.json")
+    code, output, _ = margincube("import", "small", folder, "--name", option.strip("-"), *given)
+    assert code == 0
+    assert "STANDING_NOT_SHOWN 3 times, a warning" in output
+    assert ["standings", "judged"] in [line.split() for line in output.splitlines()]
+    kept = Claims.open(home / "claims" / option.strip("-"))
+    assert kept.columns(["standing"])["standing"].tolist().count(0) == 1
+    code, _, messages = margincube("import", "small", folder, "--name", "n", *given[:2])
+    assert code == flows.cli.EXIT_MISTAKE
+    assert "--proofs is given without --trusted" in messages
 
 
 def test_files_that_cannot_be_used_are_refused(margincube, home, tmp_path):

@@ -177,7 +177,27 @@ def test_headline_numbers_are_the_runs(read: Page, run: StoredRun) -> None:
     assert read.tiles["Shortfall"] == money(float(short.sum()))
     assert number(read.tiles["Accounts below"]) == np.count_nonzero(short) > 0
     proven = run.groups["blocks"]["credit_by_standing"].values.sum(axis=0)
-    assert read.tiles["Credit that is proven"] == percent(proven[0] / proven.sum())
+    assert read.tiles["Credit said to be proven"] == percent(proven[0] / proven.sum())
+
+
+def test_only_what_was_judged_is_called_proven(view: PoolView, read: Page) -> None:
+    """Generated claims are as said; the same run of claims that were judged says so."""
+    assert view.manifest["inputs"]["claims"]["standing"] == "as said"
+    claims = view.manifest["inputs"]["claims"] | {"standing": "judged"}
+    inputs = view.manifest["inputs"] | {"claims": claims}
+    judged = Page(
+        without_plotly(render(replace(view, manifest=view.manifest | {"inputs": inputs})))
+    )
+    assert "Credit that is proven" in judged.tiles
+    assert "Credit that is proven" not in read.tiles
+    names = {
+        told: [row[0] for row in rows(page, "Coverage by proofs")]
+        for told, page in (("judged", judged), ("as said", read))
+    }
+    assert names == {
+        "judged": ["proven", "attested", "stated"],
+        "as said": ["said to be proven", "said to be attested", "stated"],
+    }
 
 
 def test_outcomes_are_those_of_the_claims(read: Page, run: StoredRun, claims: Claims) -> None:
@@ -307,6 +327,27 @@ def test_stale_and_deviating_prices_are_marked(read: Page) -> None:
     assert {found.pop(asset) for asset in STALE} == {"stale"}
     assert {found.pop(asset) for asset in DEVIATING} == {"deviates"}
     assert set(found.values()) == {"fits"}
+
+
+def test_a_venue_may_be_called_free(view: PoolView) -> None:
+    """What backs its positions is needed; what no position needs has no name to clash with."""
+    uses = view.totals["use"].values.copy()
+    uses[0] = "free"
+    named = replace(view, totals=view.totals.assign_coords(use=uses))
+    whole, needed = (str(choice.layout["annotations"]) for choice in flow_choices(named))
+    assert "free · " in whole
+    assert "free · " in needed
+    assert "no position · " in whole
+    assert "no position · " not in needed
+    sums = [
+        [sum(choice.traces[0]["link"]["value"]) for choice in flow_choices(one)]
+        for one in (named, view)
+    ]
+    assert sums[0] == sums[1]
+
+
+def flow_choices(view: PoolView) -> Any:
+    return next(one for one in pictures(view) if one.name == "flow").choices
 
 
 def test_flow_conserves_credit(view: PoolView, run: StoredRun) -> None:

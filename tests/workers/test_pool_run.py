@@ -13,13 +13,19 @@ from storage.arrays import POOL, POOL_ACCOUNTS, POOL_BLOCKS
 from storage.book import BLOCK_ACCOUNTS
 from storage.claims import Claims, ClaimsDamaged
 from storage.digest import dataset_digest
-from storage.runs import RunStore
+from storage.runs import RunStore, UnknownRun
 from workers.claims.references import DEVIATING, STALE
 from workers.dask_engine import DaskEngine
 from workers.engine import SerialEngine
 from workers.pool.count import count_claims
 from workers.pool.plan import plan_pool
-from workers.pool.request import DEFAULT_RULES, OfAnotherBook, identify_pool, load_rules
+from workers.pool.request import (
+    DEFAULT_RULES,
+    OfAnotherBook,
+    PoolRequest,
+    identify_pool,
+    load_rules,
+)
 from workers.pool.run import IncompleteRun, PoolRun
 
 ACCOUNTS = 4 * BLOCK_ACCOUNTS + 700
@@ -300,6 +306,20 @@ def test_claims_of_another_book_are_refused(synthetic_book, claims_of, done):
         PoolRun(request, None, None) as run,
     ):
         run.prepare()
+
+
+def test_the_latest_run_is_that_of_the_claims_book(synthetic_book, margin_of, claims_of, tmp_path):
+    """Two books in one store, each with claims of its own, and a third without a run."""
+    books = [synthetic_book(accounts) for accounts in (100, 120)]
+    done = [margin_of(book, runs=tmp_path / "runs") for book in books]
+    for book, expected in zip(books, done, strict=True):
+        request = PoolRequest("latest", claims_of(book).location, runs=tmp_path / "runs")
+        assert identify_pool(request).run.run_id == expected.run.run_id
+    foreign = claims_of(synthetic_book(140))
+    with pytest.raises(
+        UnknownRun, match=f"no run of the book with digest {foreign.book_digest[:12]}"
+    ):
+        identify_pool(PoolRequest("latest", foreign.location, runs=tmp_path / "runs"))
 
 
 def test_rules_may_ask_only_for_scenarios_that_the_run_has(done, tmp_path):

@@ -111,7 +111,7 @@ def test_a_folder_without_holdings_is_named(tmp_path, trusted):
 
 
 def test_a_file_that_went_away_has_a_name(tmp_path, trusted):
-    assert judge_file(tmp_path / "gone.json", trusted).outcome.name == "UNREADABLE"
+    assert judge_file(tmp_path / "gone.json", trusted).verdict.outcome.name == "UNREADABLE"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_what_is_no_json_is_malformed(tmp_path, trusted, content, says):
     path.write_bytes(content)
     with pytest.raises(DocumentMalformed, match=says):
         read_document(path)
-    verdict = judge_file(path, trusted)
+    verdict = judge_file(path, trusted).verdict
     assert verdict.outcome.name == "MALFORMED"
     assert len(verdict.where) < 300
 
@@ -228,7 +228,7 @@ def test_the_page_shows_a_pool_and_a_holding_that_are_read(tmp_path):
     assert (trusted.pool, len(trusted.tokens), len(trusted.attestors)) == ("main", 1, 1)
     (tmp_path / "holding.json").write_text(holding)
     # Its proof is cut short on the page.
-    assert judge_file(tmp_path / "holding.json", trusted).outcome.name == "NODE_MISSING"
+    assert judge_file(tmp_path / "holding.json", trusted).verdict.outcome.name == "NODE_MISSING"
 
 
 def test_the_page_names_every_outcome():

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod, sqrt
 
-NONE = "none"
+from storage.claims import NONE
 
 # Protocols and bridges are invented; chains and symbols are real, those of protocols' own apart.
 LENDING = "harrowgate"

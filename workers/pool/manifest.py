@@ -69,6 +69,7 @@ def _inputs(plan: PoolPlan) -> dict[str, Any]:
             "path": str(claims.location),
             "digest": claims.digest,
             "claims": claims.claims,
+            "standing": claims.standing,
         },
         "rules": {
             "name": rules.name,

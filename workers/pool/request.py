@@ -71,7 +71,8 @@ def load_rules(name: str) -> NamedRules:
 class PoolRequest:
     """What a collateral run is to be made of, and how its work is to be cut.
 
-    ``run``, ``claims`` and ``rules`` decide the numbers; the rest only how fast they come.
+    ``run``, ``claims`` and ``rules`` decide the numbers; the rest only how fast they come. The run
+    ``latest`` is the newest margin run of the claims' book.
     ``runs`` is where the margin run was published, ``pools`` where this one is to be.
     """
 
@@ -99,15 +100,15 @@ def identify_pool(request: PoolRequest) -> PoolIdentity:
     """Open the inputs of a collateral run and name it.
 
     Raises:
-        UnknownRun: no margin run of that name has been published.
+        UnknownRun: no margin run of that name, or of the claims' book, has been published.
         BookChanged: the book of the run is another one now.
         ClaimsMissing: there are no claims at the path.
         OfAnotherBook: the claims are of another book.
         UnknownRules: neither shipped rules nor a file.
     """
-    run = RunStore(request.runs).open(request.run)
+    claims, store = Claims.open(request.claims), RunStore(request.runs)
+    run = store.open(store.resolve(request.run, book=claims.book_digest))
     book = book_of(run)
-    claims = Claims.open(request.claims)
     if claims.book_digest != book.digest:
         raise OfAnotherBook(
             f"claims {claims.name} are of the book with digest {claims.book_digest[:12]}, run "

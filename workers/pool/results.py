@@ -8,7 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from risk.aggregation import Largest
-from risk.claims.credit import token_findings
+from risk.claims.credit import feed_bounds, token_findings
 from risk.claims.findings import bit
 from risk.claims.groups import by_asset, by_label
 from risk.claims.sums import HEALTH_EDGES, PoolSums
@@ -103,7 +103,7 @@ def _holdings(plan: PoolPlan, sums: PoolSums) -> dict[str, tuple[Any, ...]]:
 
 
 def _feeds(plan: PoolPlan) -> dict[str, tuple[Any, ...]]:
-    """Return the two prices of each base asset, their ages, and what was found wrong with them."""
+    """Return the two prices of each base asset, their ages, what is allowed, and what is wrong."""
     references = plan.references
     feeds, tokens = references.feeds, references.tokens
     found = token_findings(tokens, references.names, feeds, plan.rules, plan.found)
@@ -116,6 +116,13 @@ def _feeds(plan: PoolPlan) -> dict[str, tuple[Any, ...]]:
             ("market_age", "s"),
             ("heartbeat", "s"),
         )
+    }
+    allowed = feed_bounds(references.names, feeds, plan.rules)
+    variables |= {
+        "feed_apart": (("asset",), allowed.apart, {"units": "1"}),
+        "feed_deviation_allowed": (("asset",), allowed.deviation, {"units": "1"}),
+        "feed_oracle_age_allowed": (("asset",), allowed.oracle_age, {"units": "s"}),
+        "feed_market_age_allowed": (("asset",), allowed.market_age, {"units": "s"}),
     }
     for name, outcome in (("stale", Outcome.STALE_PRICE), ("deviates", Outcome.PRICE_DEVIATES)):
         wrong = tokens.asset[(tokens.asset >= 0) & (found & bit(outcome) != 0)]

@@ -20,15 +20,17 @@ MARGIN = {"l": 8, "r": 180, "t": 34, "b": 10}
 
 COLUMNS = ("Lies on", "Held", "Asset", "Backs")
 COLOURS = ("--layer-1", "--layer-3", "--layer-4", "--layer-2")
-FREE = "free"
+FREE = None
+"""The use of credit that no position needs; it has no name, for a venue may have any."""
+
 FREE_WORDS = "no position"
 OTHERS = "others"
 TITLE = "From where collateral lies to what it backs"
 
-Node = tuple[int, str]
+Node = tuple[int, str | None]
 """The column of a node, and its name."""
 
-Path = tuple[str, str, str, str]
+Path = tuple[str, str, str, str | None]
 """A chain, a way of holding, an asset and a use."""
 
 
@@ -39,7 +41,7 @@ def flow(view: PoolView) -> Picture | Sentence:
     owed = -float(np.minimum(view.amounts("holding_use"), 0.0).sum())
     if whole <= 0.0:
         return Sentence(TITLE, "Nothing in this pool counts, so nothing flows.", wide=True)
-    needed = {path: amount for path, amount in paths.items() if path[3] != FREE_WORDS}
+    needed = {path: amount for path, amount in paths.items() if path[3] is not FREE}
     choices = [_choice("All credit", paths)]
     if needed:
         choices.append(_choice("What positions need", needed))
@@ -72,12 +74,12 @@ def _paths(view: PoolView) -> dict[Path, float]:
     )
     held = [_held(*names) for names in zip(chains, protocols, bridges, strict=True)]
     lies = [NOWHERE["chain"] if chain == NONE else chain for chain in chains]
-    uses = [str(name) for name in view.totals["use"].values]
+    venues = [str(name) for name in view.totals["use"].values[:-1]]  # the last use is none
     columns = (
         _largest(lies, credit.sum(axis=(1, 2))),
         _largest(held, credit.sum(axis=(1, 2))),
         _largest(view.names("asset"), credit.sum(axis=(0, 2))),
-        _largest([FREE_WORDS if use == FREE else use for use in uses], credit.sum(axis=(0, 1))),
+        [*_largest(venues, credit[..., :-1].sum(axis=(0, 1))), FREE],
     )
     found: dict[Path, float] = defaultdict(float)
     for way, asset, use in np.argwhere(credit > 0.0).tolist():
@@ -109,6 +111,10 @@ def _largest(names: Sequence[str], amounts: NDArray[np.float64]) -> list[str]:
     return [name if name in kept else OTHERS for name in names]
 
 
+def _shown(name: str | None) -> str:
+    return FREE_WORDS if name is FREE else name
+
+
 def _choice(label: str, paths: dict[Path, float]) -> Choice:
     """Draw some paths: nodes in columns, the largest on top, and bands between them."""
     nodes: dict[Node, float] = defaultdict(float)
@@ -117,7 +123,7 @@ def _choice(label: str, paths: dict[Path, float]) -> Choice:
         for at, name in enumerate(path):
             nodes[at, name] += amount
             if at:
-                links[(at - 1, path[at - 1]), (at, name), path[3] != FREE_WORDS] += amount
+                links[(at - 1, path[at - 1]), (at, name), path[3] is not FREE] += amount
     order = sorted(nodes, key=lambda node: (node[0], -nodes[node]))
     middles = _middles(order, nodes)
     trace = {
@@ -128,7 +134,7 @@ def _choice(label: str, paths: dict[Path, float]) -> Choice:
     }
     words = [
         _note(
-            f"{safe(clipped(name, 20))} · {money(nodes[at, name])}",
+            f"{safe(clipped(_shown(name), 20))} · {money(nodes[at, name])}",
             x=at / 3,
             y=1.0 - middle,
             yanchor="middle",
@@ -168,7 +174,7 @@ def _nodes(
         "label": [""] * len(order),
         "customdata": [
             hover(
-                name,
+                _shown(name),
                 ("Credit", money(nodes[at, name])),
                 ("Share", percent(nodes[at, name] / whole)),
             )
@@ -192,7 +198,7 @@ def _links(links: dict[tuple[Node, Node, bool], float], row: dict[Node, int]) ->
         "value": plain([links[link] for link in drawn]),
         "customdata": [
             hover(
-                f"{source[1]} to {target[1]}",
+                f"{_shown(source[1])} to {_shown(target[1])}",
                 ("Needed by positions" if needed else "Free", money(links[source, target, needed])),
             )
             for source, target, needed in drawn

@@ -110,7 +110,10 @@ def _standing(view: PoolView) -> Tile:
     whole = float(credit.sum())
     shares = [percent(float(amount) / whole) if whole > 0.0 else NOTHING for amount in credit]
     rest = ", ".join(f"{share} {name}" for name, share in zip(names[1:], shares[1:], strict=True))
-    return Tile(f"Credit that is {names[0]}", shares[0], f"by a proof against a root; {rest}")
+    if view.judged:
+        return Tile(f"Credit that is {names[0]}", shares[0], f"by a proof against a root; {rest}")
+    title = f"Credit said to be {names[0]}"
+    return Tile(title, shares[0], f"as the claims say, no proof was judged; {rest}")
 
 
 def _withheld(view: PoolView) -> Tile:

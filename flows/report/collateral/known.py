@@ -1,7 +1,5 @@
 """How well the pool is known: proofs behind claims, prices and chains and their ages."""
 
-import numpy as np
-
 from flows.format import NOTHING, duration, exact, money, percent
 from flows.report.collateral.view import PoolView
 from flows.report.picture import Table
@@ -13,6 +11,12 @@ MEANINGS = {
     "attested": "somebody whose word is accepted has signed for it",
     "stated": "the holder says so",
 }
+SAID = {
+    "proven": "said to be proven",
+    "attested": "said to be attested",
+    "stated": "stated",
+}
+"""What standings are called that nobody judged."""
 
 
 def coverage(view: PoolView) -> Table:
@@ -22,6 +26,7 @@ def coverage(view: PoolView) -> Table:
     names = [str(name) for name in view.totals["standing"].values]
     withheld = float(view.amounts("value_by_outcome")[Outcome.NOT_PROVEN])
     needs = {rule.needs for rule in view.rules.standings}
+    unseen = "as whoever wrote the claims says; nothing was judged"
     asked = (
         f"The rules ask for {' or '.join(sorted(needs))} or better"
         if needs
@@ -36,8 +41,8 @@ def coverage(view: PoolView) -> Table:
         columns=("Standing", "What it means", "Credit, USD", "Share"),
         rows=[
             (
-                name,
-                MEANINGS[name],
+                name if view.judged else SAID[name],
+                MEANINGS[name] if view.judged else unseen,
                 exact(amount),
                 percent(amount / whole) if whole > 0.0 else NOTHING,
             )
@@ -50,30 +55,27 @@ def coverage(view: PoolView) -> Table:
 
 def feeds(view: PoolView) -> Table:
     """Return prices, their ages, and which do not count."""
-    totals, rules = view.totals, view.rules
-    bound = {name: rule.deviation for rule in rules.assets for name in rule.assets}
+    totals = view.totals
     oracle, market = view.amounts("feed_oracle"), view.amounts("feed_market")
-    low = np.minimum(oracle, market)
+    apart, deviation = view.amounts("feed_apart"), view.amounts("feed_deviation_allowed")
+    age, allowed = view.amounts("feed_oracle_age"), view.amounts("feed_oracle_age_allowed")
     rows = []
     for at, name in enumerate(view.names("asset")):
-        allowed = bound.get(name) or rules.feeds.deviation
-        apart = abs(oracle[at] - market[at]) / low[at] if low[at] > 0.0 else np.inf
         wrong = []
         if totals["feed_stale"].values[at]:
             wrong.append("stale")
         if totals["feed_deviates"].values[at]:
             wrong.append("deviates")
-        age, heartbeat = view.amounts("feed_oracle_age")[at], view.amounts("feed_heartbeat")[at]
         rows.append(
             (
                 name,
                 " and ".join(wrong) or "fits",
                 f"{oracle[at]:,.4f}",
                 f"{market[at]:,.4f}",
-                percent(apart),
-                percent(allowed),
-                duration(age),
-                duration(rules.feeds.heartbeats * heartbeat),
+                percent(apart[at]),
+                percent(deviation[at]),
+                duration(age[at]),
+                duration(allowed[at]),
                 duration(view.amounts("feed_market_age")[at]),
             )
         )
@@ -84,7 +86,7 @@ def feeds(view: PoolView) -> Table:
             "Two prices of each base asset in US dollars, how far apart they are as a part of the "
             "lower, and how old at the time of the run. Assets count at the lower, debts at the "
             "higher. What is stale or deviates counts for nothing; a market price is stale after "
-            f"{duration(rules.feeds.market_seconds)}."
+            f"{duration(view.rules.feeds.market_seconds)}."
         ),
         columns=(
             "Asset",

@@ -8,6 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from risk.claims.rules import NONE, PoolRules
+from storage.claims import JUDGED
 
 Floats = NDArray[np.float64]
 
@@ -49,6 +50,11 @@ class PoolView:
     def total(self, name: str) -> float:
         """Return one of the manifest's totals."""
         return float(self.manifest["totals"][name])
+
+    @property
+    def judged(self) -> bool:
+        """Whether proofs say how claims are known, and not whoever wrote the claims."""
+        return bool(self.manifest["inputs"]["claims"]["standing"] == JUDGED)
 
     def amounts(self, name: str) -> Floats:
         """Return one of the arrays of totals as float64."""

@@ -168,10 +168,19 @@ def ownership(key=OWNER, *, by=None, account="desk-7", pool="main", epoch=7, cha
     }
 
 
-def attestation(units=2_500_000, *, by=ATTESTOR, name="auditor", pool="main", epoch=7, chain=CHAIN):
+def attestation(
+    units=2_500_000,
+    *,
+    by=ATTESTOR,
+    name="auditor",
+    account="desk-7",
+    pool="main",
+    epoch=7,
+    chain=CHAIN,
+):
     """An attestor's signature as a document has it."""
     word = Attestation(
-        name, address_of(OWNER), "desk-7", TOKEN, units, Place(pool, epoch, chain), b""
+        name, address_of(OWNER), account, TOKEN, units, Place(pool, epoch, chain), b""
     )
     return {
         "attestor": name,

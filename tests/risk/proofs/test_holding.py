@@ -7,7 +7,6 @@ import pytest
 from risk.proofs.anchors import Trusted
 from risk.proofs.holding import judge
 from risk.proofs.reading import read_holding
-from risk.proofs.standing import Standing, StandingPolicy
 from risk.proofs.storage_slots import balance_slot
 from tests.risk.proofs.chain import (
     BALANCES,
@@ -254,18 +253,3 @@ def test_a_bare_answer_is_read_under_the_only_anchor(chain, verdict):
     second = trusted["anchors"][0] | {"chain": 1}
     two = Trusted.model_validate(trusted | {"anchors": [*trusted["anchors"], second]})
     assert judge(read_holding(answer), two).outcome.name == "NO_ROOT"
-
-
-def test_a_policy_asks_each_class_for_a_standing():
-    policy = StandingPolicy(default="attested", classes={"coin": "proven", "cash": "stated"})
-    admitted = {
-        name: [one.name for one in Standing if policy.admits(name, one)]
-        for name in ("coin", "share", "cash")
-    }
-    assert admitted == {
-        "coin": ["PROVEN"],
-        "share": ["PROVEN", "ATTESTED"],
-        "cash": ["PROVEN", "ATTESTED", "STATED"],
-    }
-    with pytest.raises(ValueError, match="'sworn' is no standing"):
-        StandingPolicy(default="sworn")
