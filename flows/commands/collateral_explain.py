@@ -228,14 +228,16 @@ def _print_requirement(console: Console, explained: dict[str, Any]) -> None:
     table.add_row("credit now", *[f"{now:,.2f}"] * 2)
     table.add_row("credit then", f"{now:,.2f}", f"{explained['credit_then']:,.2f}")
     table.add_row("value of options and spot", *[f"{value:,.2f}"] * 2)
-    for name in ("requirement", "excess"):
-        table.add_row(
-            f"[bold]{name}[/]", *(f"{explained[one]:,.2f}" for one in (f"{name}_alone", name))
-        )
+    both = ("requirement_alone", "requirement")
+    table.add_row("[bold]requirement[/]", *(f"{explained[one]:,.2f}" for one in both))
+    table.add_row("of the margin run", "", f"{explained['requirement_margined']:,.2f}")
+    table.add_row(
+        "[bold]excess[/]", *(f"{explained[one]:,.2f}" for one in ("excess_alone", "excess"))
+    )
     console.print(table, highlight=False)
     asked = explained["requirement"] - explained["requirement_alone"]
     _say(
         console,
         f"collateral inside the scenarios asks {abs(asked):,.2f} {'more' if asked >= 0 else 'less'}"
-        "; excess = credit now + value - requirement",
+        "; excess = credit now + value - the larger requirement",
     )

@@ -180,7 +180,8 @@ def test_scenarios_are_told_worst_first(told):
             pnl = sum(one["pnl"] for one in explained["positions"])
             assert pnl == pytest.approx(scenarios[0]["pnl"], rel=1e-9, abs=1e-6)
         backing = explained["credit"] + explained["position_value"]
-        assert explained["excess"] == backing - explained["requirement"]
+        needed = max(explained["requirement"], explained["requirement_margined"])
+        assert explained["excess"] == backing - needed
         assert explained["excess_alone"] == backing - explained["requirement_alone"]
 
 

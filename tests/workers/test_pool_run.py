@@ -166,18 +166,18 @@ def test_double_counts_in_the_manifest_are_the_planted_ones(done, claims):
 
 
 @pytest.mark.parametrize(
-    ("shards", "threads", "engine", "fold"),
+    ("shards", "engine", "fold"),
     [
-        (2, 1, SerialEngine(), DaskEngine(2)),
-        (5, 2, DaskEngine(2), DaskEngine(2)),
-        pytest.param(5, 1, SerialEngine(), SerialEngine(), marks=pytest.mark.slow),
+        (2, SerialEngine(), DaskEngine(2)),
+        (5, DaskEngine(2), DaskEngine(2)),
+        pytest.param(5, SerialEngine(), SerialEngine(), marks=pytest.mark.slow),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
 def test_the_same_bits_however_the_work_is_cut(
-    margined, claims, done, pool_of, shards, threads, engine, fold
+    margined, claims, done, pool_of, shards, engine, fold
 ):
-    again = pool_of(margined, claims, shards=shards, threads=threads, engine=engine, fold=fold)
+    again = pool_of(margined, claims, shards=shards, engine=engine, fold=fold)
     chunk = again.pool.groups["accounts"]["credit"].encoding["chunks"][0]
     assert -(-ACCOUNTS // chunk) == shards
     assert again.manifest["digests"] == done.manifest["digests"]
@@ -221,7 +221,8 @@ def test_credit_is_one_sum_whatever_it_is_shown_by(done):
         tokens["credit"].sum("token").values, by_state.values, rtol=0, atol=CENT
     )
     assert float(totals["credit_by_standing"].sum()) == pytest.approx(credit, abs=CENT)
-    assert float(totals["credit_by_standing"].sel(standing="stated")) == 0.0
+    # What is stated adds nothing; a debt that is stated is owed all the same.
+    assert float(totals["credit_by_standing"].sel(standing="stated")) <= 0.0
 
 
 def test_quantities_and_values_are_those_of_the_claims(done, claims, counted):
@@ -283,7 +284,7 @@ def test_a_run_that_is_there_is_recognised(done, margined, claims, pool_of):
     with PoolRun(done.request, None, None) as run:
         assert run.prepare()
         assert run.run_id == done.pool.run_id
-    again = dataclasses.replace(done.request, shards=3, threads=2)
+    again = dataclasses.replace(done.request, shards=3)
     with PoolRun(again, None, None) as run:
         assert run.prepare()
     assert len(done.store.manifests()) == 1

@@ -15,11 +15,14 @@ def summary(view: PoolView) -> str:
     parts = [
         f"{exact(total('pooled'))} accounts hold claims that would fetch {money(total('value'))} "
         f"after what they owe, and count for {money(total('credit'))}.",
-        f"Their positions alone require {money(total('requirement_alone'))}; with the collateral "
-        f"inside the scenarios they require {money(total('requirement'))}.",
-        f"{_accounts(below)} below the requirement, by {money(total('shortfall'))} in all; with "
-        f"collateral at a fixed haircut it would be {alone:,}, by "
-        f"{money(total('shortfall_alone'))}.",
+        f"The margin run requires {money(total('requirement_margined'))} of them. Under the "
+        f"scenarios of the pool their positions alone, all netted, require "
+        f"{money(total('requirement_alone'))}, and with the collateral inside the scenarios "
+        f"{money(total('requirement'))}.",
+        f"{_accounts(below)} below the larger of the two"
+        + (f", by {money(total('shortfall'))} in all" if below else "")
+        + f"; positions alone, with collateral at a fixed haircut, {alone:,}"
+        + (f", by {money(total('shortfall_alone'))}." if alone else "."),
     ]
     worst = _worst_failure(view)
     if worst:
@@ -78,15 +81,15 @@ def tiles(view: PoolView) -> list[Tile]:
         Tile(
             "Shortfall",
             money(total("shortfall")),
-            "requirement beyond credit and position value, over the accounts below it; "
-            f"{money(total('shortfall_alone'))} at a fixed haircut",
+            "what accounts need, the larger of margin run and pool, beyond credit and position "
+            f"value; {money(total('shortfall_alone'))} for positions alone at a fixed haircut",
             alarming=below > 0,
         ),
         Tile(
             "Accounts below",
             exact(below),
-            f"of {exact(total('pooled'))}, with collateral inside the scenarios; {alone:,} at a "
-            f"fixed haircut{_held(int(total('held')))}",
+            f"of {exact(total('pooled'))}, of the larger of margin run and pool; {alone:,} of "
+            f"positions alone{_held(int(total('held')))}",
             alarming=below > 0,
         ),
         _standing(view),
