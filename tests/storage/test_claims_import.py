@@ -185,6 +185,38 @@ def test_a_row_that_is_there_twice_is_set_aside_once(book, tmp_path):
     assert Claims.open(report.path).claims == 7
 
 
+def again(line, account, quantity=None):
+    """The good files with a claim of the same name at the end, or at the start, of the file."""
+    header, *lines = GOOD["claims"].splitlines()
+    cells = lines[line - 1].split(",")
+    cells[0] = account
+    cells[5] = quantity or cells[5]
+    copy = ",".join(cells)
+    return [GOOD | {"claims": "\n".join([header, *rows]) + "\n"}
+            for rows in ([*lines, copy], [copy, *lines])]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["last", "first"])
+def test_a_row_that_is_set_aside_takes_no_name(book, tmp_path, place):
+    report = take(book, tmp_path, again(DEPOSIT, "nobody")[place])
+    assert dict(report.counts) == {"UNKNOWN_ACCOUNT": 1}
+    assert held(report) == {}
+    assert Claims.open(report.path).claim_slice(0, 3).backing.tolist() == [-1] * 6 + [4]
+
+
+def test_the_first_of_a_name_stands_against_another_account(book, tmp_path):
+    report = take(book, tmp_path, again(DEPOSIT, "b")[0])
+    assert dict(report.counts) == {"CLAIM_TWICE": 1}
+    assert held(report) == {"b": "CLAIM_TWICE"}
+    assert Claims.open(report.path).claim_slice(2, 3).backing.tolist() == [-1, -1, 4]
+
+
+def test_of_one_name_twice_in_an_account_neither_stands(book, tmp_path):
+    report = take(book, tmp_path, again(DEPOSIT, "c", "301")[0])
+    assert dict(report.counts) == {"CLAIM_TWICE": 2, "REFERENCE_QUARANTINED": 1}
+    assert held(report) == {"c": "CLAIM_TWICE"}
+
+
 def test_two_claims_on_one_root_come_in_to_be_found_later(book, tmp_path):
     report = take(book, tmp_path, spoilt("claims", POOL, "root", hexadecimal(2)))
     assert dict(report.counts) == {}
