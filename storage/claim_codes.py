@@ -48,6 +48,20 @@ CLAIM_CODES = (
         "add its recipe; its price alone would hide what it rests on",
     ),
     Code(
+        "BRIDGE_MISSING",
+        _Q,
+        "a bridged token names no bridge, so neither haircut nor cap of one would hold for it",
+        "a bridge for every bridged token",
+        "name the bridge that it came over",
+    ),
+    Code(
+        "PROTOCOL_MISSING",
+        _Q,
+        "a receipt, share, staked or liquidity token names no protocol that it is a claim on",
+        "a protocol for every receipt, share, staked and liquidity token",
+        "name the protocol, so that its haircut holds",
+    ),
+    Code(
         "RECIPE_SELF",
         _Q,
         "a token is said to stand for itself",

@@ -15,6 +15,12 @@ from storage.tables import Table
 NONE = "none"
 """Name of the chain, protocol or bridge of what has none."""
 
+NAMED_BY = {
+    "bridge": ("BRIDGE_MISSING", ("bridged",)),
+    "protocol": ("PROTOCOL_MISSING", ("receipt", "share", "staked", "liquidity")),
+}
+"""Kinds of tokens that must name a bridge or a protocol, and what it is called if they do not."""
+
 DECLARED = {
     "tokens": tables.TOKENS,
     "recipes": tables.RECIPES,
@@ -89,6 +95,16 @@ def _check_tokens(tokens: pa.Table, feeds: pa.Table, chains: pa.Table) -> None:
     _every_row(tokens, pc.or_(priced, pc.invert(base)), "UNKNOWN_FEED", "asset", "one of the feeds")
     bare = pc.or_(pc.is_null(tokens["asset"]), base)
     _every_row(tokens, bare, "TERMS_MISMATCH", "asset", "an asset for cash and coins only")
+    for column, (code, kinds) in NAMED_BY.items():
+        named = pc.not_equal(tokens[column], NONE)
+        bound = pc.is_in(tokens["kind"], value_set=pa.array(kinds))
+        _every_row(
+            tokens,
+            pc.or_(named, pc.invert(bound)),
+            code,
+            column,
+            f"a {column} for {', '.join(kinds)} tokens",
+        )
     decimals = numbers(tokens, "decimals")
     allowed = (decimals >= 0) & (decimals <= 36)
     every(allowed, "DECIMALS_MISMATCH", "tokens.decimals", decimals, "0 to 36", CLAIMS)
@@ -135,9 +151,12 @@ def _check_chains(chains: pa.Table, as_of: datetime) -> None:
     height, safe, final = (numbers(chains, name) for name in ("height", "safe", "finalised"))
     allowed = (final >= 0) & (final <= safe) & (safe <= height)
     every(allowed, "CHAIN_HEIGHTS", "chains.height", height, "finalised <= safe <= height", CLAIMS)
+    # Blocks that take no time would let what is read at an old one look as if it were new.
     block_time = numbers(chains, "block_time")
-    allowed = np.isfinite(block_time) & (block_time >= 0.0)
-    every(allowed, "CHAIN_HEIGHTS", "chains.block_time", block_time, ">= 0", CLAIMS)
+    allowed = np.isfinite(block_time) & (block_time > 0.0)
+    allowed[0] = block_time[0] == 0.0
+    rule = "> 0, and 0 for none"
+    every(allowed, "CHAIN_HEIGHTS", "chains.block_time", block_time, rule, CLAIMS)
     _not_after(chains, "time", as_of)
 
 

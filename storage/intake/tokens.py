@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from storage import tables
-from storage.claims.references import NONE, References, recipe_rows
+from storage.claims.references import NAMED_BY, NONE, References, recipe_rows
 from storage.intake import checks
 from storage.intake.cells import Booleans
 from storage.intake.checks import Check, Rows
@@ -93,6 +93,11 @@ def _timeless(column: str) -> Check:
     return Check("FEED_TIME", column, lambda rows: ~rows.has(column))
 
 
+def _unnamed(column: str) -> Check:
+    code, kinds = NAMED_BY[column]
+    return Check(code, column, lambda rows: rows.is_in("kind", *kinds) & rows.is_in(column, NONE))
+
+
 def _take_feeds(rows: Rows, as_of: datetime) -> tuple[pa.Table, Lookup]:
     checks.refuse_spellings(rows, "asset")
     checks.refuse_duplicates(rows, rows.text["asset"], "asset")
@@ -130,7 +135,12 @@ def _take_chains(rows: Rows | None, as_of: datetime) -> tuple[pa.Table, Lookup]:
         [
             Check("CHAIN_HEIGHTS", "chain", lambda r: r.is_in("chain", NONE), allowed=reserved),
             Check("CHAIN_HEIGHTS", "height", lambda _: ~ordered),
-            Check("NUMBER_INVALID", "block_time", lambda r: ~(r.number("block_time") >= 0.0)),
+            Check(
+                "NUMBER_INVALID",
+                "block_time",
+                lambda r: ~(r.number("block_time") > 0.0),
+                allowed="seconds, above 0",
+            ),
             _late(rows, "time", as_of),
         ],
         rows,
@@ -160,6 +170,7 @@ def _check_tokens(rows: Rows, feeds: Lookup, chains: Lookup) -> None:
                 action="leave the asset empty; the recipe says what the token stands for",
             ),
             Check("UNKNOWN_FEED", "asset", lambda _: base & ~named),
+            *(_unnamed(column) for column in NAMED_BY),
             Check(
                 "DECIMALS_MISMATCH",
                 "decimals",
