@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from storage import tables
+from storage.claims.references import MOST_QUANTITY
 from storage.dataset.rules import numbers
 from storage.intake import cells, checks
 from storage.intake.cells import Booleans, Exact, Status
@@ -67,6 +68,7 @@ class ClaimIntake:
                 Check("NUMBER_INVALID", "quantity", lambda _: ~np.isfinite(quantity)),
                 Check("DEBT_NEGATIVE", "quantity", lambda _: debt & (quantity < 0.0)),
                 Check("QUANTITY_NEGATIVE", "quantity", lambda _: quantity < 0.0),
+                Check("QUANTITY_RANGE", "quantity", lambda _: quantity > MOST_QUANTITY),
                 Check(
                     "QUANTITY_DECIMALS",
                     "quantity",

@@ -11,7 +11,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from storage import tables
-from storage.claims.references import NAMED_BY, NONE, References, recipe_rows
+from storage.claims.references import (
+    NAMED_BY,
+    NONE,
+    RECIPE_UNITS,
+    References,
+    beyond_look_through,
+    recipe_rows,
+)
 from storage.intake import checks
 from storage.intake.cells import Booleans
 from storage.intake.checks import Check, Rows
@@ -204,11 +211,12 @@ def _check_recipes(rows: Rows | None, tokens: Rows) -> tuple[NDArray[np.int64], 
     rows.flag("UNKNOWN_TOKEN", "of", (of < 0) & ~rows.bad)
     checks.refuse_duplicates(rows, pc.binary_join_element_wise(keys, others, PAIRING), "of")
     units = rows.number("units")
+    low, high = RECIPE_UNITS
     debt = np.append(tokens.is_in("kind", "debt"), False)
     checks.apply(
         [
             Check("RECIPE_SELF", "of", lambda _: (token == of) & (token >= 0)),
-            Check("RECIPE_UNITS", "units", lambda _: ~(units > 0.0)),
+            Check("RECIPE_UNITS", "units", lambda _: ~((units >= low) & (units <= high))),
             Check("RECIPE_DEBT", "of", lambda _: debt[of]),
         ],
         rows,
@@ -234,6 +242,10 @@ def _set_aside_along_recipes(
     stands_for = defaultdict(list)
     for outer, inner in zip(token[sound].tolist(), of[sound].tolist(), strict=True):
         stands_for[inner].append(outer)
+    beyond = beyond_look_through(
+        len(tokens), token[sound], of[sound], recipes.number("units")[sound]
+    )
+    tokens.flag("LOOK_THROUGH_RANGE", "token", beyond & ~tokens.bad)
     aside = _reached(np.flatnonzero(tokens.bad).tolist(), stands_for, np.ones(len(tokens), int))
     tokens.flag("REFERENCE_QUARANTINED", "token", aside & ~tokens.bad)
     # A circle of what is held counts for nothing; nobody knows what a circle of debts costs.

@@ -132,6 +132,7 @@ def test_claims_are_never_overwritten(claims, book):
     [
         ("quantity", -1.0, "QUANTITY_NEGATIVE"),
         ("quantity", float("nan"), "QUANTITY_NEGATIVE"),
+        ("quantity", 2e18, "QUANTITY_RANGE"),
         ("encumbered", 100.0, "ENCUMBERED_RANGE"),
         ("encumbered", -0.5, "ENCUMBERED_RANGE"),
         ("token", 6, "UNKNOWN_TOKEN"),
@@ -177,6 +178,8 @@ def test_every_account_must_come(book, tmp_path):
         ("recipes", "of", 0, 4, "RECIPE_DEBT"),
         ("market_terms", "token", 0, 4, "MARKET_TERMS"),
         ("recipes", "units", 0, 0.0, "RECIPE_UNITS"),
+        ("recipes", "units", 0, 1e13, "RECIPE_UNITS"),
+        ("recipes", "units", 0, float("nan"), "RECIPE_UNITS"),
         ("feeds", "oracle", 0, 0.0, "PRICE_NON_POSITIVE"),
         ("feeds", "market", 0, float("inf"), "PRICE_NON_POSITIVE"),
         ("feeds", "heartbeat", 0, -1.0, "PRICE_NON_POSITIVE"),
@@ -196,6 +199,19 @@ def test_references_that_break_a_rule_are_refused(book, tmp_path, table, column,
     replaced = pa.Table.from_pylist(changed, schema=DECLARED[table].schema)
     with pytest.raises(ClaimsRefused, match=f"^{code}"):
         ClaimsWriter(tmp_path / "c", "c", book, replace(references, **{table: replaced}))
+
+
+def test_recipes_that_multiply_beyond_reason_are_refused(book, tmp_path):
+    """A wrapped receipt for a bridged coin, each a trillion of what it stands for."""
+    references = small_references(book.as_of)
+    rows = [(2, 0, 1e12), (3, 5, 1e12), (4, 3, 1.07), (5, 2, 1e12)]
+    recipes = pa.Table.from_pylist(
+        [dict(zip(("token", "of", "units"), row, strict=True)) for row in rows],
+        schema=DECLARED["recipes"].schema,
+    )
+    wrong = replace(references, recipes=recipes)
+    with pytest.raises(ClaimsRefused, match=r"^LOOK_THROUGH_RANGE: tokens\.token WETH in row 3"):
+        ClaimsWriter(tmp_path / "c", "c", book, wrong)
 
 
 def test_roots_are_told_apart(claims):

@@ -1,6 +1,7 @@
 """Claims from outside: good files come in exactly, every fault has its name, none a traceback."""
 
 import io
+import itertools
 import re
 import tempfile
 from pathlib import Path
@@ -101,6 +102,8 @@ def test_parquet_is_read_as_csv_is(book, tmp_path):
         (("claims", ETH_CLAIM, "account", "z"), "UNKNOWN_ACCOUNT", ""),
         (("claims", ETH_CLAIM, "quantity", "-1"), "QUANTITY_NEGATIVE", "a"),
         (("claims", ETH_CLAIM, "quantity", "many"), "NUMBER_INVALID", "a"),
+        (("claims", ETH_CLAIM, "quantity", "2" + "0" * 18), "QUANTITY_RANGE", "a"),
+        (("claims", DEBT, "quantity", "2" + "0" * 300), "QUANTITY_RANGE", "b"),
         (("claims", DEPOSIT, "quantity", "300.1234567"), "QUANTITY_DECIMALS", "c"),
         (("claims", DEBT, "quantity", "-9000"), "DEBT_NEGATIVE", "b"),
         (("claims", DEBT, "encumbered", "1"), "ENCUMBERED_RANGE", "b"),
@@ -140,6 +143,8 @@ def test_parquet_is_read_as_csv_is(book, tmp_path):
         (("recipes", 1, "of", "debtUSDC"), "UNKNOWN_TOKEN", "b c"),
         (("recipes", 1, "units", "0"), "RECIPE_UNITS", "b c"),
         (("recipes", 1, "units", "-1"), "RECIPE_UNITS", "b c"),
+        (("recipes", 1, "units", "1" + "0" * 13), "RECIPE_UNITS", "b c"),
+        (("recipes", 1, "units", "0." + "0" * 12 + "1"), "RECIPE_UNITS", "b c"),
         (("feeds", 2, "oracle_time", ""), "FEED_TIME", "a b c"),
         (("feeds", 2, "market_time", ""), "FEED_TIME", "a b c"),
         (("feeds", 2, "market_time", "2024-01-08T11:19:42Z"), "FUTURE_DATA", "a b c"),
@@ -244,6 +249,24 @@ def test_nothing_can_stand_for_a_debt(book, tmp_path):
     report = take(book, tmp_path, GOOD | {"recipes": recipes})
     assert report.counts["RECIPE_DEBT"] == 1
     assert held(report) == {"c": "REFERENCE_QUARANTINED"}
+
+
+@pytest.mark.parametrize("units", ["1" + "0" * 12, "0." + "0" * 11 + "1"], ids=["huge", "tiny"])
+def test_recipes_that_multiply_beyond_reason_are_named_where_they_do(book, tmp_path, units):
+    """A thousand shares of shares: the first two are within, the third is not."""
+    names = ["ETH", *(f"share{number}" for number in range(1_000))]
+    tokens = "".join(f"{one},Ethereum,tarnwick,none,share,,18\n" for one in names[1:])
+    recipes = "".join(
+        f"{one},Ethereum,tarnwick,none,{of},Ethereum,{'tarnwick' if row else 'none'},none,{units}\n"
+        for row, (of, one) in enumerate(itertools.pairwise(names))
+    )
+    files = GOOD | {"tokens": GOOD["tokens"] + tokens, "recipes": GOOD["recipes"] + recipes}
+    report = take(book, tmp_path, files)
+    assert report.counts["LOOK_THROUGH_RANGE"] == 1
+    (found,) = (row for row in report.findings.to_pylist() if row["code"] == "LOOK_THROUGH_RANGE")
+    assert found["value"] == "share2"
+    assert {one.dataset: one.quarantined for one in report.datasets}["tokens"] == 998
+    assert held(report) == {}
 
 
 def test_a_debt_that_goes_round_is_named(book, tmp_path):
