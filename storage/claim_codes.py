@@ -49,6 +49,20 @@ CLAIM_CODES = (
         "add its recipe; its price alone would hide what it rests on",
     ),
     Code(
+        "BRIDGE_MISSING",
+        _Q,
+        "a bridged token names no bridge, so neither haircut nor cap of one would hold for it",
+        "a bridge for every bridged token",
+        "name the bridge that it came over",
+    ),
+    Code(
+        "PROTOCOL_MISSING",
+        _Q,
+        "a receipt, share, staked or liquidity token names no protocol that it is a claim on",
+        "a protocol for every receipt, share, staked and liquidity token",
+        "name the protocol, so that its haircut holds",
+    ),
+    Code(
         "RECIPE_SELF",
         _Q,
         "a token is said to stand for itself",
@@ -58,9 +72,16 @@ CLAIM_CODES = (
     Code(
         "RECIPE_UNITS",
         _Q,
-        "the units in a recipe are not above zero",
-        "a number above 0",
-        "correct the units",
+        "the units in a recipe are not above zero, or beyond all reason",
+        "1e-12 to 1e12",
+        "correct the units; both sides are in whole units, not in base units",
+    ),
+    Code(
+        "LOOK_THROUGH_RANGE",
+        _Q,
+        "recipes one after another come to more or less of a base asset than can be reckoned with",
+        "1e-24 to 1e24 units of base assets for one unit of a token",
+        "correct the units of the recipes on its way",
     ),
     Code(
         "RECIPE_ROWS",
@@ -103,6 +124,13 @@ CLAIM_CODES = (
         "a quantity is negative",
         "0 or more; what is owed is a claim in a debt token",
         "book debts in debt tokens",
+    ),
+    Code(
+        "QUANTITY_RANGE",
+        _Q,
+        "a quantity is larger than that of anything there is",
+        "at most 1e18 units",
+        "convert the base units with the token's decimals",
     ),
     Code(
         "DEBT_NEGATIVE",

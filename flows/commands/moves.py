@@ -140,7 +140,8 @@ def _print_binding(console: Console, plan: dict[str, Any], currency: str) -> Non
     if plan["binding"]:
         what = "saves" if plan["met"] else "would meet"
         table = columns(
-            f"What binds, and what {PER:,} {currency} more of it {what}", "limit", "worth"
+            f"What binds, and what {PER:,} {currency} more of it {what}",
+            *("limit", f"worth, {currency}"),
         )
         for one in sorted(plan["binding"], key=lambda one: -one["worth"]):
             table.add_row(escape(f"{KINDS[one['kind']]} {one['name']}"), short(PER * one["worth"]))

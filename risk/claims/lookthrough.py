@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from risk.claims.tokens import BASE_KINDS, Tokens
 
@@ -110,19 +112,29 @@ def recipe_cycles(tokens: Tokens) -> tuple[tuple[int, ...], ...]:
 
     Each is a shortest one through the smallest row that no circle before it names.
     """
-    _, on_cycle = _order(tokens)
+    if not _order(tokens)[1].any():
+        return ()
+    owner = np.repeat(np.arange(len(tokens)), np.diff(tokens.recipe_offsets))
+    edges = np.ones(len(owner)), (owner, tokens.recipe_token)
+    graph = csr_array(edges, shape=(len(tokens), len(tokens)))
+    # Two tokens share a component if each leads to the other; what only leads into a circle, in
+    # however long a line, is a component of its own and need not be searched.
+    _, component = connected_components(graph, directed=True, connection="strong")
+    circular = np.bincount(component)[component] > 1
+    circular[owner[owner == tokens.recipe_token]] = True
     named: set[int] = set()
     circles = []
-    for token in np.flatnonzero(on_cycle).tolist():
-        if token not in named and (circle := _circle(tokens, token)):
+    for token in np.flatnonzero(circular).tolist():
+        if token not in named:
+            circle = _circle(tokens, component, token)
             named.update(circle)
             first = circle.index(min(circle))
             circles.append((*circle[first:], *circle[:first]))
     return tuple(sorted(circles))
 
 
-def _circle(tokens: Tokens, start: int) -> tuple[int, ...]:
-    """Return a shortest way down the recipes of a token back to it, empty where there is none."""
+def _circle(tokens: Tokens, component: Rows, start: int) -> tuple[int, ...]:
+    """Return a shortest way down the recipes of a token on a circle back to it."""
     before: dict[int, int] = {}
     reached = [start]
     for token in reached:  # grows while it is read
@@ -132,10 +144,10 @@ def _circle(tokens: Tokens, start: int) -> tuple[int, ...]:
                 while path[-1] != start:
                     path.append(before[path[-1]])
                 return tuple(path[::-1])
-            if of not in before:
+            if of not in before and component[of] == component[start]:
                 before[of] = token
                 reached.append(of)
-    return ()
+    raise AssertionError(f"token {start} lies on no circle")
 
 
 def _order(tokens: Tokens) -> tuple[Rows, NDArray[np.bool_]]:

@@ -74,7 +74,7 @@ class ChainRule(Specification):
     """A chain: the blocks after which one is final, beside what the chain says, and a haircut."""
 
     chain: Annotated[str, Field(min_length=1)]
-    finality_blocks: Annotated[int, Field(ge=0)]
+    finality_blocks: Annotated[int, Field(ge=0, le=1_000_000_000)]
     haircut: Fraction = 0.0
     source: Source
 

@@ -6,11 +6,27 @@ from datetime import datetime
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from storage import tables
 from storage.claims.layout import CLAIMS, ClaimsRefused
 from storage.dataset.rules import conform, every, in_range, numbers, unique
 from storage.tables import NONE, Table
+
+NAMED_BY = {
+    "bridge": ("BRIDGE_MISSING", ("bridged",)),
+    "protocol": ("PROTOCOL_MISSING", ("receipt", "share", "staked", "liquidity")),
+}
+"""Kinds of tokens that must name a bridge or a protocol, and what it is called if they do not."""
+
+MOST_QUANTITY = 1e18
+"""Units of a token in one claim, at most."""
+
+RECIPE_UNITS = 1e-12, 1e12
+"""Units that one unit of a token stands for, at least and at most."""
+
+LOOK_THROUGH = 1e-24, 1e24
+"""Units of base assets that one unit of a token comes to, at least of each and at most of all."""
 
 DECLARED = {
     "tokens": tables.TOKENS,
@@ -86,6 +102,16 @@ def _check_tokens(tokens: pa.Table, feeds: pa.Table, chains: pa.Table) -> None:
     _every_row(tokens, pc.or_(priced, pc.invert(base)), "UNKNOWN_FEED", "asset", "one of the feeds")
     bare = pc.or_(pc.is_null(tokens["asset"]), base)
     _every_row(tokens, bare, "TERMS_MISMATCH", "asset", "an asset for cash and coins only")
+    for column, (code, kinds) in NAMED_BY.items():
+        named = pc.not_equal(tokens[column], NONE)
+        bound = pc.is_in(tokens["kind"], value_set=pa.array(kinds))
+        _every_row(
+            tokens,
+            pc.or_(named, pc.invert(bound)),
+            code,
+            column,
+            f"a {column} for {', '.join(kinds)} tokens",
+        )
     decimals = numbers(tokens, "decimals")
     allowed = (decimals >= 0) & (decimals <= 36)
     every(allowed, "DECIMALS_MISMATCH", "tokens.decimals", decimals, "0 to 36", CLAIMS)
@@ -97,14 +123,18 @@ def _check_recipes(recipes: pa.Table, tokens: pa.Table) -> None:
     in_range(recipes, "of", size, "recipes", CLAIMS)
     token, of, units = (numbers(recipes, name) for name in ("token", "of", "units"))
     every(token != of, "RECIPE_SELF", "recipes.of", of, "another token", CLAIMS)
-    positive = np.isfinite(units) & (units > 0.0)
-    every(positive, "RECIPE_UNITS", "recipes.units", units, "> 0", CLAIMS)
+    allowed = (units >= RECIPE_UNITS[0]) & (units <= RECIPE_UNITS[1])
+    every(allowed, "RECIPE_UNITS", "recipes.units", units, "1e-12 to 1e12", CLAIMS)
     kinds = tokens["kind"].to_pylist()
     owed = np.array([kind == "debt" for kind in kinds], np.bool_)
     every(~owed[of], "RECIPE_DEBT", "recipes.of", of, "a token that is held", CLAIMS)
     needed = np.array([recipe_rows(kind) for kind in kinds], np.int64)
     count = np.bincount(token, minlength=size)
     every(count == needed, "RECIPE_ROWS", "recipes: rows of tokens", count, _ROWS_RULE, CLAIMS)
+    within = ~beyond_look_through(size, token, of, units)
+    names = np.array(tokens["token"].to_pylist(), object)
+    rule = "1e-24 to 1e24 units of base assets for one of a token"
+    every(within, "LOOK_THROUGH_RANGE", "tokens.token", names, rule, CLAIMS)
 
 
 def recipe_rows(kind: str) -> int:
@@ -114,6 +144,36 @@ def recipe_rows(kind: str) -> int:
     [0, 1, 2]
     """
     return {"cash": 0, "coin": 0, "liquidity": 2}.get(kind, 1)
+
+
+def beyond_look_through(
+    tokens: int, token: NDArray[np.int64], of: NDArray[np.int64], units: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return which tokens are the first on their way to leave ``LOOK_THROUGH``, ``(token,)``.
+
+    ``token``, ``of`` and ``units`` are ``(part,)``. What rests on such a token, or on a circle, is
+    not looked at.
+
+    >>> part, of = np.array([1, 2, 3]), np.array([0, 1, 2])
+    >>> beyond_look_through(4, part, of, np.array([1e12, 1e12, 1e12])).tolist()
+    [False, False, False, True]
+    """
+    users: dict[int, list[tuple[int, float]]] = {}
+    for outer, inner, each in zip(token.tolist(), of.tolist(), units.tolist(), strict=True):
+        users.setdefault(inner, []).append((outer, each))
+    missing = np.bincount(token, minlength=tokens).tolist()
+    least, most = ([base if count else 1.0 for count in missing] for base in (np.inf, 0.0))
+    beyond = np.zeros(tokens, np.bool_)
+    settled = [row for row, count in enumerate(missing) if not count]
+    for inner in settled:  # grows while it is read
+        for outer, each in users.get(inner, ()):
+            least[outer] = min(least[outer], each * least[inner])
+            most[outer] += each * most[inner]
+            missing[outer] -= 1
+            if not missing[outer]:
+                beyond[outer] = least[outer] < LOOK_THROUGH[0] or most[outer] > LOOK_THROUGH[1]
+                settled += [] if beyond[outer] else [outer]
+    return beyond
 
 
 _ROWS_RULE = "none for cash and coins, two for liquidity, one for others"
@@ -132,9 +192,12 @@ def _check_chains(chains: pa.Table, as_of: datetime) -> None:
     height, safe, final = (numbers(chains, name) for name in ("height", "safe", "finalised"))
     allowed = (final >= 0) & (final <= safe) & (safe <= height)
     every(allowed, "CHAIN_HEIGHTS", "chains.height", height, "finalised <= safe <= height", CLAIMS)
+    # Blocks that take no time would let what is read at an old one look as if it were new.
     block_time = numbers(chains, "block_time")
-    allowed = np.isfinite(block_time) & (block_time >= 0.0)
-    every(allowed, "CHAIN_HEIGHTS", "chains.block_time", block_time, ">= 0", CLAIMS)
+    allowed = np.isfinite(block_time) & (block_time > 0.0)
+    allowed[0] = block_time[0] == 0.0
+    rule = "> 0, and 0 for none"
+    every(allowed, "CHAIN_HEIGHTS", "chains.block_time", block_time, rule, CLAIMS)
     _not_after(chains, "time", as_of)
 
 

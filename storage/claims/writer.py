@@ -12,7 +12,7 @@ from storage import tables
 from storage.book import Book
 from storage.claims.layout import AS_SAID, CLAIMS, ClaimsRefused
 from storage.claims.reader import Claims
-from storage.claims.references import DECLARED, References
+from storage.claims.references import DECLARED, MOST_QUANTITY, References
 from storage.dataset.rules import conform, every, in_range, numbers
 from storage.dataset.writer import DatasetWriter
 
@@ -143,6 +143,10 @@ class ClaimsWriter(DatasetWriter):
         quantity, encumbered = numbers(claims, "quantity"), numbers(claims, "encumbered")
         allowed = np.isfinite(quantity) & (quantity >= 0.0)
         every(allowed, "QUANTITY_NEGATIVE", "claims.quantity", quantity, ">= 0", CLAIMS)
+        rule = "at most 1e18"
+        every(
+            quantity <= MOST_QUANTITY, "QUANTITY_RANGE", "claims.quantity", quantity, rule, CLAIMS
+        )
         allowed = (encumbered >= 0.0) & (encumbered <= quantity)
         rule = "0 to the quantity"
         every(allowed, "ENCUMBERED_RANGE", "claims.encumbered", encumbered, rule, CLAIMS)

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from storage import tables
+from storage.claims.references import MOST_QUANTITY
 from storage.dataset.rules import numbers
 from storage.intake import cells, checks
 from storage.intake.cells import Booleans, Exact, Status, matches
@@ -69,6 +70,7 @@ class ClaimIntake:
                 Check("NUMBER_INVALID", "quantity", lambda _: ~np.isfinite(quantity)),
                 Check("DEBT_NEGATIVE", "quantity", lambda _: debt & (quantity < 0.0)),
                 Check("QUANTITY_NEGATIVE", "quantity", lambda _: quantity < 0.0),
+                Check("QUANTITY_RANGE", "quantity", lambda _: quantity > MOST_QUANTITY),
                 Check(
                     "QUANTITY_DECIMALS",
                     "quantity",
@@ -117,9 +119,13 @@ class ClaimIntake:
         self._set_aside("CLAIM_TWICE", "claim", self._copies())
         claim, behind = (self._all[name].combine_chunks() for name in ("claim", "behind"))
         backed = _mask(pc.not_equal(behind, ""))
-        names = pc.if_else(pc.equal(claim, ""), None, claim)
         self._backing = np.full(len(self.bad), -1)
-        self._backing[backed] = index_of(behind.filter(pa.array(backed)), names)
+        asked = behind.filter(pa.array(backed))
+        # A name is that of the row that stands, if there is one.
+        for left_out in (~self.bad, self.bad):
+            named = pc.if_else(pa.array(left_out | _mask(pc.equal(claim, ""))), None, claim)
+            found = index_of(asked, named)
+            self._backing[backed] = np.where(found < 0, self._backing[backed], found)
         alone = (self._backing < 0) | (self._backing == np.arange(len(self.bad)))
         self._set_aside("UNKNOWN_BACKING", "backing", backed & alone & ~self.bad)
         # What rests on a row that is set aside is set aside, however many receipts lie between.
@@ -174,12 +180,21 @@ class ClaimIntake:
         return np.where(whole(height), height, 0.0).astype(np.int64)
 
     def _copies(self) -> Booleans:
-        """Return which rows are copies: of a name that came before, or the same in every cell."""
+        """Return which rows are copies: of a name that came before, or the same in every cell.
+
+        The first row of a name stands, unless one of its copies is of the same account: then
+        nobody can tell which of them is meant. Rows that are set aside already name nothing.
+        """
+        copies = np.zeros(len(self.bad), np.bool_)
         claim = self._all["claim"].combine_chunks()
+        account = self._all["account"].to_numpy()
         named = _mask(pc.not_equal(claim, ""))
-        counted = pc.value_counts(claim)
-        twice = counted.field("values").filter(pc.greater(counted.field("counts"), 1))
-        copies = named & _mask(pc.is_in(claim, value_set=twice))
+        rows = np.flatnonzero(named & ~self.bad)
+        names = claim.take(pa.array(rows))
+        origin = rows[index_of(names, names)]
+        copy = origin < rows
+        copies[rows[copy]] = True
+        copies[origin[copy & (account[rows] == account[origin])]] = True
         without = pa.array(np.flatnonzero(~named & ~self.bad))
         same = self._all.select([*_SAME, "behind"]).take(without)
         keys = pc.binary_join_element_wise(
@@ -187,7 +202,7 @@ class ClaimIntake:
         )
         first = index_of(keys, keys)
         copies[without.to_numpy()[first < np.arange(len(first))]] = True
-        return copies & ~self.bad
+        return copies
 
     def _set_aside(self, code: str, column: str, mask: Booleans) -> None:
         """Record a finding for rows that are all read, and hold their accounts."""

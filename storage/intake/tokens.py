@@ -11,7 +11,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from storage import tables
-from storage.claims.references import References, recipe_rows
+from storage.claims.references import (
+    NAMED_BY,
+    RECIPE_UNITS,
+    References,
+    beyond_look_through,
+    recipe_rows,
+)
 from storage.intake import checks
 from storage.intake.cells import Booleans
 from storage.intake.checks import Check, Rows
@@ -94,6 +100,11 @@ def _timeless(column: str) -> Check:
     return Check("FEED_TIME", column, lambda rows: ~rows.has(column))
 
 
+def _unnamed(column: str) -> Check:
+    code, kinds = NAMED_BY[column]
+    return Check(code, column, lambda rows: rows.is_in("kind", *kinds) & rows.is_in(column, NONE))
+
+
 def _take_feeds(rows: Rows, as_of: datetime) -> tuple[pa.Table, Lookup]:
     checks.refuse_spellings(rows, "asset")
     checks.refuse_duplicates(rows, rows.text["asset"], "asset")
@@ -131,7 +142,12 @@ def _take_chains(rows: Rows | None, as_of: datetime) -> tuple[pa.Table, Lookup]:
         [
             Check("CHAIN_HEIGHTS", "chain", lambda r: r.is_in("chain", NONE), allowed=reserved),
             Check("CHAIN_HEIGHTS", "height", lambda _: ~ordered),
-            Check("NUMBER_INVALID", "block_time", lambda r: ~(r.number("block_time") >= 0.0)),
+            Check(
+                "NUMBER_INVALID",
+                "block_time",
+                lambda r: ~(r.number("block_time") > 0.0),
+                allowed="seconds, above 0",
+            ),
             _late(rows, "time", as_of),
         ],
         rows,
@@ -161,6 +177,7 @@ def _check_tokens(rows: Rows, feeds: Lookup, chains: Lookup) -> None:
                 action="leave the asset empty; the recipe says what the token stands for",
             ),
             Check("UNKNOWN_FEED", "asset", lambda _: base & ~named),
+            *(_unnamed(column) for column in NAMED_BY),
             Check(
                 "DECIMALS_MISMATCH",
                 "decimals",
@@ -194,11 +211,12 @@ def _check_recipes(rows: Rows | None, tokens: Rows) -> tuple[NDArray[np.int64], 
     rows.flag("UNKNOWN_TOKEN", "of", (of < 0) & ~rows.bad)
     checks.refuse_duplicates(rows, pc.binary_join_element_wise(keys, others, PAIRING), "of")
     units = rows.number("units")
+    low, high = RECIPE_UNITS
     debt = np.append(tokens.is_in("kind", "debt"), False)
     checks.apply(
         [
             Check("RECIPE_SELF", "of", lambda _: (token == of) & (token >= 0)),
-            Check("RECIPE_UNITS", "units", lambda _: ~(units > 0.0)),
+            Check("RECIPE_UNITS", "units", lambda _: ~((units >= low) & (units <= high))),
             Check("RECIPE_DEBT", "of", lambda _: debt[of]),
         ],
         rows,
@@ -224,6 +242,10 @@ def _set_aside_along_recipes(
     stands_for = defaultdict(list)
     for outer, inner in zip(token[sound].tolist(), of[sound].tolist(), strict=True):
         stands_for[inner].append(outer)
+    beyond = beyond_look_through(
+        len(tokens), token[sound], of[sound], recipes.number("units")[sound]
+    )
+    tokens.flag("LOOK_THROUGH_RANGE", "token", beyond & ~tokens.bad)
     aside = _reached(np.flatnonzero(tokens.bad).tolist(), stands_for, np.ones(len(tokens), int))
     tokens.flag("REFERENCE_QUARANTINED", "token", aside & ~tokens.bad)
     # A circle of what is held counts for nothing; nobody knows what a circle of debts costs.

@@ -132,6 +132,7 @@ def test_claims_are_never_overwritten(claims, book):
     [
         ("quantity", -1.0, "QUANTITY_NEGATIVE"),
         ("quantity", float("nan"), "QUANTITY_NEGATIVE"),
+        ("quantity", 2e18, "QUANTITY_RANGE"),
         ("encumbered", 100.0, "ENCUMBERED_RANGE"),
         ("encumbered", -0.5, "ENCUMBERED_RANGE"),
         ("token", 6, "UNKNOWN_TOKEN"),
@@ -168,17 +169,23 @@ def test_every_account_must_come(book, tmp_path):
         ("tokens", "asset", 0, "BTC", "UNKNOWN_FEED"),
         ("tokens", "asset", 2, "ETH", "TERMS_MISMATCH"),
         ("tokens", "decimals", 0, -1, "DECIMALS_MISMATCH"),
+        ("tokens", "bridge", 2, "none", "BRIDGE_MISSING"),
+        ("tokens", "protocol", 5, "none", "PROTOCOL_MISSING"),
         ("tokens", "token", 2, "ETHER", "SORT_ORDER"),
-        ("tokens", "kind", 2, "liquidity", "RECIPE_ROWS"),
+        ("tokens", "kind", 5, "liquidity", "RECIPE_ROWS"),
         ("recipes", "of", 0, 2, "RECIPE_SELF"),
         ("recipes", "of", 0, 9, "UNKNOWN_OF"),
         ("recipes", "of", 0, 4, "RECIPE_DEBT"),
         ("market_terms", "token", 0, 4, "MARKET_TERMS"),
         ("recipes", "units", 0, 0.0, "RECIPE_UNITS"),
+        ("recipes", "units", 0, 1e13, "RECIPE_UNITS"),
+        ("recipes", "units", 0, float("nan"), "RECIPE_UNITS"),
         ("feeds", "oracle", 0, 0.0, "PRICE_NON_POSITIVE"),
         ("feeds", "market", 0, float("inf"), "PRICE_NON_POSITIVE"),
         ("feeds", "heartbeat", 0, -1.0, "PRICE_NON_POSITIVE"),
         ("chains", "safe", 1, 166_000_000, "CHAIN_HEIGHTS"),
+        ("chains", "block_time", 1, 0.0, "CHAIN_HEIGHTS"),
+        ("chains", "block_time", 0, 1.0, "CHAIN_HEIGHTS"),
         ("chains", "chain", 0, "nil", "UNKNOWN_CHAIN"),
         ("market_terms", "loan_to_value", 0, 0.9, "MARKET_TERMS"),
         ("market_terms", "liquidation_bonus", 0, 1.05, "MARKET_TERMS"),
@@ -192,6 +199,19 @@ def test_references_that_break_a_rule_are_refused(book, tmp_path, table, column,
     replaced = pa.Table.from_pylist(changed, schema=DECLARED[table].schema)
     with pytest.raises(ClaimsRefused, match=f"^{code}"):
         ClaimsWriter(tmp_path / "c", "c", book, replace(references, **{table: replaced}))
+
+
+def test_recipes_that_multiply_beyond_reason_are_refused(book, tmp_path):
+    """A wrapped receipt for a bridged coin, each a trillion of what it stands for."""
+    references = small_references(book.as_of)
+    rows = [(2, 0, 1e12), (3, 5, 1e12), (4, 3, 1.07), (5, 2, 1e12)]
+    recipes = pa.Table.from_pylist(
+        [dict(zip(("token", "of", "units"), row, strict=True)) for row in rows],
+        schema=DECLARED["recipes"].schema,
+    )
+    wrong = replace(references, recipes=recipes)
+    with pytest.raises(ClaimsRefused, match=r"^LOOK_THROUGH_RANGE: tokens\.token WETH in row 3"):
+        ClaimsWriter(tmp_path / "c", "c", book, wrong)
 
 
 def test_roots_are_told_apart(claims):

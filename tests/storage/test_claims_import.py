@@ -1,6 +1,7 @@
 """Claims from outside: good files come in exactly, every fault has its name, none a traceback."""
 
 import io
+import itertools
 import re
 import tempfile
 from pathlib import Path
@@ -101,6 +102,8 @@ def test_parquet_is_read_as_csv_is(book, tmp_path):
         (("claims", ETH_CLAIM, "account", "z"), "UNKNOWN_ACCOUNT", ""),
         (("claims", ETH_CLAIM, "quantity", "-1"), "QUANTITY_NEGATIVE", "a"),
         (("claims", ETH_CLAIM, "quantity", "many"), "NUMBER_INVALID", "a"),
+        (("claims", ETH_CLAIM, "quantity", "2" + "0" * 18), "QUANTITY_RANGE", "a"),
+        (("claims", DEBT, "quantity", "2" + "0" * 300), "QUANTITY_RANGE", "b"),
         (("claims", DEPOSIT, "quantity", "300.1234567"), "QUANTITY_DECIMALS", "c"),
         (("claims", DEBT, "quantity", "-9000"), "DEBT_NEGATIVE", "b"),
         (("claims", DEBT, "encumbered", "1"), "ENCUMBERED_RANGE", "b"),
@@ -128,15 +131,20 @@ def test_parquet_is_read_as_csv_is(book, tmp_path):
         (("tokens", 4, "decimals", "8"), "DECIMALS_MISMATCH", "b c"),
         (("tokens", 4, "decimals", "-1"), "DECIMALS_MISMATCH", "b c"),
         (("tokens", 4, "asset", "ETH"), "TERMS_MISMATCH", "b c"),
+        (("tokens", 5, "bridge", "none"), "BRIDGE_MISSING", "c"),
+        (("tokens", 6, "protocol", "none"), "PROTOCOL_MISSING", "b"),
+        (("tokens", 8, "protocol", "none"), "PROTOCOL_MISSING", "c"),
         (("tokens", 2, "asset", "BTC"), "UNKNOWN_FEED", "a b c"),
         (("tokens", 2, "asset", ""), "UNKNOWN_FEED", "a b c"),
-        (("tokens", 4, "kind", "liquidity"), "RECIPE_ROWS", "b c"),
+        (("tokens", 6, "kind", "liquidity"), "RECIPE_ROWS", "b"),
         (("tokens", 5, "token", "WETH.e"), "WRAPPER_UNKNOWN", "c"),
         (("recipes", 1, "of", "WETH"), "RECIPE_SELF", "b c"),
         (("recipes", 1, "of", "stETH"), "UNKNOWN_TOKEN", "b c"),
         (("recipes", 1, "of", "debtUSDC"), "UNKNOWN_TOKEN", "b c"),
         (("recipes", 1, "units", "0"), "RECIPE_UNITS", "b c"),
         (("recipes", 1, "units", "-1"), "RECIPE_UNITS", "b c"),
+        (("recipes", 1, "units", "1" + "0" * 13), "RECIPE_UNITS", "b c"),
+        (("recipes", 1, "units", "0." + "0" * 12 + "1"), "RECIPE_UNITS", "b c"),
         (("feeds", 2, "oracle_time", ""), "FEED_TIME", "a b c"),
         (("feeds", 2, "market_time", ""), "FEED_TIME", "a b c"),
         (("feeds", 2, "market_time", "2024-01-08T11:19:42Z"), "FUTURE_DATA", "a b c"),
@@ -147,6 +155,8 @@ def test_parquet_is_read_as_csv_is(book, tmp_path):
         (("chains", 2, "safe", "167600001"), "CHAIN_HEIGHTS", "c"),
         (("chains", 2, "finalised", "-5"), "CHAIN_HEIGHTS", "c"),
         (("chains", 2, "height", "1.5"), "CHAIN_HEIGHTS", "c"),
+        (("chains", 2, "block_time", "0"), "NUMBER_INVALID", "c"),
+        (("chains", 2, "block_time", "-12"), "NUMBER_INVALID", "c"),
         (("chains", 2, "chain", "none"), "CHAIN_HEIGHTS", "c"),
         (("chains", 2, "time", "2025-01-01T00:00:00Z"), "FUTURE_DATA", "c"),
         (("markets", 1, "loan_to_value", "80"), "MARKET_TERMS", "b"),
@@ -185,6 +195,38 @@ def test_a_row_that_is_there_twice_is_set_aside_once(book, tmp_path):
     assert Claims.open(report.path).claims == 7
 
 
+def again(line, account, quantity=None):
+    """The good files with a claim of the same name at the end, or at the start, of the file."""
+    header, *lines = GOOD["claims"].splitlines()
+    cells = lines[line - 1].split(",")
+    cells[0] = account
+    cells[5] = quantity or cells[5]
+    copy = ",".join(cells)
+    return [GOOD | {"claims": "\n".join([header, *rows]) + "\n"}
+            for rows in ([*lines, copy], [copy, *lines])]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["last", "first"])
+def test_a_row_that_is_set_aside_takes_no_name(book, tmp_path, place):
+    report = take(book, tmp_path, again(DEPOSIT, "nobody")[place])
+    assert dict(report.counts) == {"UNKNOWN_ACCOUNT": 1}
+    assert held(report) == {}
+    assert Claims.open(report.path).claim_slice(0, 3).backing.tolist() == [-1] * 6 + [4]
+
+
+def test_the_first_of_a_name_stands_against_another_account(book, tmp_path):
+    report = take(book, tmp_path, again(DEPOSIT, "b")[0])
+    assert dict(report.counts) == {"CLAIM_TWICE": 1}
+    assert held(report) == {"b": "CLAIM_TWICE"}
+    assert Claims.open(report.path).claim_slice(2, 3).backing.tolist() == [-1, -1, 4]
+
+
+def test_of_one_name_twice_in_an_account_neither_stands(book, tmp_path):
+    report = take(book, tmp_path, again(DEPOSIT, "c", "301")[0])
+    assert dict(report.counts) == {"CLAIM_TWICE": 2, "REFERENCE_QUARANTINED": 1}
+    assert held(report) == {"c": "CLAIM_TWICE"}
+
+
 def test_two_claims_on_one_root_come_in_to_be_found_later(book, tmp_path):
     report = take(book, tmp_path, spoilt("claims", POOL, "root", hexadecimal(2)))
     assert dict(report.counts) == {}
@@ -207,6 +249,24 @@ def test_nothing_can_stand_for_a_debt(book, tmp_path):
     report = take(book, tmp_path, GOOD | {"recipes": recipes})
     assert report.counts["RECIPE_DEBT"] == 1
     assert held(report) == {"c": "REFERENCE_QUARANTINED"}
+
+
+@pytest.mark.parametrize("units", ["1" + "0" * 12, "0." + "0" * 11 + "1"], ids=["huge", "tiny"])
+def test_recipes_that_multiply_beyond_reason_are_named_where_they_do(book, tmp_path, units):
+    """A thousand shares of shares: the first two are within, the third is not."""
+    names = ["ETH", *(f"share{number}" for number in range(1_000))]
+    tokens = "".join(f"{one},Ethereum,tarnwick,none,share,,18\n" for one in names[1:])
+    recipes = "".join(
+        f"{one},Ethereum,tarnwick,none,{of},Ethereum,{'tarnwick' if row else 'none'},none,{units}\n"
+        for row, (of, one) in enumerate(itertools.pairwise(names))
+    )
+    files = GOOD | {"tokens": GOOD["tokens"] + tokens, "recipes": GOOD["recipes"] + recipes}
+    report = take(book, tmp_path, files)
+    assert report.counts["LOOK_THROUGH_RANGE"] == 1
+    (found,) = (row for row in report.findings.to_pylist() if row["code"] == "LOOK_THROUGH_RANGE")
+    assert found["value"] == "share2"
+    assert {one.dataset: one.quarantined for one in report.datasets}["tokens"] == 998
+    assert held(report) == {}
 
 
 def test_a_debt_that_goes_round_is_named(book, tmp_path):

@@ -173,6 +173,27 @@ class MoveProblem(Specification):
                 _known("token", name, tokens, f"the requirement of {requirement.venue}")
         return self
 
+    @model_validator(mode="after")
+    def _places_are_reached(self) -> Self:
+        held = {one.place for one in self.sources}
+        begins = {one.origin for one in self.routes}
+        venues = {one.venue for one in self.requirements}
+        for route in self.routes:
+            if route.destination not in held | begins | venues:
+                raise ValueError(
+                    f"route {route.name} ends at {route.destination}, which is no venue, holds no "
+                    f"source and begins no other route; known are "
+                    f"{', '.join(sorted(held | begins | venues))}"
+                )
+        ends = {one.destination for one in self.routes}
+        for one in self.requirements:
+            if one.amount and one.venue not in held | ends:
+                raise ValueError(
+                    f"venue {one.venue} holds no source and no route ends there; sources and "
+                    f"routes lead to {', '.join(sorted(held | ends)) or 'none'}"
+                )
+        return self
+
     @cached_property
     def token(self) -> dict[str, Token]:
         """Tokens by name."""

@@ -121,6 +121,7 @@ class Program:
         self._columns, self._rows = Columns(), Rows()
         self._arc = [self._columns.add(self._arc_cost(arc)) for arc in network.arcs]
         self._lots: dict[int, tuple[int, float]] = {}
+        self._paid: dict[int, tuple[int, float]] = {}
         self._counted: dict[tuple[str, str], int] = {}
         self._balances()
         self._requirements(more, elastic)
@@ -148,6 +149,10 @@ class Program:
                 return None
             low[whole] = high[whole] = np.round(found.x[whole])
             gap = float(found.mip_gap or 0.0)
+            # Once a fee is paid, what ties its transfer to it bounds nothing that other rows do
+            # not: it must not take the price of what binds.
+            for row, (column, most) in self._paid.items():
+                bound[row] += most * high[column]
         solved = linprog(
             cost,
             A_ub=matrix,
@@ -279,6 +284,7 @@ class Program:
                 here = min(here, float(route.capacity) / self._scale)
             if route.fee or route.minimum:
                 used = self._columns.add(float(route.fee) / self._scale, 1.0, whole=True)
+                self._paid[len(self._rows.bound)] = used, here
                 self._rows.add([(column, 1.0), (used, -here)], 0.0)
                 if route.minimum:
                     self._rows.add([(used, float(route.minimum) * unit), (column, -1.0)], 0.0)

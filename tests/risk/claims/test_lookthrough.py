@@ -122,6 +122,26 @@ def test_two_circles_that_share_no_token_are_both_named():
     assert look_through(made.build()[0]).cycles == ((1, 2), (3, 4))
 
 
+def test_only_tokens_on_a_circle_are_searched(monkeypatch):
+    """A line of tokens leads into a circle of two; looking at each once for each is too much."""
+    count = 20_000
+    stands_for = np.arange(1, count + 1, dtype=np.int32)
+    stands_for[-1] = count - 2
+    none = np.zeros(count, np.int32)
+    tokens = Tokens(
+        kind=np.full(count, TokenKind.SHARE, np.int8),
+        asset=none - 1, chain=none, protocol=none, bridge=none,
+        recipe_offsets=np.arange(count + 1), recipe_token=stands_for,
+        recipe_units=np.ones(count),
+    )  # fmt: skip
+    looked, parts = [], Tokens.parts
+    monkeypatch.setattr(Tokens, "parts", lambda *at: looked.append(at[1]) or parts(*at))
+    found = look_through(tokens)
+    assert found.cycles == ((count - 2, count - 1),)
+    assert found.on_cycle.all()
+    assert looked == [count - 2, count - 1]
+
+
 BAD = [
     ({"recipe_units": np.array([0.0])}, "token 1 stands for 0.0 units"),
     ({"recipe_units": np.array([np.nan])}, "token 1 stands for nan units"),

@@ -1,9 +1,12 @@
 """Plans of moves: against every plan there is, a greedy one, hand-made cases, and tampering."""
 
 import itertools
+import re
+import tomllib
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -22,6 +25,7 @@ from risk.claims.moves import (
 from risk.claims.moves.network import WAIT, move_network
 from tests.risk.claims.move_problems import random_problem
 
+GUIDE = Path(__file__).parents[3] / "docs" / "moves.md"
 SETTINGS = settings(deadline=None, max_examples=40)
 
 
@@ -381,6 +385,20 @@ def test_what_binds_is_named(parts, unmet, binds):
     assert plan.deadlines == ()
 
 
+def test_a_source_that_is_used_up_binds_whatever_fee_its_route_takes():
+    """The example of the guide, with ten times the requirement: all dollars leave the treasury."""
+    (text,) = re.findall(r"```toml\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    asked = text.replace("amount = 160000", "amount = 1600000")
+    of = MoveProblem.model_validate(tomllib.loads(asked, parse_float=Decimal))
+    plan = cheapest_plan(of)
+    sent = sum(move.sent for move in plan.moves if move.token == "USDC.ethereum")
+    assert sent == 400_000 * 10**6
+    worth = limits(plan)
+    assert worth["source", "USDC.ethereum at treasury"] == pytest.approx(1.0, abs=1e-5)
+    assert worth["source", "USDC.arbitrum at perpetuals"] == pytest.approx(1.0, abs=1e-5)
+    assert ("source", "ETH.ethereum at treasury") not in worth
+
+
 def test_a_deadline_that_binds_is_named_with_when_it_would_be_met():
     of = problem(
         routes=[route("slow", "vault", "venue", seconds=7_200)], requirements=[required(100)]
@@ -395,7 +413,8 @@ def test_a_deadline_that_binds_is_named_with_when_it_would_be_met():
 
 
 def test_without_any_route_everything_is_unmet():
-    plan = cheapest_plan(problem(routes=[]))
+    sources = [{"token": "USDC", "place": place, "quantity": 0} for place in ("vault", "venue")]
+    plan = cheapest_plan(problem(routes=[], sources=sources))
     assert (plan.moves, plan.unmet, plan.limits) == ((), {"venue": 100}, plan.limits)
     assert plan.deadlines == ()
 
@@ -508,6 +527,9 @@ def test_a_bridge_that_counts_too_much_is_refused():
         ({"requirements": [required(1), required(2)]}, "requirement of venue venue is given twice"),
         ({"requirements": [required(-1)]}, "greater than or equal to 0"),
         ({"requirements": []}, "at least 1 item"),
+        ({"routes": [route("send", "vault", "venues")]}, "send ends at venues, which is no venue"),
+        ({"routes": []}, "venue venue holds no source and no route ends there"),
+        ({"requirements": [required(1), required(1, "other")]}, "venue other holds no source"),
         ({"colour": "red"}, "Extra inputs"),
     ],
 )

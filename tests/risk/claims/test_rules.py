@@ -105,6 +105,7 @@ REFUSED = [
     ("target_health = 1.05", "target_health = 0.9", "greater than or equal to 1"),
     ("target_health = 1.05", "target_health = true", "true and false are not allowed"),
     ("target_health", "target_helth", "Extra inputs are not permitted"),
+    ("finality_blocks = ", "finality_blocks = 1000000000", "less than or equal to 1000000000"),
     ("safe = 0.5", "safe = 1.5", "less than or equal to 1"),
     ("safe = 0.5\nfinalised = 1.0", "safe = 0.5\nfinalised = 0.4", "nearer to final"),
     ("haircut = 0.415", "haircut = 0.3", "let ends and haircuts rise"),
