@@ -1,0 +1,113 @@
+"""The plan of a stress test: which scenarios, how accounts are liquidated, what selling does."""
+
+import tomllib
+from datetime import date
+from itertools import pairwise
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from risk.scenarios.shocks import SHOCKS
+from risk.specification import Fraction, Name, NonNegative, Positive, Specification
+from risk.systemic.cascade import LiquidationRules
+from risk.systemic.impact import ImpactSpec
+
+Source = Annotated[str, Field(min_length=1)]
+
+
+class MarketDepth(Specification):
+    """How much of a coin changes hands: USD a day, and its daily volatility, a fraction."""
+
+    coin: Annotated[str, Field(min_length=1)]
+    daily_volume: Positive
+    daily_volatility: Positive
+    source: Source
+
+
+class CascadeLimits(Specification):
+    """When a cascade ends: less than ``least`` USD were sold in a round, or after ``rounds``."""
+
+    rounds: Annotated[int, Field(ge=1, le=1000)]
+    least: NonNegative
+
+
+class Severity(Specification):
+    """Scenarios of the margin run once more, every shock times a number.
+
+    Price falls are multiplied in logarithms, so that twice a fall of a half is one of three
+    quarters; the name of each is that of the scenario with the number behind it.
+    """
+
+    of: Annotated[tuple[str, ...], Field(min_length=1)]
+    times: Annotated[tuple[Positive, ...], Field(min_length=1)]
+
+
+class StressScenario(Specification):
+    """A scenario of the plan's own: shocks by coin, or by ``default`` for every other one."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    title: Annotated[str, Field(min_length=1)]
+    shocks: dict[str, dict[str, float]]
+    depth: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    source: Source
+
+    @model_validator(mode="after")
+    def _known(self) -> "StressScenario":
+        unknown = sorted(set(self.shocks) - set(SHOCKS))
+        if unknown:
+            raise ValueError(
+                f"scenario {self.name!r}: unknown shocks {unknown}; allowed are {list(SHOCKS)}"
+            )
+        for coin, move in self.shocks.get("price", {}).items():
+            if move <= -1.0:
+                raise ValueError(
+                    f"scenario {self.name!r}: the price of {coin} moves by {move:g}; allowed is "
+                    "above -1"
+                )
+        return self
+
+
+class StressPlan(Specification):
+    """The dated plan of a stress test.
+
+    ``origins`` are those of the margin run's scenarios that are taken as they are. ``members``
+    default one by one. ``depth`` is the part of a coin's daily volume that is there under stress.
+    """
+
+    name: Name
+    version: Annotated[str, Field(min_length=1)]
+    effective: date
+    title: Annotated[str, Field(min_length=1)]
+    sources: Annotated[tuple[str, ...], Field(min_length=1)]
+    not_verified: tuple[str, ...] = ()
+    origins: Annotated[tuple[str, ...], Field(min_length=1)]
+    severities: tuple[Severity, ...] = ()
+    scenarios: tuple[StressScenario, ...] = ()
+    liquidation: LiquidationRules = LiquidationRules()
+    impact: ImpactSpec
+    depth: Annotated[float, Field(gt=0.0, le=1.0)]
+    markets: Annotated[tuple[MarketDepth, ...], Field(min_length=1)]
+    cascade: CascadeLimits
+    own_capital: NonNegative = 0.0
+    insurance_fund: NonNegative = 0.0
+    assessment: Fraction | Annotated[float, Field(ge=0.0, le=10.0)] = 1.0
+
+    @model_validator(mode="after")
+    def _named_once(self) -> "StressPlan":
+        for what, names in (
+            ("market", sorted(one.coin for one in self.markets)),
+            ("scenario", sorted(one.name for one in self.scenarios)),
+        ):
+            for one, other in pairwise(names):
+                if one == other:
+                    raise ValueError(f"{what} {one!r} is named twice; name it once")
+        return self
+
+
+def parse_stress_plan(text: str) -> StressPlan:
+    """Return the plan that a TOML text describes.
+
+    Raises:
+        ValueError: the text is not TOML, or a field is missing, misspelt or out of its range.
+    """
+    return StressPlan.model_validate(tomllib.loads(text))
