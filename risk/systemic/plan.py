@@ -25,10 +25,25 @@ class MarketDepth(Specification):
 
 
 class CascadeLimits(Specification):
-    """When a cascade ends: less than ``least`` USD were sold in a round, or after ``rounds``."""
+    """How a shock arrives, and when a cascade ends.
 
+    The moves of a scenario come in so many equal ``steps``, prices and volatilities in logarithms,
+    with a round of selling after each; 1 is a jump. A cascade ends when all have come and less than
+    ``least`` USD were sold in a round, or after ``rounds``.
+    """
+
+    steps: Annotated[int, Field(ge=1, le=100)] = 1
     rounds: Annotated[int, Field(ge=1, le=1000)]
     least: NonNegative
+
+    @model_validator(mode="after")
+    def _room_for_the_steps(self) -> "CascadeLimits":
+        if self.rounds <= self.steps:
+            raise ValueError(
+                f"rounds is {self.rounds}, steps {self.steps}; a cascade needs more rounds than "
+                "its shock has steps"
+            )
+        return self
 
 
 class Severity(Specification):

@@ -76,7 +76,8 @@ def run_cascade(
     ``told`` is called with the accounts that a pass has gone through.
     """
     width, coins = len(scenarios), len(ground.volume)
-    cube = _cube(ground, scenarios.shocks, np.ones((coins, width)))
+    whole = scenarios.shocks
+    cube = _cube(ground, whole, np.ones((coins, width)))
     items = [StressItem(s, Liquidated.nobody(s.stop - s.start, width)) for s in shards]
     first = _losses(engine, replace(inputs, cube=cube), items, told)
     total, taken = np.zeros(cube.shape), np.zeros(cube.shape)
@@ -84,10 +85,11 @@ def run_cascade(
     active = np.ones(width, dtype=np.bool_)
     sold, liquidated, prices = [], [], []
     for number in count():
+        come = min(number + 1, plan.cascade.steps) / plan.cascade.steps
+        moves = part_of_shocks(whole, come)
         factor = _factor(total, ground, scenarios.depth, plan)
-        prices.append(factor)
-        if number:
-            cube = _cube(ground, scenarios.shocks, factor)
+        prices.append((1.0 + moves.price.T) * factor)
+        cube = _cube(ground, moves, factor)
         if not active.any() or number == plan.cascade.rounds:
             break
         shared = replace(inputs, cube=cube, active=active)
@@ -96,13 +98,14 @@ def run_cascade(
         paid += _worth(vault, inputs.notional, cube)
         sold.append(np.where(active, np.abs(closed).sum(axis=0), np.nan))
         liquidated.append(np.where(active, hit, -1))
-        active = active & (np.abs(closed).sum(axis=0) >= max(plan.cascade.least, 1e-300))
+        if come == 1.0:
+            active = active & (np.abs(closed).sum(axis=0) >= max(plan.cascade.least, 1e-300))
     last = _losses(engine, replace(inputs, cube=cube), items, told)
     by_round = np.array(sold).reshape(-1, width).T
     return Cascade(
         sold=by_round,
         liquidated=np.array(liquidated, dtype=np.int64).reshape(-1, width).T,
-        price=(1.0 + scenarios.shocks.price.T)[:, :, np.newaxis] * np.stack(prices, axis=-1),
+        price=np.stack(prices, axis=-1),
         rounds=(by_round > 0.0).sum(axis=1),
         ended=~active,
         sold_by_instrument=total,
@@ -126,6 +129,23 @@ def _factor(total: Floats, ground: Ground, depth: Floats, plan: StressPlan) -> F
 def _cube(ground: Ground, shocks: Shocks, factor: Floats) -> Floats:
     price = (1.0 + shocks.price) * factor.T - 1.0
     return revalue(ground.instruments, ground.market, replace(shocks, price=price), ground.tenor)
+
+
+def part_of_shocks(shocks: Shocks, part: float) -> Shocks:
+    """Return how much of the shocks has come, prices and volatilities in logarithms.
+
+    >>> half = part_of_shocks(Shocks(*(np.array([[-0.75]]) for _ in range(4))), 0.5)
+    >>> half.price.item(), half.forward_basis.item()
+    (-0.5, -0.375)
+    """
+    if part == 1.0:
+        return shocks
+    return Shocks(
+        price=(1.0 + shocks.price) ** part - 1.0,
+        volatility=(1.0 + shocks.volatility) ** part - 1.0,
+        perpetual_basis=part * shocks.perpetual_basis,
+        forward_basis=part * shocks.forward_basis,
+    )
 
 
 def _worth(notional: Floats, unit: Floats, cube: Floats) -> Floats:
