@@ -75,7 +75,7 @@ class StressRequest:
     runs: Path | S3Folder = Path("margincube-data/runs")
     stresses: Path | S3Folder = Path("margincube-data/stresses")
     shards: int | None = None
-    batch: int = 16
+    batch: int = 32
     threads: int = 1
     workers: int = 1
 

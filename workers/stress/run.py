@@ -177,6 +177,7 @@ class StressRun:
         return StressInputs(
             book=book.location,
             book_digest=book.digest,
+            run_id=work.identity.run.run_id,
             margin=store.rows(work.identity.run.run_id, "accounts"),
             lot_size=work.lot_size,
             notional=work.notional,

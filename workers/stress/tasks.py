@@ -32,12 +32,13 @@ LEFT_OUT = np.int32(-1)
 class StressInputs:
     """What every task of a round shares.
 
-    ``margin`` are the accounts of the margin run. ``cube`` ``(instrument, scenario)`` is P&L of one
+    ``margin`` are the accounts of the margin run ``run_id``. ``cube`` ``(instrument, scenario)`` is P&L of one
     contract from first prices to those of the round, ``active`` ``(scenario,)`` where it goes on.
     """
 
     book: Path | S3Folder
     book_digest: str
+    run_id: str
     margin: StoredRows
     lot_size: Floats
     notional: Floats
@@ -88,7 +89,22 @@ def settle_shard(inputs: StressInputs, item: StressItem) -> LossResult:
     return LossResult(item.shard.index, losses, process_peak_bytes())
 
 
+_KEPT: dict[tuple[str, str, int, int], StressedAccounts] = {}
+"""Accounts of the shards that this process has read last, for they come again in every round."""
+
+KEPT_SHARDS = 16
+
+
 def _accounts(inputs: StressInputs, shard: Shard) -> StressedAccounts:
+    key = (inputs.book_digest, inputs.run_id, shard.start, shard.stop)
+    if key not in _KEPT:
+        while len(_KEPT) >= KEPT_SHARDS:
+            del _KEPT[next(iter(_KEPT))]
+        _KEPT[key] = _read(inputs, shard)
+    return _KEPT[key]
+
+
+def _read(inputs: StressInputs, shard: Shard) -> StressedAccounts:
     book = _open(inputs.book, inputs.book_digest)
     positions = book.position_slice(shard.start, shard.stop)
     stored = inputs.margin.between(shard.start, shard.stop, ["equity", "maintenance", "status"])
