@@ -32,8 +32,9 @@ LEFT_OUT = np.int32(-1)
 class StressInputs:
     """What every task of a round shares.
 
-    ``margin`` are the accounts of the margin run ``run_id``. ``cube`` ``(instrument, scenario)`` is P&L of one
-    contract from first prices to those of the round, ``active`` ``(scenario,)`` where it goes on.
+    ``margin`` are the accounts of the margin run ``run_id``. ``cube`` ``(instrument, scenario)`` is
+    P&L of one contract from first prices to those of the round, ``active`` ``(scenario,)`` where it
+    goes on.
     """
 
     book: Path | S3Folder
