@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.instruments import Instruments, MarketState
+from risk.kernels.sums import UNIT, require_exact
 from risk.revaluation import VolatilityTenor, revalue
 from risk.scenarios.shocks import Shocks
 from risk.systemic.cascade import Liquidated, Losses
@@ -149,9 +150,15 @@ def part_of_shocks(shocks: Shocks, part: float) -> Shocks:
 
 
 def _worth(notional: Floats, unit: Floats, cube: Floats) -> Floats:
-    """Return the P&L of positions of so much notional since first prices, ``(scenario,)``."""
+    """Return the P&L of positions of so much notional since first prices, ``(scenario,)``.
+
+    In whole units, instrument by instrument: how many scenarios go together decides the order of
+    a sum of floats, and so its last bits.
+    """
     contracts = notional / np.where(unit > 0.0, unit, 1.0)[:, np.newaxis]
-    return np.asarray((contracts * cube).sum(axis=0))
+    worth = UNIT * np.rint(contracts * cube / UNIT)
+    require_exact("vault", np.abs(worth).sum(axis=0))
+    return np.asarray(worth.sum(axis=0))
 
 
 def _round(
@@ -170,6 +177,8 @@ def _round(
         liquidated += result.round.liquidated
         states[result.index] = result.round.state
         told(len(result.round.state.row))
+    for name, sums in (("sold", sold), ("taken", taken)):
+        require_exact(name, sums)
     after = [StressItem(item.shard, states[item.shard.index]) for item in items]
     return sold, taken, liquidated, after
 
