@@ -63,7 +63,7 @@ def start(request: RunRequest, report: Path, point: str | None, seconds: float =
     margin_run.price_block = _noted(margin_run.price_block, computed["priced"], 0.0)
     margin_run.margin_shard = _noted(margin_run.margin_shard, computed["margined"], seconds)
     if point is not None:
-        _die_at(POINTS[point])
+        die_at(POINTS[point])
     engine = SerialEngine()
     with MarginRun(request, lambda: engine, lambda: engine) as run:
         recognised = run.prepare()
@@ -85,7 +85,8 @@ def _noted(task: Callable[..., Any], into: list[int], seconds: float) -> Callabl
     return noted
 
 
-def _die_at(point: Point) -> None:
+def die_at(point: Point) -> None:
+    """Let this process end itself at a point."""
     called = getattr(point.owner, point.method)
     calls = 0
 

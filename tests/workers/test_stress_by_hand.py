@@ -49,7 +49,7 @@ layer = "base"
 """
 
 PLAN = """
-name = "by hand"
+name = "by-hand"
 version = "1"
 effective = 2026-01-01
 title = "One fall"
