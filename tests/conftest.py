@@ -15,15 +15,20 @@ import pyarrow as pa
 import pytest
 
 from storage import tables
+from storage.arrays import POOL
 from storage.book import Book, BookWriter, canonical_instruments
+from storage.claims import Claims
 from storage.market import sample_market
-from storage.runs import Run, RunStore
+from storage.runs import Run, RunStore, StoredRun
 from tests.processes import BIN, clean_environment, run
 from tests.s3 import s3_server, set_s3_environment
+from workers.claims.generate import generate_claims
 from workers.engine import SerialEngine
 from workers.generate import generate_book
 from workers.margin_run import MarginRun
 from workers.plan import RunRequest
+from workers.pool.request import PoolRequest
+from workers.pool.run import PoolRun
 
 # A build server tries the same cases each time; a person who runs the tests tries others.
 hypothesis.settings.register_profile("build server", derandomize=True)
@@ -302,3 +307,58 @@ def margin_of(small_methodology, tmp_path_factory) -> Callable[..., Done]:
         return Done(store.open(run.run_id), store, request)
 
     return margin
+
+
+@pytest.fixture(scope="session")
+def claims_of(tmp_path_factory) -> Callable[[Book], Claims]:
+    """Return a function that generates, once, the claims that a book's collateral is in detail."""
+    made: dict[str, Claims] = {}
+    folder = tmp_path_factory.mktemp("claims")
+
+    def claims(book: Book) -> Claims:
+        if book.digest not in made:
+            path = folder / f"{book.name}-claims"
+            made[book.digest] = generate_claims(path, book, 11, sample_market(), threads=1)
+        return made[book.digest]
+
+    return claims
+
+
+@dataclasses.dataclass(frozen=True)
+class Pooled:
+    """A collateral run that a test made."""
+
+    pool: StoredRun
+    store: RunStore
+    request: PoolRequest
+
+    @property
+    def manifest(self) -> dict:
+        return self.pool.manifest
+
+
+@pytest.fixture(scope="session")
+def pool_of(tmp_path_factory) -> Callable[..., Pooled]:
+    """Return a function that pools claims on a margin run, serially unless told, and publishes."""
+
+    def pooled(done: Done, claims: Claims, *, engine=None, fold=None, pools=None, **options):
+        request = PoolRequest(
+            run=done.run.run_id,
+            claims=claims.location,
+            runs=done.request.runs,
+            pools=pools or tmp_path_factory.mktemp("pools"),
+            **options,
+        )
+        engine = engine or SerialEngine()
+        fold = fold or SerialEngine()
+        with PoolRun(request, lambda: engine, lambda: fold) as run:
+            if not run.prepare():
+                run.count()
+                run.value()
+                run.pool()
+                run.fold()
+                run.publish()
+        store = RunStore(request.pools, POOL)
+        return Pooled(store.read(run.run_id), store, request)
+
+    return pooled

@@ -1,16 +1,19 @@
 """The command ``collateral``: the claims of a book's accounts as one pool."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from cyclopts import App
 
+from flows.commands.collateral_explain import explain
 from flows.commands.moves import moves
 from flows.commands.shared import CONSOLE, Json, Runs, print_json
-from flows.settings import EngineName, FoldName, prepare_prefect
+from flows.settings import EngineName, FoldName, Settings, prepare_prefect
 
 app = App(help="Collateral over chains, protocols and bridges as one pool.")
 app.command(moves)
+app.command(explain)
 
 
 @app.default
@@ -30,6 +33,8 @@ def collateral(
     json: Json = False,
 ) -> None:
     """Value the claims of a margin run's accounts as one pool, and publish the collateral run.
+
+    Its report is written as well, and its path printed.
 
     Args:
         run: name of a published margin run, or an unambiguous start of it
@@ -53,6 +58,40 @@ def collateral(
     from flows.collateral_tables import print_pool
 
     print_pool(CONSOLE, manifest)
+    CONSOLE.print()
+    report(manifest["run_id"], pools=pools)
+
+
+@app.command
+def report(
+    pool: str = "latest",
+    *,
+    output: Path | None = None,
+    pools: str | None = None,
+    json: Json = False,
+) -> None:
+    """Write the report of a collateral run: one HTML page that needs no network.
+
+    Args:
+        pool: name of the collateral run, or an unambiguous start of it
+        output: the file to write
+        pools: folder of the collateral runs, or s3://bucket/prefix; pools of the data folder
+        json: print the path as JSON
+    """
+    from flows.pool_view import pool_view
+    from flows.report.collateral import write_collateral_report
+    from storage.arrays import POOL
+    from storage.runs import RunStore
+
+    settings = Settings.given(pools=pools)
+    run = RunStore(settings.pools, POOL).read(pool)
+    path = output or settings.reports / f"{run.run_id}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_collateral_report(pool_view(run), path)
+    if json:
+        print_json({"run_id": run.run_id, "report": str(path)})
+    else:
+        CONSOLE.print(f"report: {path}", highlight=False, soft_wrap=True)
 
 
 def run_collateral(given: dict[str, Any]) -> dict[str, Any]:

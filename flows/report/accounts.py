@@ -1,30 +1,25 @@
 """How margin spreads over accounts: distributions, concentration and the largest accounts."""
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from flows.format import exact, money, percent, short
+from flows.report.buckets import buckets
 from flows.report.picture import (
     Choice,
     Layout,
     Picture,
     Sentence,
     Table,
-    Trace,
     bars,
-    decades,
     end_labels,
     named_axis,
 )
 from flows.report.view import RunView
 
 LISTED = 20
-ZEROS = re.compile(r"\.0+(?= |$)")
-"""Decimals of a round number, which an axis does without."""
 
 
 def requirement_distribution(view: RunView) -> Picture | Sentence:
@@ -42,7 +37,7 @@ def requirement_distribution(view: RunView) -> Picture | Sentence:
             "of amounts is logarithmic, for a few accounts need thousands of times what most "
             "need. The logarithmic view shows the few large ones, the linear one where most are."
         ),
-        choices=_counted(edges, counts, "requirement", short, "USD, logarithmic buckets", None),
+        choices=buckets(edges, counts, "requirement", short, "USD, logarithmic buckets"),
         height=360,
     )
 
@@ -63,79 +58,12 @@ def utilisation_distribution(view: RunView) -> Picture | Sentence:
             "are the ones that the next move makes short. Accounts that have no equity at all are "
             "in the last bucket, of 1,000 % and more."
         ),
-        choices=_counted(edges, counts, "utilisation", percent, "Requirement over equity", 1.0),
+        # Edges are binary fractions: 1.0000000000000002 is 100 %.
+        choices=buckets(
+            edges, counts, "utilisation", percent, "Requirement over equity", edges >= 1.0 - 1e-9
+        ),
         height=360,
     )
-
-
-def _counted(
-    edges: NDArray[np.float64],
-    counts: NDArray[np.float64],
-    what: str,
-    words: Callable[[float], str],
-    axis: str,
-    alarm: float | None,
-) -> list[Choice]:
-    """Draw buckets side by side, trimmed to those that hold accounts, ticks at their edges."""
-    held = np.flatnonzero(counts)
-    last = int(held[-1]) + 1
-    first = int(held[0]) if edges[int(held[0])] > 0.0 and alarm is None else 0
-    texts = []
-    for at in range(first, last):
-        low = words(float(edges[at]))
-        high = words(float(edges[at + 1])) if at + 1 < len(edges) else ""
-        span = f"{low} to {high}" if high else f"{low} and more"
-        texts.append(f"{exact(counts[at])} accounts<br>{what} {span}")
-    # Edges are binary fractions: 1.0000000000000002 is 100 %.
-    red = [alarm is not None and edges[at] >= alarm - 1e-9 for at in range(first, last)]
-    trace: Trace = {
-        "type": "bar",
-        "x": list(range(last - first)),
-        "y": counts[first:last].tolist(),
-        "width": 0.9,
-        "marker": {"color": ["--alarm" if hot else "--layer-1" for hot in red]},
-        "customdata": texts,
-        "hovertemplate": "%{customdata}<extra></extra>",
-    }
-    ticks = _ticks(edges, first, last)
-    layout: Layout = {
-        "xaxis": {
-            "title": {"text": axis},
-            "tickmode": "array",
-            "tickvals": [at - first - 0.5 for at in ticks],
-            "ticktext": [ZEROS.sub("", words(float(edges[at]))) for at in ticks],
-            "showgrid": False,
-            "range": [-0.7, last - first - 0.3],
-            "ticks": "outside",
-            "tickangle": 0,
-        },
-        "showlegend": False,
-    }
-    largest = float(counts.max())
-    logarithmic = decades("Accounts, logarithmic", largest)
-    logarithmic["range"][0] = -0.3
-    linear: Layout = {"title": {"text": "Accounts"}, "rangemode": "tozero"}
-    return [
-        Choice("Logarithmic", [trace], layout | {"yaxis": logarithmic}),
-        Choice("Linear", [trace], layout | {"yaxis": linear}),
-    ]
-
-
-def _ticks(edges: NDArray[np.float64], first: int, last: int) -> list[int]:
-    """Return the edges to label: round ones, few enough to be read on a phone."""
-    shown = range(first, min(last, len(edges) - 1) + 1)
-    if edges[-1] > 1e3:
-        decade = [at for at in shown if edges[at] > 0.0 and _whole(np.log10(edges[at]))]
-        chosen = decade or list(shown)
-    else:
-        chosen = [at for at in shown if _whole(edges[at] * 4.0)]
-        chosen = chosen or list(shown)
-    step = -(-len(chosen) // 9)
-    return chosen[::step]
-
-
-def _whole(value: float) -> bool:
-    return bool(abs(value - round(value)) < 1e-6)
 
 
 def concentration(view: RunView) -> Picture | Sentence:

@@ -1,5 +1,7 @@
 """Where the margin comes from: pictures by underlying, venue, protocol and chain."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ from flows.report.picture import (
     hover,
     largest_first,
     named_axis,
+    safe,
     unit_of,
 )
 from flows.report.view import RunView
@@ -83,27 +86,41 @@ def _choice(
     values: NDArray[np.float64],
     colour: str,
 ) -> Choice:
-    shown = values[rows]
-    whole = float(values.sum())
-    unit = unit_of(shown)
     names = [NOWHERE.get((group, str(name)), str(name)) for name in view.folds[group].values[rows]]
-    shares = [percent(value / whole) if whole > 0.0 else "" for value in shown]
+    return ranked(names, label, values[rows], float(values.sum()), colour)
+
+
+def ranked(
+    names: Sequence[str],
+    label: str,
+    values: NDArray[np.float64],
+    whole: float,
+    colour: str,
+    told: tuple[str, Sequence[str]] | None = None,
+    length: int = 26,
+) -> Choice:
+    """Return amounts of money as bars; ``told``, or else a share of the whole, stands behind each.
+
+    ``told`` is what the words are, and the words by bar; names are clipped to ``length``.
+    """
+    unit = unit_of(values)
+    shares = [percent(value / whole) if whole > 0.0 else "" for value in values]
+    about, words = told or ("Share", shares)
     texts = [
-        hover(name, (label, money(value)), ("Share", share))
-        for name, value, share in zip(names, shown, shares, strict=True)
+        hover(name, (label, money(value)), (about, safe(one)))
+        for name, value, one in zip(names, values, words, strict=True)
     ]
-    words = [
-        f"{money(value)} · {share}" if share else money(value)
-        for value, share in zip(shown, shares, strict=True)
+    ends = [
+        f"{money(value)} · {safe(one)}" if one else money(value)
+        for value, one in zip(values, words, strict=True)
     ]
-    ends = [max(0.0, length or 0.0) for length in unit.of(shown)]
-    traces = [bars(unit.of(shown), texts, colour, label), end_labels(ends, words)]
+    lengths = [max(0.0, length or 0.0) for length in unit.of(values)]
     return Choice(
         label,
-        traces,
+        [bars(unit.of(values), texts, colour, label), end_labels(lengths, ends)],
         {
-            "xaxis": amount_axis(unit.words, shown / unit.scale, room=0.55),
-            "yaxis": named_axis(names),
+            "xaxis": amount_axis(unit.words, values / unit.scale, room=0.95 if told else 0.55),
+            "yaxis": named_axis(names, length),
             "showlegend": False,
         },
     )

@@ -1,25 +1,15 @@
 """The run in one paragraph and a dozen numbers."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from flows.format import NOTHING, day, duration, exact, instant, money, percent, size
 from flows.report.distribution import Tail
+from flows.report.document import Tile
 from flows.report.events import scenario_name, scenario_words, worst_told
 from flows.report.members import layer_totals
 from flows.report.view import RunView
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """One number with its name and what it means."""
-
-    name: str
-    value: str
-    meaning: str
-    alarming: bool = False
 
 
 def summary(view: RunView) -> str:

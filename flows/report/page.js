@@ -33,7 +33,7 @@
     if (below.some((text) => text.includes("<br>"))) {
       xaxis.tickangle = -90;
       xaxis.ticktext = below.map((text) => cut(text.replaceAll("<br>", " "), 22));
-    } else if (below.length > 7) {
+    } else if (below.length > 7 && below.join("").length > 30) {
       xaxis.ticktext = below.map((text, n) => (n % 2 ? "" : text));
     }
     // An escaped name must not be cut inside a character reference.
@@ -108,7 +108,7 @@
 
   for (const name of Object.keys(pictures)) {
     const place = document.getElementById(`picture-${name}`);
-    const buttons = [...place.parentElement.querySelectorAll(".switch button")];
+    const buttons = [...place.closest(".block").querySelectorAll(".switch button")];
     buttons.forEach((button, n) => button.addEventListener("click", () => {
       chosen[name] = n;
       buttons.forEach((other) => other.setAttribute("aria-pressed", String(other === button)));

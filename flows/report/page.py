@@ -1,33 +1,25 @@
-"""The page: sections of pictures and tables, one style sheet, one script, nothing to fetch."""
+"""The page of a margin run, section by section."""
 
-import html
-import json
-import re
-from dataclasses import asdict, replace
-from importlib import resources
+from dataclasses import replace
 from pathlib import Path
-
-from plotly.offline import get_plotlyjs
 
 from flows.report import accounts, headline, quality, running
 from flows.report.distribution import Tail, distribution, system_tail
+from flows.report.document import Head, document
 from flows.report.events import scenario_words, worst_told
 from flows.report.groups import groups
 from flows.report.heat import heat_map
 from flows.report.losses import over_time, worst_scenarios
 from flows.report.members import members
 from flows.report.members_in_events import member_scenarios
-from flows.report.picture import Picture, Section, Sentence, Table
+from flows.report.picture import Picture, Section, Sentence
 from flows.report.view import RunView
 
-# The browser itself refuses whatever is not in the page.
-POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "img-src data: blob:; font-src data:"
-)
 EVENTS_SHOWN = 10
-UNIT = re.compile(r"(?<=USD) (?=[\d−])|(?<=\d) (?=(?:k|m|bn|tn|ms|s|min|h|[kMGT]?B)\b|%)")
-"""The space between a currency and its amount, or a number and its unit."""
+FOOTNOTE = (
+    "Amounts are US dollars; k, m, bn and tn are thousand, million, billion and trillion. Times "
+    "are UTC. Margin, loss and shortfall are positive numbers; P&L is positive where it is a gain."
+)
 
 
 def write_report(view: RunView, path: Path) -> None:
@@ -42,33 +34,17 @@ def write_report(view: RunView, path: Path) -> None:
 def render(view: RunView) -> str:
     """Return the page of a run."""
     tail = system_tail(view)
-    parts = sections(view, tail)
-    pictures = [block for part in parts for block in part.blocks if isinstance(block, Picture)]
-    files = resources.files("flows.report")
-    style, script = (
-        files.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js")
+    standing, doubts = headline.standing(view)
+    head = Head(
+        title=f"Margin run {view.run_id}",
+        rules=str(view.rule_book.get("title") or ""),
+        standing=standing,
+        doubts=doubts,
+        facts=headline.facts(view),
+        summary=headline.summary(view),
+        tiles=headline.tiles(view, tail),
     )
-    return "".join(
-        (
-            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
-            '<meta name="color-scheme" content="light dark">\n',
-            '<link rel="icon" href="data:,">\n',
-            f"<title>Margin run {_text(view.run_id)}</title>\n<style>\n{style}</style>\n</head>\n",
-            "<body>\n",
-            _head(view, tail, parts),
-            "<main>\n",
-            "".join(_section(part) for part in parts),
-            "</main>\n",
-            "<footer>Amounts are US dollars; k, m, bn and tn are thousand, million, billion and "
-            "trillion. Times are UTC. Margin, loss and shortfall are positive numbers; P&amp;L is "
-            "positive where it is a gain.</footer>\n",
-            f'<script type="application/json" id="pictures">{_json(pictures)}</script>\n',
-            f"<script>{get_plotlyjs()}</script>\n<script>\n{script}</script>\n",
-            "</body>\n</html>\n",
-        )
-    )
+    return document(head, sections(view, tail), FOOTNOTE)
 
 
 def sections(view: RunView, tail: Tail) -> list[Section]:
@@ -117,7 +93,10 @@ def sections(view: RunView, tail: Tail) -> list[Section]:
             (quality.surface_error(view), quality.surface_table(view)),
         ),
         Section(
-            "run", "How the run was made", "", (running.stages(view), running.manifest_table(view))
+            "run",
+            "How the run was made",
+            "",
+            (running.stages(view.manifest), running.manifest_table(view.manifest)),
         ),
     ]
 
@@ -147,99 +126,3 @@ def _side_by_side(
 ) -> tuple[Picture | Sentence, ...]:
     """Return the ranking beside the map, or over the whole width where there is no map."""
     return (replace(ranking, wide=True),) if heat is None else (ranking, heat)
-
-
-def _head(view: RunView, tail: Tail, parts: list[Section]) -> str:
-    facts = "".join(
-        f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>"
-        for name, value in headline.facts(view)
-    )
-    tiles = "".join(
-        f'<div class="tile{" alarming" if tile.alarming else ""}"><h3>{_text(tile.name)}</h3>'
-        f'<p class="number">{_text(tile.value)}</p><p>{_text(tile.meaning)}</p></div>\n'
-        for tile in headline.tiles(view, tail)
-    )
-    links = "".join(f'<a href="#{part.name}">{_text(part.title)}</a>' for part in parts)
-    title = str(view.rule_book.get("title") or "")
-    words, doubts = headline.standing(view)
-    standing = f'<p class="standing">{_text(words)}</p>\n' if words else ""
-    listed = "".join(f"<li>{_text(doubt)}</li>" for doubt in doubts)
-    unverified = f'<ul class="unverified">{listed}</ul>\n' if doubts else ""
-    return (
-        f'<header>\n<p class="brand">margincube</p>\n<h1>Margin run {_text(view.run_id)}</h1>\n'
-        f'<p class="rules">{_text(title)}</p>\n{standing}{unverified}'
-        f'<dl class="facts">{facts}</dl>\n'
-        f'<p class="summary">{_text(headline.summary(view))}</p>\n</header>\n'
-        f'<section class="tiles" aria-label="Headline numbers">\n{tiles}</section>\n'
-        f'<nav aria-label="Sections">{links}</nav>\n'
-    )
-
-
-def _section(part: Section) -> str:
-    introduction = f"<p>{_text(part.introduction)}</p>" if part.introduction else ""
-    blocks = "".join(_block(block) for block in part.blocks)
-    return (
-        f'<section id="{part.name}"><h2>{_text(part.title)}</h2>{introduction}\n'
-        f'<div class="blocks">\n{blocks}</div></section>\n'
-    )
-
-
-def _block(block: Picture | Table | Sentence) -> str:
-    wide = " wide" if block.wide else ""
-    title = f"<h3>{_text(block.title)}</h3>"
-    if isinstance(block, Sentence):
-        return (
-            f'<article class="block{wide}">{title}'
-            f'<p class="sentence">{_text(block.text)}</p></article>\n'
-        )
-    caption = f'<p class="caption">{_text(block.caption)}</p>'
-    if isinstance(block, Table) and block.folded:
-        return (
-            f'<details class="block{wide}"><summary>{_text(block.title)}</summary>'
-            f"{caption}{_table(block)}</details>\n"
-        )
-    if isinstance(block, Table):
-        return f'<article class="block{wide}">{title}{_table(block)}{caption}</article>\n'
-    buttons = "".join(
-        f'<button type="button" aria-pressed="{"false" if at else "true"}">'
-        f"{_text(choice.label)}</button>"
-        for at, choice in enumerate(block.choices)
-    )
-    switch = f'<div class="switch" role="group">{buttons}</div>' if len(block.choices) > 1 else ""
-    return (
-        f'<article class="block{wide}">{title}{switch}<div class="picture" '
-        f'id="picture-{block.name}" style="height:{block.height}px" role="img" '
-        f'aria-label="{_text(block.title)}"></div>{caption}</article>\n'
-    )
-
-
-def _table(table: Table) -> str:
-    kinds = ["text" if at in table.text_columns else "number" for at in range(len(table.columns))]
-    head = "".join(
-        f'<th class="{kind}" scope="col">{_text(name)}</th>'
-        for kind, name in zip(kinds, table.columns, strict=True)
-    )
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f'<td class="{kind}">{_text(cell)}</td>' for kind, cell in zip(kinds, row, strict=True)
-        )
-        + "</tr>\n"
-        for row in table.rows
-    )
-    return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>'
-        "</div>"
-    )
-
-
-def _text(value: str) -> str:
-    """Return text as HTML, numbers kept together with their units."""
-    return html.escape(UNIT.sub("\N{NO-BREAK SPACE}", value), quote=True)
-
-
-def _json(pictures: list[Picture]) -> str:
-    """Return the pictures as JSON that cannot end the element it stands in."""
-    choices = {picture.name: [asdict(choice) for choice in picture.choices] for picture in pictures}
-    text = json.dumps(choices, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -33,7 +33,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A titled plot with a caption that says what it is, its sign, its unit and how to read it."""
+    """A titled plot with a caption that says what it is, its sign, its unit and how to read it.
+
+    What cannot be drawn narrower than ``least_width`` pixels is moved sideways on a phone.
+    """
 
     name: str
     title: str
@@ -41,6 +44,7 @@ class Picture:
     choices: Sequence[Choice]
     height: int = 380
     wide: bool = False
+    least_width: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +120,9 @@ def safe(name: object) -> str:
     return html.escape(str(name), quote=False)
 
 
-def named_axis(names: Iterable[str]) -> Layout:
+def named_axis(names: Iterable[str], length: int = 26) -> Layout:
     """Return an axis of bars 0, 1, ... from the top, labelled with clipped, safe names."""
-    labels = [safe(clipped(str(name))) for name in names]
+    labels = [safe(clipped(str(name), length)) for name in names]
     return {
         "tickmode": "array",
         "tickvals": list(range(len(labels))),

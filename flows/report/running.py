@@ -1,7 +1,7 @@
 """How the run was made: where its time went, and its manifest."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,14 @@ from flows.report.picture import (
     plain,
     safe,
 )
-from flows.report.view import RunView
+
+Manifest = Mapping[str, Any]
 
 
-def stages(view: RunView) -> Picture | Sentence:
+def stages(manifest: Manifest) -> Picture | Sentence:
     """Return the seconds that each stage's workers computed and waited."""
     title = "Where the time went"
-    rows = view.manifest.get("stages") or []
+    rows = manifest.get("stages") or []
     if not rows:
         return Sentence(title, "This run recorded no stages.", wide=True)
     names = [_words(str(row.get("name", ""))) for row in rows]
@@ -90,9 +91,9 @@ def stages(view: RunView) -> Picture | Sentence:
     )
 
 
-def manifest_table(view: RunView) -> Table:
+def manifest_table(manifest: Manifest) -> Table:
     """Return the manifest as rows of name and value, but for the stages that are drawn."""
-    rest = {key: value for key, value in view.manifest.items() if key != "stages"}
+    rest = {key: value for key, value in manifest.items() if key != "stages"}
     return Table(
         title="Manifest",
         caption="Everything that went into the run and identifies it. Digests are SHA-256.",

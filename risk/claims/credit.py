@@ -5,6 +5,7 @@ count for, times what it keeps by itself. Sizes and caps are decided from totals
 pool and hold for every unit alike, so nothing is gained by spreading.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,12 +28,14 @@ class UnitCredit:
 
     ``value`` is what it would fetch, ``credit`` what it counts for; of a debt token both are what
     a unit owed costs, a positive number. ``ratio`` ``(token,)``: the part of its value that
-    counts.
+    counts. ``kept``: what each kind of rule leaves of a token by itself, ``(token,)`` each; their
+    product and that of what the token stands for is the ratio.
     """
 
     value: Floats
     credit: Floats
     ratio: Floats
+    kept: dict[str, Floats]
     bridges: BridgeUse
 
 
@@ -131,21 +134,21 @@ def unit_credit(
     value = _values(tokens, found, feeds, moves)
     owed = tokens.kind == TokenKind.DEBT
     held = np.where(owed, 0.0, totals)
-    own = _kept_by_rules(tokens, names, rules, found)
-    base = tokens.asset >= 0
     quantity = base_units(found, held, len(names.asset))
-    own[base] *= _asset_ratio(names, rules, quantity)[tokens.asset[base]]
-    uncapped = _ratios(tokens, found, own)
+    size = np.append(_asset_ratio(names, rules, quantity), 1.0)  # row -1: of no asset by itself
+    kept = {"size": size[tokens.asset]} | _kept_by_rules(tokens, names, rules, found)
+    uncapped = _ratios(tokens, found, _product(kept))
     resting = contained_value(tokens, found, held, value[:, 0]) * uncapped
     low = np.minimum(feeds.oracle, feeds.market)
     use = bridge_use(tokens, names, rules, found, resting, low)
-    part = use.part[tokens.bridge] * least_asset_part(tokens, found, use)
-    ratio = _ratios(tokens, found, own * part)
+    kept["bridge cap"] = use.part[tokens.bridge]
+    kept["asset cap"] = least_asset_part(tokens, found, use)
+    ratio = _ratios(tokens, found, _product(kept))
     ratio[token_findings(tokens, names, feeds, rules, found) != 0] = 0.0
     ratio[owed] = 1.0
     credit = value * ratio[:, np.newaxis]
     credit[_stopped(tokens, found, moves)] = 0.0
-    return UnitCredit(value, credit, ratio, use)
+    return UnitCredit(value, credit, ratio, kept, use)
 
 
 def _rule_by_asset(rules: PoolRules) -> dict[str, AssetRule]:
@@ -181,23 +184,30 @@ def kept_of_quantity(rule: AssetRule, quantity: float) -> float:
 
 def _kept_by_rules(
     tokens: Tokens, names: TokenNames, rules: PoolRules, found: LookThrough
-) -> Floats:
-    """Return what a token keeps by its own name, chain, bridge and protocol, ``(token,)``."""
-    token = {name: rule.haircut for rule in rules.tokens for name in rule.tokens}
-    chain = {rule.chain: rule.haircut for rule in rules.chains}
-    bridge = {name: rule.haircut for rule in rules.bridges for name in rule.bridges}
-    protocol = {name: rule.haircut for rule in rules.protocols for name in rule.protocols}
-    own = np.ones(len(tokens))
-    for haircuts, label in (
-        (token, np.array(names.token, dtype=object)),
-        (chain, np.array(names.chain, dtype=object)[tokens.chain]),
-        (bridge, np.array(names.bridge, dtype=object)[tokens.bridge]),
-        (protocol, np.array(names.protocol, dtype=object)[tokens.protocol]),
-    ):
-        for name, haircut in haircuts.items():
+) -> dict[str, Floats]:
+    """Return what a token keeps by its own name, chain, bridge and protocol, ``(token,)`` each."""
+    labelled = {
+        "token": np.array(names.token, dtype=object),
+        "chain": np.array(names.chain, dtype=object)[tokens.chain],
+        "bridge": np.array(names.bridge, dtype=object)[tokens.bridge],
+        "protocol": np.array(names.protocol, dtype=object)[tokens.protocol],
+    }
+    haircuts = {
+        "token": {name: rule.haircut for rule in rules.tokens for name in rule.tokens},
+        "chain": {rule.chain: rule.haircut for rule in rules.chains},
+        "bridge": {name: rule.haircut for rule in rules.bridges for name in rule.bridges},
+        "protocol": {name: rule.haircut for rule in rules.protocols for name in rule.protocols},
+    }
+    kept = {what: np.ones(len(tokens)) for what in labelled}
+    for what, label in labelled.items():
+        for name, haircut in haircuts[what].items():
             if haircut > 0.0:
-                own[once(tokens, found, label == name)] *= 1.0 - haircut
-    return own
+                kept[what][once(tokens, found, label == name)] = 1.0 - haircut
+    return kept
+
+
+def _product(kept: Mapping[str, Floats]) -> Floats:
+    return np.asarray(np.multiply.reduce(list(kept.values())))
 
 
 def _values(tokens: Tokens, found: LookThrough, feeds: Feeds, moves: Moves) -> Floats:

@@ -189,7 +189,7 @@ def _close(
             required = left * maintenance[account]
             if has >= required:
                 continue
-            vault = has < backstop * required
+            vault = backstop > 0.0 and has < backstop * required
             part = left
             if not vault:
                 part = _part(closing, slice_, target, fee, has, required, left * gross, left)

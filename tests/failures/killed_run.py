@@ -60,8 +60,8 @@ def start(request: RunRequest, report: Path, point: str | None, seconds: float =
     """
     computed: dict[str, list[int]] = {"priced": [], "margined": []}
     margin_run.CHECKPOINT_SHARDS = 1
-    margin_run.price_block = _noted(margin_run.price_block, computed["priced"], 0.0)
-    margin_run.margin_shard = _noted(margin_run.margin_shard, computed["margined"], seconds)
+    margin_run.price_block = noted(margin_run.price_block, computed["priced"], 0.0)
+    margin_run.margin_shard = noted(margin_run.margin_shard, computed["margined"], seconds)
     if point is not None:
         die_at(POINTS[point])
     engine = SerialEngine()
@@ -75,14 +75,14 @@ def start(request: RunRequest, report: Path, point: str | None, seconds: float =
         report.write_text(json.dumps({**computed, "recognised": recognised, "run": run.run_id}))
 
 
-def _noted(task: Callable[..., Any], into: list[int], seconds: float) -> Callable[..., Any]:
-    def noted(shared: Any, item: Any) -> Any:
+def noted(task: Callable[..., Any], into: list[int], seconds: float) -> Callable[..., Any]:
+    def task_noted(shared: Any, item: Any) -> Any:
         time.sleep(seconds)
         result = task(shared, item)
         into.append(item.index)
         return result
 
-    return noted
+    return task_noted
 
 
 def die_at(point: Point) -> None:

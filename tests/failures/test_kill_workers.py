@@ -42,17 +42,17 @@ class Deadly:
 
     name = "deadly"
 
-    def __init__(self, engine, folder, shards, times=1):
-        self.engine, self.workers = engine, engine.workers
+    def __init__(self, engine, folder, shards, times=1, task="margin_shard"):
+        self.engine, self.workers, self.task = engine, engine.workers, task
         self.folder, self.shards, self.times = str(folder), tuple(shards), times
         self.delivered = []
 
     def map(self, function, shared, items):
         """Let the chosen shards die as often as wanted; each death leaves a file behind."""
-        folder, shards, times = self.folder, self.shards, self.times
+        folder, shards, times, task = self.folder, self.shards, self.times, self.task
 
         def dying(given, item):
-            if function.__name__ != "margin_shard" or item.index not in shards:
+            if function.__name__ != task or item.index not in shards:
                 return function(given, item)
             deaths = sum(name.startswith(f"{item.index}-") for name in os.listdir(folder))
             if deaths >= times:
@@ -70,7 +70,7 @@ class Deadly:
             return function(given, item)
 
         for result in self.engine.map(dying, shared, items):
-            if function.__name__ == "margin_shard":
+            if function.__name__ == task:
                 self.delivered.append(result.shard.index)
             yield result
 
@@ -93,6 +93,22 @@ def test_a_shard_whose_worker_dies_is_done_again(
     assert deaths(marks) == list(shards)
     assert sorted(engine.delivered) == list(range(7))
     assert done.digest == faultless.digest
+    assert len(done.store.manifests()) == 1
+
+
+def test_a_shard_of_a_collateral_run_is_done_again_too(
+    book, faultless, claims_of, pool_of, ray_engine, tmp_path
+):
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    claims = claims_of(book)
+    quiet = pool_of(faultless, claims)
+    engine = Deadly(ray_engine, marks, (0, 3, 6), task="pool_shard")
+    pools = tmp_path / "pools"
+    done = pool_of(faultless, claims, shards=7, engine=engine, pools=pools)
+    assert deaths(marks) == [0, 3, 6]
+    assert sorted(engine.delivered) == list(range(7))
+    assert done.manifest["digest"] == quiet.manifest["digest"]
     assert len(done.store.manifests()) == 1
 
 

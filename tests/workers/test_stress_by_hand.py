@@ -77,6 +77,18 @@ daily_volume = {volume}
 daily_volatility = 0.04
 source = "made up"
 
+[[markets]]
+coin = "ETH"
+daily_volume = 1.0
+daily_volatility = 1.0
+source = "nobody holds it"
+
+[[markets]]
+coin = "SOL"
+daily_volume = 1.0
+daily_volatility = 1.0
+source = "nobody holds it"
+
 [[scenarios]]
 name = "fall"
 title = "a twentieth"

@@ -62,13 +62,7 @@ def count_claims(plan: PoolPlan, engine: FoldEngine) -> Counted:
         ValueError: a debt that cannot be valued, or a backing that is no claim.
     """
     held, references = plan.claims.claim_slice(0, plan.book.accounts), plan.references
-    claims = _as_claims(held)
-    found_in_tokens = token_findings(
-        references.tokens, references.names, references.feeds, plan.rules, plan.found
-    )
-    grounds = claim_grounds(
-        references.tokens, references.names, references.snapshot, plan.rules, found_in_tokens
-    )
+    claims, grounds = as_claims(held), grounds_of(plan)
     own = own_findings(claims, grounds)
     shared = _shared(plan, claims, grounds, own)
     outcome = outcomes(own | shared.found)
@@ -97,8 +91,20 @@ def count_claims(plan: PoolPlan, engine: FoldEngine) -> Counted:
     )
 
 
-def _as_claims(held: ClaimSlice) -> Claims:
-    """Return the claims of a whole dataset as the mathematics has them."""
+def grounds_of(plan: PoolPlan) -> Grounds:
+    """Return what the claims of a run are held against.
+
+    Raises:
+        ValueError: a debt that cannot be valued.
+    """
+    references = plan.references
+    tokens, names = references.tokens, references.names
+    found = token_findings(tokens, names, references.feeds, plan.rules, plan.found)
+    return claim_grounds(tokens, names, references.snapshot, plan.rules, found)
+
+
+def as_claims(held: ClaimSlice) -> Claims:
+    """Return claims as they were read as the mathematics has them."""
     return Claims(
         offsets=held.offsets,
         token=held.token,

@@ -8,6 +8,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from risk.aggregation import Largest
+from risk.claims.credit import token_findings
+from risk.claims.findings import bit
 from risk.claims.groups import by_asset, by_label
 from risk.claims.sums import HEALTH_EDGES, PoolSums
 from risk.claims.tokens import Outcome, TokenKind
@@ -62,7 +64,11 @@ def _totals(plan: PoolPlan, valued: Valued, sums: PoolSums) -> xr.Dataset:
         "health_count": (("health_bucket",), sums.health, {}),
         "bridge_resting": (("bridge",), use.credit, USD),
         "bridge_part": (("bridge",), use.part, {"units": "1"}),
+        "bridge_asset_resting": (("bridge", "asset"), use.asset_credit, USD),
         "bridge_asset_part": (("bridge", "asset"), use.asset_part, {"units": "1"}),
+        **_holdings(plan, sums),
+        **_feeds(plan),
+        **_chains(plan),
         **_largest(plan.book, "shortfall", sums.top_shortfall),
         **_largest(plan.book, "change", sums.top_change),
     }
@@ -75,6 +81,59 @@ def _totals(plan: PoolPlan, valued: Valued, sums: PoolSums) -> xr.Dataset:
         **{name: _texts(labels[name]) for name in ("report", "use", "standing", "outcome")},
     }
     return xr.Dataset(variables, coords=coords)
+
+
+def _holdings(plan: PoolPlan, sums: PoolSums) -> dict[str, tuple[Any, ...]]:
+    """Return credit by where and how collateral is held, base asset, and the use that needs it."""
+    tokens, names = plan.references.tokens, plan.references.names
+    held = np.stack([tokens.chain, tokens.protocol, tokens.bridge], axis=1)
+    ways, way = np.unique(held, axis=0, return_inverse=True)
+    used = sums.sums["credit_by_use"]
+    credit = np.stack(
+        [
+            _by(plan, "asset", np.where((way.ravel() == at)[:, np.newaxis], used, 0.0))
+            for at in range(len(ways))
+        ]
+    )
+    labels = (names.chain, names.protocol, names.bridge)
+    return {
+        f"holding_{group}": (("holding",), _texts([label[row] for row in ways[:, at]]))
+        for at, (group, label) in enumerate(zip(GROUPS, labels, strict=False))
+    } | {"holding_use": (("holding", "asset", "use"), credit, USD)}
+
+
+def _feeds(plan: PoolPlan) -> dict[str, tuple[Any, ...]]:
+    """Return the two prices of each base asset, their ages, and what was found wrong with them."""
+    references = plan.references
+    feeds, tokens = references.feeds, references.tokens
+    found = token_findings(tokens, references.names, feeds, plan.rules, plan.found)
+    variables: dict[str, tuple[Any, ...]] = {
+        f"feed_{name}": (("asset",), getattr(feeds, name), {"units": unit})
+        for name, unit in (
+            ("oracle", "USD"),
+            ("market", "USD"),
+            ("oracle_age", "s"),
+            ("market_age", "s"),
+            ("heartbeat", "s"),
+        )
+    }
+    for name, outcome in (("stale", Outcome.STALE_PRICE), ("deviates", Outcome.PRICE_DEVIATES)):
+        wrong = tokens.asset[(tokens.asset >= 0) & (found & bit(outcome) != 0)]
+        marked = np.isin(np.arange(len(feeds.oracle)), wrong)
+        variables[f"feed_{name}"] = (("asset",), marked)
+    return variables
+
+
+def _chains(plan: PoolPlan) -> dict[str, tuple[Any, ...]]:
+    """Return where each chain stood when claims on it were read."""
+    snapshot = plan.references.snapshot
+    return {
+        "chain_height": (("chain",), snapshot.height),
+        "chain_safe": (("chain",), snapshot.safe),
+        "chain_finalised": (("chain",), snapshot.finalised),
+        "chain_age": (("chain",), snapshot.age, {"units": "s"}),
+        "chain_block_time": (("chain",), snapshot.block_time, {"units": "s"}),
+    }
 
 
 def _by(plan: PoolPlan, group: str, amount: Floats) -> Floats:
@@ -161,6 +220,9 @@ def _findings(plan: PoolPlan, counted: Counted) -> xr.Dataset:
             groups += [number] * len(members)
             claims += members
     rows = np.array(claims, dtype=np.int64)
+    account = counted.account[rows]
+    held = plan.claims.columns(["token", "quantity"])
+    holders = plan.book.account_table(0, plan.book.accounts, ["account"])["account"]
     circles = [list(circle) for circle in plan.found.cycles]
     names = plan.references.names.token
     return xr.Dataset(
@@ -168,7 +230,10 @@ def _findings(plan: PoolPlan, counted: Counted) -> xr.Dataset:
             "kind": (("finding",), np.array(kinds, dtype=np.int8)),
             "group": (("finding",), np.array(groups, dtype=np.int64)),
             "claim": (("finding",), rows),
-            "account": (("finding",), counted.account[rows]),
+            "account": (("finding",), account),
+            "account_name": (("finding",), _texts(holders.take(account).to_pylist())),
+            "token": (("finding",), held["token"][rows]),
+            "quantity": (("finding",), held["quantity"][rows], {"units": "token"}),
             "recipe_cycle": (
                 ("recipe_circle",),
                 _texts([" -> ".join(names[row] for row in circle) for circle in circles]),

@@ -20,7 +20,12 @@ def rules_of(**changes: Any) -> PoolRules:
         "effective": "2026-01-01",
         "title": "a small pool",
         "sources": [SOURCE],
-        "policy": {"double_count": "none", "skew_seconds": 60.0, "target_health": 1.0},
+        "policy": {
+            "origins": ["grid"],
+            "double_count": "none",
+            "skew_seconds": 60.0,
+            "target_health": 1.0,
+        },
         "finality": {"unsafe": 0.0, "safe": 0.5, "finalised": 1.0},
         "feeds": {"heartbeats": 1.0, "market_seconds": 60.0, "deviation": 0.05},
         "assets": [

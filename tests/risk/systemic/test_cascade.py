@@ -53,7 +53,7 @@ def twin_round(accounts, remaining, cash, cube, notional, active, rules):
             required = left * accounts.maintenance[a]
             if left <= 0.0 or equity >= required:
                 continue
-            vault = equity < rules.backstop * required
+            vault = rules.backstop > 0.0 and equity < rules.backstop * required
             fee = 0.0 if vault else rules.fee * left * gross
             part = left if vault else part_closed(rules, equity, required, fee, left)
             cash[a, s] += part * pnl - (0.0 if vault else rules.fee * part * gross)
@@ -209,6 +209,14 @@ def test_a_vault_takes_what_is_far_below_and_nothing_is_sold():
     assert found.taken.tolist() == [[1000.0]]
     assert found.sold.tolist() == [[0.0]]
     assert found.state.cash.tolist() == [[-60.0]]
+
+
+def test_without_a_vault_even_what_is_under_water_is_sold():
+    rules = LiquidationRules(closing="to_target", fee=0.01, backstop=0.0)
+    found = step(one_account(10.0, 120.0, 100.0), 13.0, rules)  # equity is -10
+    assert found.taken.tolist() == [[0.0]]
+    assert found.sold.tolist() == [[1000.0]]
+    assert found.state.cash.tolist() == [[-140.0]]
 
 
 def test_losses_are_at_the_prices_of_closing_and_beyond_equity_by_group():
