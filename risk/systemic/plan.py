@@ -8,9 +8,18 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from risk.scenarios.shocks import SHOCKS
-from risk.specification import Fraction, Name, NonNegative, Positive, Specification
+from risk.specification import Name, NonNegative, Positive, Specification
 from risk.systemic.cascade import LiquidationRules
 from risk.systemic.impact import ImpactSpec
+from risk.systemic.waterfall import LayerSpec, WaterfallSpec
+
+RESOURCES = {
+    "defaulter": ("default_fund",),
+    "survivors": ("default_fund",),
+    "venue": ("insurance_fund", "own_capital"),
+    "winners": (),
+}
+"""What layers draw on, by who pays: contributions of members, and two amounts of the plan."""
 
 Source = Annotated[str, Field(min_length=1)]
 
@@ -85,8 +94,8 @@ class StressScenario(Specification):
 class StressPlan(Specification):
     """The dated plan of a stress test.
 
-    ``origins`` are those of the margin run's scenarios that are taken as they are. ``members``
-    default one by one. ``depth`` is the part of a coin's daily volume that is there under stress.
+    ``origins`` are those of the margin run's scenarios that are taken as they are. ``depth`` is the part of a coin's daily volume that is there under stress.
+    ``layers`` bear what accounts and the vault lose beyond what accounts had, in their order.
     """
 
     name: Name
@@ -105,7 +114,34 @@ class StressPlan(Specification):
     cascade: CascadeLimits
     own_capital: NonNegative = 0.0
     insurance_fund: NonNegative = 0.0
-    assessment: Fraction | Annotated[float, Field(ge=0.0, le=10.0)] = 1.0
+    layers: Annotated[tuple[LayerSpec, ...], Field(min_length=1)]
+
+    @property
+    def waterfall(self) -> WaterfallSpec:
+        """Return the layers as a waterfall."""
+        return WaterfallSpec(
+            name=self.name,
+            effective=self.effective,
+            title=self.title,
+            sources=self.sources,
+            layers=self.layers,
+        )
+
+    @model_validator(mode="after")
+    def _layers_draw_on_what_there_is(self) -> "StressPlan":
+        if [layer.payer for layer in self.waterfall.layers].count("defaulter") != 1:
+            raise ValueError(
+                "exactly one layer is paid by the 'defaulter', out of its contribution to the "
+                "default fund; its margin is what its accounts have lost already"
+            )
+        for layer in self.layers:
+            allowed = RESOURCES[layer.payer]
+            if layer.capped and layer.amounts not in allowed:
+                raise ValueError(
+                    f"layer {layer.name!r} of {layer.payer!r} draws on {layer.amounts!r}; allowed "
+                    f"is {list(allowed) or 'no cap'}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _named_once(self) -> "StressPlan":

@@ -18,6 +18,7 @@ title = "Events, and some of the plan's own"
 sources = ["made up for tests"]
 origins = ["event"]
 depth = 0.5
+insurance_fund = 1_000_000.0
 
 [liquidation]
 closing = "to_target"
@@ -32,6 +33,25 @@ source = "made up"
 steps = 3
 rounds = 25
 least = 1000.0
+
+[[layers]]
+name = "own_contribution"
+payer = "defaulter"
+resource = "default_fund"
+
+[[layers]]
+name = "insurance_fund"
+payer = "venue"
+
+[[layers]]
+name = "mutual_fund"
+payer = "survivors"
+resource = "default_fund"
+
+[[layers]]
+name = "socialised_loss"
+payer = "winners"
+capped = false
 
 [[markets]]
 coin = "BTC"
@@ -93,9 +113,7 @@ class Stressed:
         return self.run.groups["scenarios"]["scenario"].values.tolist().index(scenario)
 
 
-def stress(
-    request: StressRequest, engine: Engine | None = None
-) -> Stressed:
+def stress(request: StressRequest, engine: Engine | None = None) -> Stressed:
     """Run a stress test in this process, serially unless told, and publish it."""
     engine = engine or SerialEngine()
     with StressRun(request, lambda: engine) as run:

@@ -56,6 +56,7 @@ title = "One fall"
 sources = ["made up for tests"]
 origins = ["grid"]
 depth = 0.5
+insurance_fund = 1_000_000.0
 
 [liquidation]
 closing = "all"
@@ -70,6 +71,25 @@ source = "made up"
 steps = 1
 rounds = 10
 least = 0.0
+
+[[layers]]
+name = "own_contribution"
+payer = "defaulter"
+resource = "default_fund"
+
+[[layers]]
+name = "insurance_fund"
+payer = "venue"
+
+[[layers]]
+name = "mutual_fund"
+payer = "survivors"
+resource = "default_fund"
+
+[[layers]]
+name = "socialised_loss"
+payer = "winners"
+capped = false
 
 [[markets]]
 coin = "BTC"

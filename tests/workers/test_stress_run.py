@@ -83,6 +83,20 @@ def test_ray_gives_the_same_bits(alone, request_of, ray_engine):
     assert stress(request_of(shards=3, batch=5), ray_engine).digest == alone.digest
 
 
+def test_layers_bear_the_whole_loss(alone):
+    """What accounts lost beyond their equity and what the vault lost, to the last bit."""
+    totals = alone.run.groups["totals"]
+    vault = np.maximum(-alone.values("vault_pnl"), 0.0)
+    lost = alone.values("uncovered").sum(axis=1) + vault
+    borne = totals["borne"].values
+    assert (lost > 0.0).any()
+    np.testing.assert_array_equal(borne.sum(axis=1) + totals["unborne"].values, lost)
+    np.testing.assert_array_equal(totals["shortfall"].values, lost)
+    assert (totals["cover_1"].values <= totals["cover_2"].values).all()
+    beyond = np.maximum(alone.values("uncovered") - totals["default_fund"].values, 0.0)
+    np.testing.assert_allclose(totals["cover_1"].values, beyond.max(axis=1), atol=2 * UNIT)
+
+
 def test_what_is_stored_is_what_its_digests_say(alone):
     for group, digest in alone.run.manifest["digests"].items():
         assert dataset_digest(alone.run.groups[group]) == digest

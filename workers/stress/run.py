@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from risk.instruments import unit_notional
 from risk.methodology import parse_methodology
 from risk.revaluation import cash_delta
+from risk.systemic.bearing import bear_losses
+from risk.systemic.cover import cover
 from storage.digest import dataset_digest, text_digest
 from storage.runs import RunStore
 from storage.staging import Layout
@@ -262,18 +264,35 @@ class StressRun:
         )
 
     def _totals(self, stored: xr.Dataset) -> xr.Dataset:
-        """Return what each scenario comes to for the system."""
-        uncovered = stored["uncovered"].sum("member")
-        alone = stored["uncovered_alone"].sum("member")
-        vault = np.maximum(-stored["vault_pnl"], 0.0)
+        """Return what each scenario comes to for the system, and who bears it."""
+        members = self.work.identity.book.members()
+        vault = np.maximum(-stored["vault_pnl"].values, 0.0)
+        borne = bear_losses(
+            self.work.identity.named.plan,
+            stored["uncovered"].values.T,
+            vault,
+            members["default_fund"].to_numpy(),
+        )
+        one, two = (cover(borne.beyond.T, number).by_scenario for number in (1, 2))
         return xr.Dataset(
             {
-                "shortfall": uncovered + vault,
-                "shortfall_alone": alone,
-                "defaulted_members": (stored["uncovered"] > 0.0).sum("member"),
-                "sold": stored["sold"].fillna(0.0).sum("round"),
-            }
-        ).drop_vars("scenario", errors="ignore")
+                "shortfall": ("scenario", borne.loss),
+                "shortfall_alone": ("scenario", stored["uncovered_alone"].values.sum(axis=1)),
+                "defaulted_members": ("scenario", borne.defaulted.sum(axis=0)),
+                "sold": ("scenario", np.nansum(stored["sold"].values, axis=1)),
+                "borne": (("scenario", "layer"), borne.layers.T),
+                "unborne": ("scenario", borne.unborne),
+                "borne_by_member": (
+                    ("scenario", "layer", "member"),
+                    borne.by_member.T.swapaxes(1, 2),
+                ),
+                "beyond_contribution": (("scenario", "member"), borne.beyond.T),
+                "cover_1": ("scenario", one),
+                "cover_2": ("scenario", two),
+                "default_fund": ("member", members["default_fund"].to_numpy()),
+            },
+            coords={"layer": np.array(borne.names, dtype=object)},
+        )
 
     def _manifest(self, stored: xr.Dataset, digests: dict[str, str], peak: int) -> dict[str, Any]:
         work, plan = self.work, self.work.identity.named.plan

@@ -68,6 +68,9 @@ def test_the_jump_differs_from_the_plan_in_steps_and_vault_alone():
         ("coefficient = 0.8", "exponent = 0.9", "exponent is 0.9; a power law has one from 0.4"),
         ("coefficient = 0.8", "strength = 0.8", "strength"),
         ("depth = 0.5", "depth = 0.5\nweather = 1", "weather"),
+        ('payer = "venue"', 'payer = "venue"\nresource = "luck"', "'venue' draws on 'luck'; allow"),
+        ("capped = false", "", "'winners' draws on 'socialised_loss'; allowed is no cap"),
+        ('payer = "defaulter"', 'payer = "survivors"', "exactly one layer is paid by the 'default"),
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused(old, new, message):
