@@ -1,12 +1,13 @@
 """The command ``stress``: scenarios in which accounts fail, are sold, and move prices by that."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from cyclopts import App
 
 from flows.commands.shared import CONSOLE, Json, Runs, print_json
-from flows.settings import EngineName, FoldName, prepare_prefect
+from flows.settings import EngineName, FoldName, Settings, prepare_prefect
 
 app = App(help="Stress of the whole system: default, liquidation cascade, who pays.")
 
@@ -27,6 +28,8 @@ def stress(
     json: Json = False,
 ) -> None:
     """Stress the accounts of a margin run: who fails, what is sold, what that does to prices.
+
+    Its report is written as well, and its path printed.
 
     Args:
         run: name of a published margin run, or an unambiguous start of it
@@ -54,6 +57,40 @@ def stress(
     chosen = {name: value for name, value in given.items() if value is not None}
     settings = StressParameters(**chosen).settings()
     print_stress(CONSOLE, RunStore(settings.stresses, STRESS).read(manifest["run_id"]))
+    CONSOLE.print()
+    report(manifest["run_id"], stresses=stresses)
+
+
+@app.command
+def report(
+    stress: str = "latest",
+    *,
+    output: Path | None = None,
+    stresses: str | None = None,
+    json: Json = False,
+) -> None:
+    """Write the report of a stress run: one HTML page that needs no network.
+
+    Args:
+        stress: name of the stress run, or an unambiguous start of it
+        output: the file to write
+        stresses: folder of the stress runs, or s3://bucket/prefix; stresses of the data folder
+        json: print the path as JSON
+    """
+    from flows.report.stress import write_stress_report
+    from flows.stress_view import stress_view
+    from storage.arrays import STRESS
+    from storage.runs import RunStore
+
+    settings = Settings.given(stresses=stresses)
+    run = RunStore(settings.stresses, STRESS).read(stress)
+    path = output or settings.reports / f"{run.run_id}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_stress_report(stress_view(run), path)
+    if json:
+        print_json({"run_id": run.run_id, "report": str(path)})
+    else:
+        CONSOLE.print(f"report: {path}", highlight=False, soft_wrap=True)
 
 
 def run_stress(given: dict[str, Any]) -> dict[str, Any]:

@@ -22,9 +22,9 @@ Floats = NDArray[np.float64]
 class BorneLosses:
     """Who bore the losses of scenarios; ``layers`` ``(layer, scenario)`` add up to ``loss``.
 
-    ``loss`` and ``unborne`` are ``(scenario,)``. ``by_member`` ``(layer, member, scenario)`` is what
-    members paid, zero in layers of others. ``beyond`` ``(member, scenario)`` is what the accounts of
-    a member owe over its own contribution, and ``defaulted`` where there is such a loss.
+    ``loss`` and ``unborne`` are ``(scenario,)``. ``by_member`` ``(layer, member, scenario)`` is
+    what members paid, zero in layers of others. ``beyond`` ``(member, scenario)`` is what the
+    accounts of a member owe over its own contribution, and ``defaulted`` where there is any.
     """
 
     names: tuple[str, ...]
@@ -42,8 +42,8 @@ def bear_losses(
     """Run the layers of a plan, ``(member, scenario), (scenario,), (member,) -> BorneLosses``.
 
     Amounts are taken in whole units of ``risk.kernels.sums.UNIT``, funds rounded down, so that
-    layers and what is ``unborne`` add up to the loss to the last bit. The vault has no contribution:
-    what it loses comes to the layers that follow the defaulters' own.
+    layers and what is ``unborne`` add up to the loss to the last bit. The vault has no
+    contribution: what it loses comes to the layers that follow the defaulters' own.
 
     Raises:
         ValueError: an amount is negative.

@@ -94,7 +94,8 @@ class StressScenario(Specification):
 class StressPlan(Specification):
     """The dated plan of a stress test.
 
-    ``origins`` are those of the margin run's scenarios that are taken as they are. ``depth`` is the part of a coin's daily volume that is there under stress.
+    ``origins`` are those of the margin run's scenarios that are taken as they are. ``depth`` is the
+    part of a coin's daily volume that is there under stress.
     ``layers`` bear what accounts and the vault lose beyond what accounts had, in their order.
     """
 

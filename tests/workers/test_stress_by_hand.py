@@ -201,26 +201,26 @@ def test_two_accounts_fall_one_after_the_other(stressed_of):
     # Half of a volume of 80 P is there: 10 P sold move the price by 0.04 sqrt(10 / 40), so that
     # B holds 1.35 P - 10 P (1 - 0.95 exp(-0.02)) = 0.6619 P, is below 0.8 P and is closed there.
     # 20 P sold in all leave the price at 0.95 exp(-0.04 sqrt(20 / 40)).
-    P = PRICE
-    done, (made,) = stressed_of([(10_000, 1.0 * P), (10_000, 1.35 * P)], 80.0 * P)
-    assert done.run.accounts["maintenance"].values[:2].tolist() == pytest.approx([0.8 * P] * 2)
+    unit = PRICE
+    done, (made,) = stressed_of([(10_000, 1.0 * unit), (10_000, 1.35 * unit)], 80.0 * unit)
+    assert done.run.accounts["maintenance"].values[:2].tolist() == pytest.approx([0.8 * unit] * 2)
     row = made.row("fall")
     second, last = 0.95 * math.exp(-0.02), 0.95 * math.exp(-0.04 * math.sqrt(0.5))
     assert made.values("liquidated")[row, :4].tolist() == [1, 1, 0, -1]
-    assert made.values("sold")[row, :3].tolist() == pytest.approx([10.0 * P, 10.0 * P, 0.0])
+    assert made.values("sold")[row, :3].tolist() == pytest.approx([10.0 * unit, 10.0 * unit, 0.0])
     assert np.isnan(made.values("sold")[row, 3:]).all()
     assert made.values("price")[row, :4, 0].tolist() == pytest.approx([0.95, second, last, last])
     assert made.values("rounds")[row] == 2
     assert made.values("touched")[row] == 2
-    fees = 2 * 0.005 * 10.0 * P
-    closed = 0.5 * P + 10.0 * P * (1.0 - second)
-    assert made.values("lost_alone")[row] == pytest.approx(1.0 * P, abs=2 * UNIT)
+    fees = 2 * 0.005 * 10.0 * unit
+    closed = 0.5 * unit + 10.0 * unit * (1.0 - second)
+    assert made.values("lost_alone")[row] == pytest.approx(1.0 * unit, abs=2 * UNIT)
     assert made.values("lost")[row] == pytest.approx(closed + fees, abs=2 * UNIT)
     assert made.values("uncovered")[row].tolist() == [0.0, 0.0]
 
 
 def test_who_is_closed_beyond_his_equity_leaves_the_rest_to_his_member(stressed_of):
-    # With 0.4 P behind 10 coins, A is closed for 0.5 P and a fee of 0.05 P: 0.15 P are not there.
+    # With 0.4 P behind 10 coins, A is closed for 0.5 P and a fee of 0.05 P: 0.15 P are lacking.
     _, (made,) = stressed_of([(10_000, 0.4 * PRICE), (1, PRICE)], 1e12 * PRICE)
     row = made.row("fall")
     assert made.values("uncovered_alone")[row].tolist() == pytest.approx([0.1 * PRICE, 0.0])

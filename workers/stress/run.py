@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -45,6 +46,7 @@ class StressWork:
     ground: Ground
     notional: Floats
     lot_size: Floats
+    table: pa.Table
     shards: list[Shard]
     batches: list[Shard]
     layout: Layout
@@ -85,6 +87,7 @@ def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
         ),
         notional=notional,
         lot_size=table["lot_size"].to_numpy(),
+        table=table,
         shards=cut(book.accounts, shard_length(book.accounts, request.shards)),
         batches=cut(len(scenarios), width),
         layout=Layout(
@@ -239,7 +242,7 @@ class StressRun:
         return manifest
 
     def _plan_dataset(self) -> xr.Dataset:
-        """Return the scenarios that were gone through: titles, origins, depth and shocks."""
+        """Return the scenarios that were gone through, and what the instruments are."""
         scenarios = self.work.scenarios
         shocks = {
             field.name: (("scenario", "coin"), getattr(scenarios.shocks, field.name))
@@ -249,10 +252,15 @@ class StressRun:
             name: (("scenario",), np.array(list(getattr(scenarios, name)), dtype=object))
             for name in ("title", "origin")
         }
+        kinds = {
+            name: (("instrument",), np.array(self.work.table[name].to_pylist(), dtype=object))
+            for name in ("underlying", "kind")
+        }
         return xr.Dataset(
             {
                 **shocks,
                 **texts,
+                **kinds,
                 "depth": (("scenario",), scenarios.depth),
                 "notional": (("instrument",), self.work.notional),
                 "delta": (("instrument",), self.work.ground.delta),
