@@ -42,7 +42,7 @@ def sections(view: StressView) -> list[Section]:
             "What each scenario costs",
             "Once at the scenario's own prices, as if nobody were closed, and once with everybody "
             "closed who is below maintenance and prices moved by that.",
-            (scenarios.losses(view), scenarios.scenario_table(view)),
+            (scenarios.losses(view), *scenarios.scenario_tables(view)),
         ),
         Section(
             "rounds",

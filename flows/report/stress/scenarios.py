@@ -1,6 +1,8 @@
 """What each scenario comes to: losses with and without a cascade, drawn and in numbers."""
 
-from flows.format import exact, money, percent
+import math
+
+from flows.format import NOTHING, exact, money, percent, short
 from flows.report.picture import (
     Choice,
     Picture,
@@ -12,9 +14,12 @@ from flows.report.picture import (
     named_axis,
     unit_of,
 )
-from flows.report.stress.view import StressView
+from flows.report.stress.view import Rows, StressView
 
 SHOWN = 16
+
+LISTED = 20
+"""Scenarios that are listed openly."""
 
 
 def losses(view: StressView) -> Picture:
@@ -29,7 +34,7 @@ def losses(view: StressView) -> Picture:
             ("By the end", money(float(view.lost[row]))),
             ("Of it the vault", money(float(view.vault_loss[row]))),
             ("With nobody closed", money(float(view.values("lost_alone")[row]))),
-            ("Amplification", f"{view.amplification[row]:.3f}"),
+            ("Amplification", times(float(view.amplification[row]))),
         )
         for row in rows
     ]
@@ -76,38 +81,40 @@ def losses(view: StressView) -> Picture:
     )
 
 
-def scenario_table(view: StressView) -> Table:
-    """Return every scenario in numbers, worst first."""
-    uncovered = view.values("uncovered").sum(axis=1)
-    rows = [
-        (
-            view.names[row],
-            str(view.moves["origin"].values[row]),
-            percent(float(view.depth[row])),
-            exact(float(view.values("lost_alone")[row])),
-            exact(float(view.lost[row])),
-            f"{view.amplification[row]:.3f}",
-            exact(float(view.values("vault_pnl")[row])),
-            exact(float(uncovered[row])),
-            exact(float(view.values("touched")[row])),
-            f"{int(view.values('rounds')[row])}",
-            exact(float(view.total("sold")[row])),
-        )
-        for row in view.worst
-    ]
-    return Table(
-        title="Every scenario",
-        caption=(
-            "US dollars, losses positive, the worst first. Loss is of accounts and vault by the "
-            "end; amplification is that over the loss with nobody closed. The vault's column is "
-            "what it gains, negative for a loss. Uncovered is what accounts lose over what they "
-            "had. Sold is notional at first prices, purchases counted as sales are."
+def scenario_tables(view: StressView) -> tuple[Table, Table]:
+    """Return every scenario in numbers, worst first, the less bad ones folded."""
+    return (
+        _table(
+            view,
+            view.worst[:LISTED],
+            "The worst scenarios in numbers",
+            "US dollars, losses positive. Loss is of accounts and vault by the end; amplification "
+            "is that over the loss with nobody closed. The vault's column is what it gains, "
+            "negative for a loss. Uncovered is what accounts lose over what they had. Sold is "
+            "notional at first prices, purchases counted as sales are.",
         ),
+        _table(
+            view,
+            view.worst[LISTED:],
+            "All other scenarios",
+            "As above, from the next worst on.",
+            folded=True,
+        ),
+    )
+
+
+def _table(
+    view: StressView, rows: Rows, title: str, caption: str, *, folded: bool = False
+) -> Table:
+    uncovered = view.values("uncovered").sum(axis=1)
+    return Table(
+        title=title,
+        caption=caption,
         columns=(
             "Scenario",
             "Origin",
             "Depth",
-            "With nobody closed",
+            "Nobody closed",
             "Loss",
             "Amplification",
             "Vault",
@@ -116,7 +123,32 @@ def scenario_table(view: StressView) -> Table:
             "Rounds",
             "Sold",
         ),
-        rows=rows,
+        rows=[
+            (
+                view.names[row],
+                str(view.moves["origin"].values[row]),
+                percent(float(view.depth[row])),
+                short(float(view.values("lost_alone")[row])),
+                short(float(view.lost[row])),
+                times(float(view.amplification[row])),
+                short(float(view.values("vault_pnl")[row])),
+                short(float(uncovered[row])),
+                exact(float(view.values("touched")[row])),
+                f"{int(view.values('rounds')[row])}",
+                short(float(view.total("sold")[row])),
+            )
+            for row in rows
+        ],
         text_columns=(0, 1),
         wide=True,
+        folded=folded,
     )
+
+
+def times(amplification: float) -> str:
+    """Return an amplification as a number of times, or that there is none.
+
+    >>> times(1.0312), times(float("nan"))
+    ('1.031', '–')
+    """
+    return f"{amplification:.3f}" if math.isfinite(amplification) else NOTHING
