@@ -85,7 +85,7 @@ def prices(view: StressView) -> Picture:
         ),
         choices=[
             Choice(
-                safe(coin),
+                coin,
                 [
                     *_lines(
                         view,

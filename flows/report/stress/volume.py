@@ -12,7 +12,6 @@ from flows.report.picture import (
     hover,
     largest_first,
     plain,
-    safe,
 )
 from flows.report.stress.view import StressView
 
@@ -83,7 +82,7 @@ def coin_table(view: StressView) -> Table:
         columns=(
             "Scenario",
             "Depth",
-            *(f"{safe(coin)}, {words}" for coin in view.coins for words in ("of volume", "move")),
+            *(f"{coin}, {words}" for coin in view.coins for words in ("of volume", "move")),
         ),
         rows=[
             (
