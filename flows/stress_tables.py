@@ -1,5 +1,6 @@
 """A stress run in the terminal."""
 
+import xarray as xr
 from rich.console import Console
 
 from flows.format import short
@@ -49,4 +50,17 @@ def print_stress(console: Console, stress: StoredRun) -> None:
     left = len(order) - SHOWN
     if left > 0:
         console.print(f"and {left:,} more scenarios with smaller shortfalls", highlight=False)
+    _print_bearers(console, str(found["scenario"].values[order[0]]), totals, int(order[0]))
     print_stages(console, manifest)
+
+
+def _print_bearers(console: Console, name: str, totals: xr.Dataset, row: int) -> None:
+    """Print who bears the largest shortfall, layer after layer."""
+    console.print(f"Who bears that of {name}:", highlight=False, markup=False)
+    table = columns("USD", "layer", "bears")
+    for layer, amount in zip(
+        totals["layer"].values, totals["borne"].values[row].tolist(), strict=True
+    ):
+        table.add_row(str(layer).replace("_", " "), short(amount))
+    table.add_row("nobody", short(float(totals["unborne"].values[row])))
+    console.print(table, highlight=False)

@@ -1,5 +1,6 @@
 """The command ``stress``: scenarios in which accounts fail, are sold, and move prices by that."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,35 @@ def report(
         print_json({"run_id": run.run_id, "report": str(path)})
     else:
         CONSOLE.print(f"report: {path}", highlight=False, soft_wrap=True)
+
+
+@app.command
+def draw(
+    scenario: str,
+    *,
+    stress: str = "latest",
+    output: Path | None = None,
+    stresses: str | None = None,
+) -> None:
+    """Draw the cascade of one scenario as a small SVG: prices and what was sold, by round.
+
+    Args:
+        scenario: name of the scenario
+        stress: name of the stress run, or an unambiguous start of it
+        output: the file to write; the scenario's name in the reports of the data folder
+        stresses: folder of the stress runs, or s3://bucket/prefix; stresses of the data folder
+    """
+    from flows.report.stress import drawing
+    from flows.stress_view import stress_view
+    from storage.arrays import STRESS
+    from storage.runs import RunStore
+
+    settings = Settings.given(stresses=stresses)
+    drawn = drawing.draw(stress_view(RunStore(settings.stresses, STRESS).read(stress)), scenario)
+    path = output or settings.reports / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', scenario)}.svg"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(drawn, encoding="utf-8")
+    CONSOLE.print(f"drawing: {path}", highlight=False, soft_wrap=True)
 
 
 def run_stress(given: dict[str, Any]) -> dict[str, Any]:

@@ -17,17 +17,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array, diags_array, eye_array, vstack
-from scipy.sparse.linalg import LinearOperator, bicgstab, splu
+from scipy.sparse import csr_array, diags_array
 
 from risk.systemic.network import Floats, amounts, fractions, liability_matrix
+from risk.systemic.payments import OpenPayments
 
 ROUNDING = 1e-12
 """A value short of the obligations by this part of them is taken for rounding, not for default."""
-DIRECT = 300
-"""Systems of up to so many defaulters are factorised; larger ones are iterated on."""
-_REFINEMENTS = 30
-_RESIDUAL = 1e-14
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +222,7 @@ class _Problem:
         for seniors would have no solution.
         """
         tolerance = ROUNDING * self.obligation[failed]
-        system = _System(self, failed, open_class)
+        system = OpenPayments(self.shares, self.beta, failed, open_class)
         pays = fixed >= 0.0
         for _ in range(len(failed) + 1):
             start = system.solve(fixed, start, pays)
@@ -242,50 +238,3 @@ def _shares(liabilities: Any, owed: Floats) -> Any:
     shares = liabilities.copy()
     shares.data = shares.data / np.repeat(owed, np.diff(shares.indptr))
     return shares
-
-
-class _System:
-    """The linear equations x = fixed + beta S x of what defaulters pay of their open class.
-
-    S are the shares that defaulters get of each other's open class, of those alone that pay.
-    """
-
-    def __init__(
-        self, problem: _Problem, failed: NDArray[np.int64], open_class: NDArray[np.int64]
-    ) -> None:
-        self.failed, self.beta = failed, problem.beta[failed]
-        by_class = [np.flatnonzero(open_class == row) for row in range(len(problem.owed))]
-        self.order = np.concatenate(by_class)
-        self.given = vstack(
-            [m[failed[rows]] for m, rows in zip(problem.shares, by_class, strict=True)],
-            format="csr",
-        ).T
-
-    def solve(self, fixed: Floats, start: Floats, pays: NDArray[np.bool_]) -> Floats:
-        size = len(fixed)
-        if size <= DIRECT:
-            return self._factorised(fixed, pays)
-
-        def less_shares(x: Floats) -> Floats:
-            received = self.given @ np.where(pays, x, 0.0)[self.order]
-            return np.asarray(x - self.beta * received[self.failed])
-
-        operator = LinearOperator((size, size), matvec=less_shares, dtype=np.float64)
-        scale = max(float(np.abs(fixed).max()), float(np.abs(start).max()))
-        x = start
-        for _ in range(_REFINEMENTS):
-            missing = fixed - less_shares(x)
-            worst = np.abs(missing).max()
-            if worst <= _RESIDUAL * scale:
-                return x
-            step, _ = bicgstab(operator, missing, rtol=1e-6, atol=0.0, maxiter=500)
-            # A step that does not help gives way to one of the plain iteration, which always does.
-            helps = np.abs(missing - less_shares(step)).max() < 0.5 * worst
-            x = x + (step if helps else missing)
-        return self._factorised(fixed, pays)
-
-    def _factorised(self, fixed: Floats, pays: NDArray[np.bool_]) -> Floats:
-        given = csr_array(self.given)[self.failed][:, np.argsort(self.order)]
-        shares = diags_array(self.beta) @ given @ diags_array(pays.astype(np.float64))
-        matrix = eye_array(len(fixed), format="csr") - shares
-        return np.asarray(splu(matrix.tocsc()).solve(fixed))

@@ -9,6 +9,7 @@ from scipy.optimize import linprog
 
 from risk.systemic import clearing
 from risk.systemic.clearing import Debt, clear, paid_links
+from risk.systemic.payments import DIRECT
 from tests.risk.systemic.golden import case
 
 SETTINGS = settings(deadline=None, max_examples=80)
@@ -200,18 +201,28 @@ def random_network(nodes, degree, seed):
 @pytest.mark.parametrize("recovery", [1.0, 0.8])
 @pytest.mark.parametrize("classes", [1, 2])
 def test_many_defaulters_are_iterated_on_to_the_same_payments(recovery, classes):
-    nodes = 3 * clearing.DIRECT
+    nodes = 3 * DIRECT
     debts, assets = [], 0.0
     for number in range(classes):
         matrix, some = random_network(nodes, 5, number)
         debts.append(Debt(matrix, 0.1 * matrix.sum(axis=1)))
         assets = assets + some
     found = clear(assets, debts, recovery, recovery)
-    assert found.defaulted.sum() > clearing.DIRECT
+    assert found.defaulted.sum() > DIRECT
     dense = [Debt(one.liabilities.toarray(), one.external) for one in debts]
     slow, converged = picard(assets, dense, recovery, recovery, sweeps=3_000)
     assert converged
     np.testing.assert_allclose(found.paid, slow, rtol=1e-8, atol=1e-10)
+
+
+def test_twenty_thousand_nodes_clear_without_loss():
+    matrix, assets = random_network(20_000, 10, seed=7)
+    found = clear(assets, Debt(matrix, 0.05 * matrix.sum(axis=1)), 0.9, 0.9)
+    assert found.residual <= 1e-11
+    assert found.defaulted.sum() > 10_000
+    kept = np.where(found.defaulted, 0.0, found.equity).sum()
+    spent = found.paid_externally.sum() + kept + found.default_cost.sum()
+    assert spent == pytest.approx(assets.sum(), rel=1e-11)
 
 
 def test_links_add_up_to_payments():

@@ -73,6 +73,17 @@ def test_a_corner_where_two_losses_meet_is_found():
     assert found.distance == pytest.approx(np.sqrt(2.0), rel=1e-3)
 
 
+def test_a_loss_that_begins_far_out_is_found_by_its_own_gradient():
+    """At the origin nothing is lost, and twelve factors are too many for random rays alone."""
+    weights = np.arange(1.0, 13.0)
+
+    def loss(moves):
+        return np.maximum(moves @ weights - 50.0, 0.0)
+
+    found = reverse_stress(loss, 10.0, np.eye(12), search=QUICK)
+    assert found.distance == pytest.approx(60.0 / np.linalg.norm(weights), rel=1e-6)
+
+
 def test_correlation_makes_a_joint_fall_plausible():
     def loss(moves):
         return -moves.sum(axis=1)

@@ -85,6 +85,14 @@ def test_floats_add_up_to_the_last_bit(loss, available):
         assert left == 0.0
 
 
+def test_what_many_layers_round_is_not_lost():
+    """Plain subtraction of a thousand tenths is off by dozens of last bits."""
+    layers, left = allocate(1_000.3, [0.1] * 1_000 + [np.inf])
+    exact = sum(map(Fraction, layers.tolist()), Fraction(float(left)))
+    assert abs(exact - Fraction(1_000.3)) <= Fraction(math.ulp(1_000.3)) / 2
+    assert math.fsum(layers) == 1_000.3
+
+
 @SETTINGS
 @given(st.data())
 def test_losses_of_a_venue_are_borne_once_each(data):
