@@ -56,8 +56,7 @@ def print_stress(console: Console, stress: StoredRun) -> None:
 
 def _print_bearers(console: Console, name: str, totals: xr.Dataset, row: int) -> None:
     """Print who bears the largest shortfall, layer after layer."""
-    console.print(f"Who bears that of {name}:", highlight=False, markup=False)
-    table = columns("USD", "layer", "bears")
+    table = columns("Who bears it, USD", "layer", name)
     for layer, amount in zip(
         totals["layer"].values, totals["borne"].values[row].tolist(), strict=True
     ):

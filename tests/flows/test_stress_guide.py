@@ -11,9 +11,10 @@ from rich.console import Console
 from flows.report.stress.drawing import UnknownScenario, draw
 from flows.stress_tables import print_stress
 from flows.stress_view import stress_view
+from risk.systemic.plan import parse_stress_plan
 from tests.workers.stressed import stress
 from workers.methodologies import DEFAULT_METHODOLOGY
-from workers.stress.request import StressRequest
+from workers.stress.request import DEFAULT_PLAN, StressRequest, load_plan
 
 DOCS = Path(__file__).parents[2] / "docs"
 GUIDE = (DOCS / "stress.md").read_text()
@@ -36,6 +37,14 @@ def test_the_tables_are_those_that_are_shown(done):
     printed = "".join(f"{line.rstrip()}\n" for line in output.getvalue().splitlines())
     (shown,) = re.findall(r"```text\n(.*?)```", GUIDE, re.DOTALL)
     assert shown in printed
+
+
+def test_the_plan_that_is_shown_is_one():
+    (text,) = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+    plan = parse_stress_plan(text)
+    assert plan.scenarios[0].depth == 0.1
+    shipped = load_plan(DEFAULT_PLAN).plan
+    assert (plan.liquidation, plan.cascade) == (shipped.liquidation, shipped.cascade)
 
 
 def test_a_drawing_shows_every_round_of_a_cascade(done):

@@ -61,7 +61,7 @@ def _prices(view: StressView, row: int, across: Sequence[float]) -> list[str]:
     top, bottom = PRICES
 
     def at(value: float) -> float:
-        return bottom - (bottom - top) * (value - low) / max(high - low, 1e-9)
+        return bottom - (bottom - top) * float((value - low) / max(high - low, 1e-9))
 
     parts = [_text(LEFT, top - 8, "Price over first price as a round begins", colour="#5d6875")]
     for value in (low, (low + high) / 2.0, high):
