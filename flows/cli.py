@@ -21,6 +21,7 @@ from flows.commands import (
     proofs,
     runs,
     serve,
+    stress,
     what_if,
 )
 from flows.commands.shared import CONSOLE, MESSAGES
@@ -48,6 +49,7 @@ app.command(books.app, name="book")
 app.command(markets.app, name="market")
 app.command(claims.app, name="claims")
 app.command(collateral.app, name="collateral")
+app.command(stress.app, name="stress")
 app.command(methodologies.methodologies)
 app.command(runs.run)
 app.command(runs.runs)

@@ -8,6 +8,7 @@ from flows.settings import EngineName, FoldName, Settings
 from workers.methodologies import DEFAULT_METHODOLOGY
 from workers.plan import RunRequest
 from workers.pool.request import DEFAULT_RULES, PoolRequest
+from workers.stress.request import DEFAULT_PLAN, StressRequest
 
 NettingName = Literal["isolated", "cross", "portfolio"]
 
@@ -111,4 +112,36 @@ class CollateralParameters(Work):
             runs=settings.runs,
             pools=settings.pools,
             shards=self.shards,
+        )
+
+
+class StressParameters(Work):
+    """Which margin run to stress, and by which plan."""
+
+    run: Annotated[str, Field(description="Name of a published margin run, or a start of it")]
+    plan: Annotated[
+        str, Field(description="Name of a shipped stress plan, or the path of a TOML file")
+    ] = DEFAULT_PLAN
+    stresses: Annotated[
+        str | None, Field(description="Folder of the stress runs, or s3://bucket/prefix")
+    ] = None
+    batch: Annotated[
+        int, Field(ge=1, description="Scenarios that go through the book together")
+    ] = 32
+
+    def settings(self) -> Settings:
+        """Return the settings of this process with what the parameters override."""
+        return Settings.given(**self.model_dump(include={*OVERRIDES, "stresses"}))
+
+    def request(self, settings: Settings) -> StressRequest:
+        """Return the stress run that is asked for."""
+        return StressRequest(
+            run=self.run,
+            plan=self.plan,
+            runs=settings.runs,
+            stresses=settings.stresses,
+            shards=self.shards,
+            batch=self.batch,
+            threads=settings.threads,
+            workers=settings.workers,
         )

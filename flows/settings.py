@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     home: Path = Path("margincube-data")
     runs: Place = Field(default_factory=lambda given: given["home"] / "runs")
     pools: Place = Field(default_factory=lambda given: given["home"] / "pools")
+    stresses: Place = Field(default_factory=lambda given: given["home"] / "stresses")
     engine: EngineName = "ray"
     fold: FoldName = "threads"
     workers: Annotated[int, Field(ge=1)] = os.cpu_count() or 1

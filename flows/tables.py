@@ -211,10 +211,9 @@ def _memory(manifest: dict[str, Any]) -> str:
     if memory is None:  # an earlier version measured the peak alone
         return f"peak memory of all processes {size(manifest['peak_memory_bytes'])}"
     if "projected_total" not in memory:
-        return (
-            f"peak memory of all processes {size(memory['peak_total'])}, of the largest worker "
-            f"{size(memory['peak_per_worker'])}"
-        )
+        worker = memory.get("peak_per_worker")
+        largest = "" if worker is None else f", of the largest worker {size(worker)}"
+        return f"peak memory of all processes {size(memory['peak_total'])}{largest}"
     smaller = ", cut smaller so that they fit" if memory["shards_cut_smaller"] else ""
     return (
         f"peak memory of all processes {size(memory['peak_total'])} (projected "

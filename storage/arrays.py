@@ -212,3 +212,41 @@ POOL = RunKind(
     small=("totals", "tokens", "scenarios", "findings"),
 )
 """A collateral run."""
+
+STRESS_SCENARIOS = (
+    Variable("sold", ("scenario", "round"), "float64", USD,
+             "notional at first prices of positions closed on the market; NaN after the end"),
+    Variable("liquidated", ("scenario", "round"), "int64", ONE,
+             "accounts closed in part or whole; -1 after the end"),
+    Variable("price", ("scenario", "round", "coin"), "float64", ONE,
+             "price over first price with which the round begins; the last one after the end"),
+    Variable("rounds", ("scenario",), "int64", ONE, "rounds in which something was sold"),
+    Variable("ended", ("scenario",), "int8", ONE, "1 where the cascade came to its end"),
+    Variable("sold_by_instrument", ("scenario", "instrument"), "float64", USD,
+             "notional closed on the market, long positive"),
+    Variable("taken_by_instrument", ("scenario", "instrument"), "float64", USD,
+             "notional that the vault took over, long positive"),
+    Variable("vault_pnl", ("scenario",), "float64", USD,
+             "what the vault gained by what it took, until the end"),
+    Variable("lost_alone", ("scenario",), "float64", USD,
+             "losses of the accounts that lose, were nobody liquidated"),
+    Variable("lost", ("scenario",), "float64", USD,
+             "losses of the accounts that lose, by the end of the cascade"),
+    Variable("uncovered_alone", ("scenario", "member"), "float64", USD,
+             "losses beyond equity, were nobody liquidated"),
+    Variable("uncovered", ("scenario", "member"), "float64", USD,
+             "losses beyond equity, by the end of the cascade"),
+    Variable("defaulted_alone", ("scenario", "member"), "int64", ONE,
+             "accounts whose equity is gone, were nobody liquidated"),
+    Variable("defaulted", ("scenario", "member"), "int64", ONE,
+             "accounts whose equity is gone, by the end"),
+    Variable("touched", ("scenario",), "int64", ONE, "accounts closed in part or whole"),
+)  # fmt: skip
+
+STRESS = RunKind(
+    name="stress",
+    written={"scenarios": STRESS_SCENARIOS},
+    markers={"scenarios": "rounds"},
+    small=("plan", "totals"),
+)
+"""A stress run."""

@@ -1,1 +1,1 @@
-"""Stress of a whole system: clearing, contagion, fire sales, waterfalls, deleveraging."""
+"""Stress of the whole system: many accounts failing at once, and what their failing does."""

@@ -11,7 +11,8 @@ from prefect.utilities.templating import apply_values, find_placeholders
 
 from flows.collateral_report import collateral_report
 from flows.margin_run import margin_run
-from flows.parameters import CollateralParameters, RunParameters
+from flows.parameters import CollateralParameters, RunParameters, StressParameters
+from flows.stress_test import stress_test
 from tests.infra.checks import OPTIONS_OF_RAY_START, faults
 from tests.infra.files import IMAGE, PINS, ROOT, Document, parse, read, read_json
 
@@ -152,11 +153,20 @@ def test_the_worker_asks_the_pool_of_the_deployment():
     assert command[command.index("--pool") + 1] == HERE["work_pool"]["name"]
 
 
-def test_the_pool_is_scheduled_after_the_margin():
-    there = deployment_of(ROOT / "prefect.yaml", "collateral_report")
-    flow = collateral_report.fn
-    assert there["entrypoint"] == f"{flow.__module__}.{flow.__name__}"
-    assert CollateralParameters(**there["parameters"]["parameters"]).run == "latest"
-    margin = deployment_of(ROOT / "prefect.yaml")
-    hour = [int(one["schedules"][0]["cron"].split()[1]) for one in (margin, there)]
-    assert hour[0] < hour[1]
+@pytest.mark.parametrize(
+    ("flow", "parameters", "before"),
+    [
+        (collateral_report, CollateralParameters, "margin_run"),
+        (stress_test, StressParameters, "collateral_report"),
+    ],
+)
+def test_what_rests_on_the_margin_is_scheduled_after_it(flow, parameters, before):
+    there = deployment_of(ROOT / "prefect.yaml", flow.fn.__name__)
+    assert there["entrypoint"] == f"{flow.fn.__module__}.{flow.fn.__name__}"
+    assert parameters(**there["parameters"]["parameters"]).run == "latest"
+    earlier = deployment_of(ROOT / "prefect.yaml", before)
+    at = [one["schedules"][0]["cron"].split()[:2] for one in (earlier, there)]
+    assert [int(hour) * 60 + int(minute) for minute, hour in at] == sorted(
+        int(hour) * 60 + int(minute) for minute, hour in at
+    )
+    assert at[0] != at[1]

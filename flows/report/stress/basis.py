@@ -1,0 +1,86 @@
+"""What the numbers rest on: what is real, what is generated, what is assumed."""
+
+from flows.format import money, percent
+from flows.report.picture import Table
+from flows.report.stress.view import StressView
+from risk.systemic.cascade import LiquidationRules
+
+CLOSING = {
+    "all": "the whole account at once",
+    "slice": "a slice in every round",
+    "to_target": "as much as brings equity back to its target, at least a slice",
+}
+
+
+def basis(view: StressView) -> Table:
+    """Return every part that the numbers are made of, and where it is from."""
+    rules = view.rules
+    rows = [
+        ("Prices of episodes", "real", "hourly closes of the market that the margin run names"),
+        (
+            "Accounts and positions",
+            "given",
+            f"book {view.manifest['inputs']['book']['name']}; generated where it was made by "
+            "`margincube book generate`",
+        ),
+        *(
+            (f"Volume and volatility of {one.coin}", "measured", _market(one.daily_volume,
+             one.daily_volatility, one.source))
+            for one in rules.markets
+        ),
+        ("Law of impact", "assumed", _impact(view)),
+        ("Depth under stress", "assumed", f"{percent(rules.depth)} of daily volume, unless a "
+         "scenario says another"),
+        ("How accounts are closed", "assumed", _closing(rules.liquidation)),
+        ("How a shock arrives", "assumed", f"in {rules.cascade.steps} equal steps of logarithms, "
+         "with a round of selling after each" if rules.cascade.steps > 1
+         else "as a jump, before anybody is closed"),
+        ("Maintenance", "assumed", "that of the margin run, in proportion to what an account "
+         "still holds"),
+        ("Insurance fund", "assumed", money(rules.insurance_fund)),
+        ("Own capital", "assumed", money(rules.own_capital)),
+    ]  # fmt: skip
+    return Table(
+        title="Real, measured, assumed",
+        caption="What these numbers are made of. A result is no better than its weakest part.",
+        columns=("Part", "Is", "What it is"),
+        rows=rows,
+        text_columns=(0, 1, 2),
+        wide=True,
+    )
+
+
+def _market(volume: float, volatility: float, source: str) -> str:
+    return f"{money(volume)} and {percent(volatility)} a day. {source}"
+
+
+def _impact(view: StressView) -> str:
+    law = view.rules.impact
+    return (
+        f"log price moves by {law.coefficient:g} times daily volatility times (sold / volume that "
+        f"is there) to the power {law.power:g}. {law.source}"
+    )
+
+
+def _closing(rules: LiquidationRules) -> str:
+    vault = (
+        f"below {percent(rules.backstop)} of maintenance the vault takes all of it"
+        if rules.backstop > 0.0
+        else "no vault"
+    )
+    return f"{CLOSING[rules.closing]}; fee {percent(rules.fee)} of notional; {vault}"
+
+
+def sources(view: StressView) -> Table:
+    """Return where the plan and its own scenarios are from."""
+    rows = [("Plan", one) for one in view.rules.sources]
+    rows += [(one.name, f"{one.title}. {one.source}") for one in view.rules.scenarios]
+    return Table(
+        title="Sources of the plan",
+        caption="Of the plan, and of each scenario that is its own.",
+        columns=("What", "Source"),
+        rows=rows,
+        text_columns=(0, 1),
+        wide=True,
+        folded=True,
+    )

@@ -1,0 +1,94 @@
+"""What the stress report is drawn from: one stress run as labelled data."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from risk.systemic.plan import StressPlan
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class StressView:
+    """One stress run, ready to be drawn; a pure value that knows no store.
+
+    Attributes:
+        run_id: Name of the run.
+        manifest: What went in, what came out and how long it took, as in the run's manifest.
+        scenarios: The group of that name of ``storage.arrays.STRESS``.
+        totals: What each scenario comes to for the system, and who bears it.
+        moves: The scenarios themselves: titles, origins, depth and shocks, and the instruments.
+        rules: The plan, as the manifest has it.
+    """
+
+    run_id: str
+    manifest: dict[str, Any]
+    scenarios: xr.Dataset
+    totals: xr.Dataset
+    moves: xr.Dataset
+    rules: StressPlan
+
+    def values(self, name: str) -> Floats:
+        """Return an array of the scenarios as float64, ``(scenario, ...)``."""
+        return np.asarray(self.scenarios[name].values, dtype=np.float64)
+
+    def total(self, name: str) -> Floats:
+        """Return an array of the totals as float64."""
+        return np.asarray(self.totals[name].values, dtype=np.float64)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of the scenarios."""
+        return [str(name) for name in self.moves["scenario"].values]
+
+    @cached_property
+    def coins(self) -> list[str]:
+        """The coins, in the order of their columns."""
+        return [str(name) for name in self.scenarios["coin"].values]
+
+    @cached_property
+    def vault_loss(self) -> Floats:
+        """What the vault loses, zero where it gains, ``(scenario,)``."""
+        return np.maximum(-self.values("vault_pnl"), 0.0)
+
+    @cached_property
+    def lost(self) -> Floats:
+        """Losses of accounts and of the vault by the end, ``(scenario,)``."""
+        return self.values("lost") + self.vault_loss
+
+    @cached_property
+    def amplification(self) -> Floats:
+        """Losses by the end over losses with nobody closed, NaN where there are none."""
+        alone = self.values("lost_alone")
+        return np.divide(self.lost, alone, out=np.full_like(alone, np.nan), where=alone > 0.0)
+
+    @cached_property
+    def worst(self) -> Rows:
+        """The scenarios, those of the largest loss by the end first."""
+        return np.argsort(-self.lost, kind="stable")
+
+    @cached_property
+    def depth(self) -> Floats:
+        """The part of daily volume that is there, ``(scenario,)``."""
+        return np.asarray(self.moves["depth"].values, dtype=np.float64)
+
+    @cached_property
+    def sold_by_coin(self) -> Floats:
+        """Forced selling of each coin by delta, purchases negative, ``(scenario, coin)``, USD."""
+        moved = self.values("sold_by_instrument") * self.moves["delta"].values
+        coin = np.asarray([self.coins.index(str(one)) for one in self.moves["underlying"].values])
+        found = np.zeros((len(self.names), len(self.coins)))
+        np.add.at(found.T, coin, moved.T)
+        return found
+
+    @cached_property
+    def daily_volume(self) -> Floats:
+        """What changes hands on a calm day, ``(coin,)``, USD."""
+        volume = {market.coin: market.daily_volume for market in self.rules.markets}
+        return np.array([volume[coin] for coin in self.coins])

@@ -1,0 +1,105 @@
+"""The arrays and datasets that a stress run publishes."""
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from risk.systemic.bearing import bear_losses
+from risk.systemic.cover import cover
+from workers.stress.cascade import Cascade
+from workers.stress.work import StressWork
+
+
+def stored_arrays(cascade: Cascade, rounds: int) -> dict[str, NDArray[np.generic]]:
+    """Return a batch as it is stored: rounds padded to as many as there may be."""
+    price = np.moveaxis(cascade.price, 0, -1)
+    missing = rounds - price.shape[1]
+    later = np.repeat(price[:, -1:], missing, axis=1)
+    return {
+        "sold": _padded(cascade.sold, rounds, np.nan),
+        "liquidated": _padded(cascade.liquidated, rounds, -1),
+        "price": np.concatenate([price, later], axis=1),
+        "rounds": cascade.rounds,
+        "ended": cascade.ended.astype(np.int8),
+        "sold_by_instrument": cascade.sold_by_instrument.T,
+        "taken_by_instrument": cascade.taken_by_instrument.T,
+        "vault_pnl": cascade.vault_pnl,
+        "lost_alone": cascade.first.lost,
+        "lost": cascade.last.lost,
+        "uncovered_alone": cascade.first.uncovered.T,
+        "uncovered": cascade.last.uncovered.T,
+        "defaulted_alone": cascade.first.defaulted.T,
+        "defaulted": cascade.last.defaulted.T,
+        "touched": cascade.last.touched,
+    }
+
+
+def _padded(values: NDArray[Any], rounds: int, filler: float) -> NDArray[Any]:
+    missing = rounds - values.shape[1]
+    return np.pad(values, ((0, 0), (0, missing)), constant_values=filler)
+
+
+def plan_dataset(work: StressWork) -> xr.Dataset:
+    """Return the scenarios that were gone through, and what the instruments are."""
+    scenarios = work.scenarios
+    shocks = {
+        field.name: (("scenario", "coin"), getattr(scenarios.shocks, field.name))
+        for field in fields(scenarios.shocks)
+    }
+    texts = {
+        name: (("scenario",), np.array(list(getattr(scenarios, name)), dtype=object))
+        for name in ("title", "origin")
+    }
+    kinds = {
+        name: (("instrument",), np.array(work.table[name].to_pylist(), dtype=object))
+        for name in ("underlying", "kind")
+    }
+    return xr.Dataset(
+        {
+            **shocks,
+            **texts,
+            **kinds,
+            "depth": (("scenario",), scenarios.depth),
+            "notional": (("instrument",), work.notional),
+            "delta": (("instrument",), work.ground.delta),
+        },
+        coords={
+            "scenario": np.array(list(scenarios.name), dtype=object),
+            "coin": np.array(list(scenarios.underlyings), dtype=object),
+        },
+    )
+
+
+def totals_dataset(work: StressWork, stored: xr.Dataset) -> xr.Dataset:
+    """Return what each scenario comes to for the system, and who bears it."""
+    members = work.identity.book.members()
+    vault = np.maximum(-stored["vault_pnl"].values, 0.0)
+    borne = bear_losses(
+        work.identity.named.plan,
+        stored["uncovered"].values.T,
+        vault,
+        members["default_fund"].to_numpy(),
+    )
+    one, two = (cover(borne.beyond.T, number).by_scenario for number in (1, 2))
+    return xr.Dataset(
+        {
+            "shortfall": ("scenario", borne.loss),
+            "shortfall_alone": ("scenario", stored["uncovered_alone"].values.sum(axis=1)),
+            "defaulted_members": ("scenario", borne.defaulted.sum(axis=0)),
+            "sold": ("scenario", np.nansum(stored["sold"].values, axis=1)),
+            "borne": (("scenario", "layer"), borne.layers.T),
+            "unborne": ("scenario", borne.unborne),
+            "borne_by_member": (
+                ("scenario", "layer", "member"),
+                borne.by_member.T.swapaxes(1, 2),
+            ),
+            "beyond_contribution": (("scenario", "member"), borne.beyond.T),
+            "cover_1": ("scenario", one),
+            "cover_2": ("scenario", two),
+            "default_fund": ("member", members["default_fund"].to_numpy()),
+        },
+        coords={"layer": np.array(borne.names, dtype=object)},
+    )

@@ -1,0 +1,133 @@
+"""The scenarios of a stress run: the margin run's, some of them more severe, and the plan's own."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from risk.scenarios.events import event_scenarios
+from risk.scenarios.shocks import SHOCKS, Shocks
+from risk.scenarios.specification import EventSpec
+from risk.systemic.plan import StressPlan
+
+Floats = NDArray[np.float64]
+
+LEAST_VOLATILITY_MOVE = -0.95
+"""A volatility never loses more than this, however severe the scenario."""
+
+
+@dataclass(frozen=True, slots=True)
+class StressScenarios:
+    """What a stress run goes through, ``(scenario,)``; shocks are ``(scenario, underlying)``.
+
+    ``depth`` is the part of the daily volume that is there, ``origin`` that of the scenario or
+    ``plan``.
+    """
+
+    name: tuple[str, ...]
+    title: tuple[str, ...]
+    origin: tuple[str, ...]
+    depth: Floats
+    shocks: Shocks
+    underlyings: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.name)
+
+    def take(self, rows: slice) -> "StressScenarios":
+        """Return some of them."""
+        return StressScenarios(
+            self.name[rows],
+            self.title[rows],
+            self.origin[rows],
+            self.depth[rows],
+            Shocks(**{name: getattr(self.shocks, name)[rows] for name in SHOCKS}),
+            self.underlyings,
+        )
+
+
+def stress_scenarios(run_scenarios: xr.Dataset, plan: StressPlan) -> StressScenarios:
+    """Return the scenarios of a plan on those of a published margin run.
+
+    Raises:
+        ValueError: the run lacks an origin or a scenario that the plan names, two scenarios have
+            one name, or a scenario of the plan says nothing of a coin.
+    """
+    coins = run_scenarios["underlying"].values.tolist()
+    names = run_scenarios["scenario"].values.tolist()
+    origins = run_scenarios["origin"].values.tolist()
+    titles = run_scenarios["label"].values.tolist()
+    missing = sorted(set(plan.origins) - set(origins))
+    if missing:
+        raise ValueError(
+            f"plan {plan.name} takes scenarios of origin {missing}, the margin run has "
+            f"{sorted(set(origins))}; margin the book by a methodology that has them"
+        )
+    moves = {name: run_scenarios[name].values for name in SHOCKS}
+    rows: list[tuple[str, str, str, float, dict[str, Floats]]] = []
+    for row, origin in enumerate(origins):
+        if origin in plan.origins:
+            shocks = {name: values[row] for name, values in moves.items()}
+            rows.append((names[row], titles[row], origin, plan.depth, shocks))
+    for severity in plan.severities:
+        for name in severity.of:
+            if name not in names:
+                raise ValueError(
+                    f"plan {plan.name} makes {name!r} more severe, which the margin run does not "
+                    f"have; its scenarios of origin {list(plan.origins)} are "
+                    f"{[one for one, _, _, _, _ in rows]}"
+                )
+            row = names.index(name)
+            for times in severity.times:
+                shocks = {one: severe(one, values[row], times) for one, values in moves.items()}
+                title = f"{titles[row]}, {times:g} times"
+                rows.append((f"{name} x{times:g}", title, origins[row], plan.depth, shocks))
+    rows += _own(plan, coins)
+    every = [name for name, *_ in rows]
+    twice = sorted({name for name in every if every.count(name) > 1})
+    if twice:
+        raise ValueError(f"DUPLICATE_SCENARIO: {twice[:5]}; every scenario needs its own name")
+    return StressScenarios(
+        name=tuple(every),
+        title=tuple(title for _, title, _, _, _ in rows),
+        origin=tuple(origin for _, _, origin, _, _ in rows),
+        depth=np.array([depth for _, _, _, depth, _ in rows]),
+        shocks=Shocks(**{name: np.array([one[name] for *_, one in rows]) for name in SHOCKS}),
+        underlyings=tuple(coins),
+    )
+
+
+def severe(name: str, move: Floats, times: float) -> Floats:
+    """Return a shock some times: prices and volatilities in logarithms, bases as they are.
+
+    >>> severe("price", np.array([-0.5, 0.21]), 2.0).round(4).tolist()
+    [-0.75, 0.4641]
+    >>> severe("forward_basis", np.array([-0.1]), 2.0).tolist()
+    [-0.2]
+    """
+    if name not in ("price", "volatility"):
+        return np.asarray(times * move)
+    grown = (1.0 + move) ** times - 1.0
+    return np.maximum(grown, LEAST_VOLATILITY_MOVE) if name == "volatility" else grown
+
+
+def _own(
+    plan: StressPlan, coins: list[str]
+) -> list[tuple[str, str, str, float, dict[str, Floats]]]:
+    events = [
+        EventSpec(name=one.name, label=one.title, shocks=one.shocks) for one in plan.scenarios
+    ]
+    if not events:
+        return []
+    made = event_scenarios(coins, events)
+    return [
+        (
+            one.name,
+            one.title,
+            "plan",
+            plan.depth if one.depth is None else one.depth,
+            {name: made[name].values[row] for name in SHOCKS},
+        )
+        for row, one in enumerate(plan.scenarios)
+    ]

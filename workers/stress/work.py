@@ -1,0 +1,91 @@
+"""What is known of a stress run before its first scenario."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from risk.instruments import unit_notional
+from risk.methodology import parse_methodology
+from risk.revaluation import cash_delta
+from storage.staging import Layout
+from workers.revaluation import terms_and_market_of
+from workers.shards import Shard, cut, shard_length
+from workers.stress.cascade import Ground
+from workers.stress.request import StressIdentity, StressRequest
+from workers.stress.scenarios import StressScenarios, stress_scenarios
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class StressWork:
+    """What is known of a stress run before the first scenario."""
+
+    identity: StressIdentity
+    scenarios: StressScenarios
+    ground: Ground
+    notional: Floats
+    lot_size: Floats
+    table: pa.Table
+    shards: list[Shard]
+    batches: list[Shard]
+    layout: Layout
+
+
+def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
+    """Build the scenarios and what prices come from, and cut accounts and scenarios.
+
+    Raises:
+        ValueError: the plan asks for what the margin run does not have, or says nothing of a coin.
+    """
+    run, book, plan = identity.run, identity.book, identity.named.plan
+    instruments, market = terms_and_market_of(run, book)
+    rules = run.manifest["inputs"]["methodology"]
+    methodology = parse_methodology(rules["text"], rules["events"])
+    scenarios = stress_scenarios(run.scenarios.load(), plan)
+    depth = {one.coin: one for one in plan.markets}
+    missing = [coin for coin in scenarios.underlyings if coin not in depth]
+    if missing:
+        raise ValueError(
+            f"plan {plan.name} has no market for {missing}, which the book trades; give daily "
+            "volume and volatility of each"
+        )
+    notional = unit_notional(instruments, market.index)
+    unit = np.where(notional > 0.0, notional, 1.0)
+    table = book.instruments()
+    width = min(request.batch, len(scenarios))
+    return StressWork(
+        identity=identity,
+        scenarios=scenarios,
+        ground=Ground(
+            instruments=instruments,
+            market=market,
+            tenor=methodology.volatility_tenor.tenor(),
+            delta=np.where(notional > 0.0, cash_delta(instruments, market) / unit, 0.0),
+            volume=np.array([depth[coin].daily_volume for coin in scenarios.underlyings]),
+            volatility=np.array([depth[coin].daily_volatility for coin in scenarios.underlyings]),
+        ),
+        notional=notional,
+        lot_size=table["lot_size"].to_numpy(),
+        table=table,
+        shards=cut(book.accounts, shard_length(book.accounts, request.shards)),
+        batches=cut(len(scenarios), width),
+        layout=Layout(
+            sizes={
+                "scenario": len(scenarios),
+                "round": plan.cascade.rounds + 1,
+                "coin": len(scenarios.underlyings),
+                "instrument": len(instruments),
+                "member": book.members().num_rows,
+            },
+            chunks={"scenario": width},
+            labels={
+                "scenario": scenarios.name,
+                "coin": scenarios.underlyings,
+                "instrument": table["instrument"].to_pylist(),
+                "member": book.members()["member"].to_pylist(),
+            },
+        ),
+    )
