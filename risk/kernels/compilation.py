@@ -34,6 +34,7 @@ ELSEWHERE = (
     "sensitivities/kernel.py",
     "claims/graph.py",
     "claims/pool.py",
+    "systemic/cascade.py",
 )
 """Files of kernels outside this package, from the folder above it."""
 
