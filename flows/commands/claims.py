@@ -133,10 +133,9 @@ def _judged(
         given, missing = ("--trusted", "--proofs") if proofs is None else ("--proofs", "--trusted")
         raise ValueError(f"{given} is given without {missing}; proofs need a folder and a file")
     from workers.claims.verdicts import verdicts_of
-    from workers.proofs import load_trusted
 
-    pool = load_trusted(trusted)
-    return verdicts_of(judge_all(proofs, pool, engine, workers), pool, trusted)
+    pool, judged = judge_all(proofs, trusted, engine, workers)
+    return verdicts_of(judged, pool, trusted)
 
 
 @app.command

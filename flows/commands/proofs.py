@@ -83,9 +83,7 @@ def batch(
         workers: processes or threads; all cores if none is given
         json: print every verdict as JSON
     """
-    from workers.proofs import load_trusted
-
-    judged = judge_all(folder, load_trusted(anchors), engine, workers)
+    _, judged = judge_all(folder, anchors, engine, workers)
     if json:
         print_json([_verdict(one) for one in judged])
     else:
@@ -95,18 +93,19 @@ def batch(
 
 
 def judge_all(
-    folder: Path, trusted: "Trusted", engine: EngineName | None, workers: int | None
-) -> "list[Judged]":
-    """Return the verdict on each holding of a folder; few of them need no engine."""
+    folder: Path, anchors: Path, engine: EngineName | None, workers: int | None
+) -> "tuple[Trusted, list[Judged]]":
+    """Return what a file says that a pool trusts, and the verdict on each holding of a folder."""
     require_folder(folder)
     from storage.intake.proofs import proof_files
-    from workers.proofs import TASK_HOLDINGS, judge_folder
+    from workers.proofs import TASK_HOLDINGS, judge_folder, load_trusted
 
+    trusted = load_trusted(anchors)
     if engine is None and len(proof_files(folder)) <= TASK_HOLDINGS:
         engine = "serial"
     running = _engine(Settings.given(engine=engine, workers=workers))
     try:
-        return judge_folder(folder, trusted, running)
+        return trusted, judge_folder(folder, trusted, running)
     finally:
         running.close()
 

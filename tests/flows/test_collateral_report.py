@@ -329,6 +329,14 @@ def test_stale_and_deviating_prices_are_marked(read: Page) -> None:
     assert set(found.values()) == {"fits"}
 
 
+def test_bounds_of_prices_are_those_that_the_run_used(read: Page, run: StoredRun) -> None:
+    totals = run.groups["totals"].load()
+    found = {row[0]: row[4:6] for row in rows(read, "Prices and their ages")}
+    for at, asset in enumerate(totals["asset"].values):
+        stored = (totals[name].values[at] for name in ("feed_apart", "feed_deviation_allowed"))
+        assert found[asset] == [percent(float(one)) for one in stored]
+
+
 def test_a_venue_may_be_called_free(view: PoolView) -> None:
     """What backs its positions is needed; what no position needs has no name to clash with."""
     uses = view.totals["use"].values.copy()

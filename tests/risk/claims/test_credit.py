@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from risk.claims.credit import UnitCredit, fair_value, token_findings, unit_credit
+from risk.claims.credit import UnitCredit, fair_value, feed_bounds, token_findings, unit_credit
 from risk.claims.findings import outcomes
 from risk.claims.lookthrough import look_through
 from risk.claims.tokens import Outcome, TokenKind
@@ -160,6 +160,19 @@ def test_prices_may_be_as_old_and_as_far_apart_as_the_rules_allow():
     edge = {"oracle_age": {"ETH": 60.0}, "market_age": {"ETH": 60.0}, "market": {"ETH": 2_100.0}}
     found, _ = credit_of(ether(), rules_of(), feeds=edge)
     assert (found.ratio > 0.0).all()
+
+
+def test_an_asset_may_allow_no_deviation_at_all():
+    """Its own bound stands, 0 too, before that of all feeds."""
+    assets = [rule.model_dump() for rule in rules_of().assets]
+    strict = [one | {"deviation": 0.0} if "ETH" in one["assets"] else one for one in assets]
+    rules = rules_of(assets=strict)
+    _, names = Made().coin("ETH").build()
+    bounds = feed_bounds(names, feeds_of(names, market={"ETH": 2_000.5}), rules)
+    assert (bounds.deviation.tolist(), bounds.apart.tolist()) == ([0.0], [0.5 / 2_000.0])
+    for allowed, kept in ((rules, 0.0), (rules_of(), 0.8)):
+        found, _ = credit_of(Made().coin("ETH"), allowed, feeds={"market": {"ETH": 2_000.5}})
+        assert found.ratio.tolist() == [kept]
 
 
 @pytest.mark.parametrize(
