@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
+from rich.markup import escape
 
 from flows.commands.findings import print_counts, print_findings
 from flows.commands.proofs import judge_all
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from storage.claims import Claims
+    from storage.intake.claims import ClaimsReport
     from storage.intake.verdicts import Verdicts
 
 app = App(help="Claims: what collateral is in detail, over chains, protocols and bridges.")
@@ -116,11 +118,14 @@ def import_(
         return
     print_counts(report.datasets)
     print_findings(report.counts, report.findings)
-    if report.held_accounts:
-        CONSOLE.print(
-            f"\n{report.held_accounts:,} accounts are held back until their rows are mended"
-        )
-    _print_claims(Claims.open(report.path), json=False)
+    claims = Claims.open(report.path)
+    _print_claims(claims, json=False)
+    _print_held(report)
+    CONSOLE.print(
+        f"next: margincube collateral RUN --claims {title}, RUN a margin run of book {opened.name}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _judged(
@@ -149,6 +154,26 @@ def info(claims: str, *, json: Json = False) -> None:
     from storage.claims import Claims
 
     _print_claims(Claims.open(Settings().claims_path(claims)), json=json)
+
+
+def _print_held(report: "ClaimsReport") -> None:
+    """Print which accounts are held back for which row, and where all that was found is kept."""
+    from storage.dataset.kind import HELD, QUARANTINE
+
+    if report.held_accounts:
+        table = columns(
+            f"{report.held_accounts:,} accounts are held back until their rows are mended",
+            *("account", "code", "data row in claims"),
+            left=2,
+        )
+        for one in report.held.to_pylist():
+            table.add_row(escape(one["account"]), one["code"], f"{one['line']:,}")
+        CONSOLE.print(table, highlight=False)
+        if report.held_accounts > len(report.held):
+            more = report.held_accounts - len(report.held)
+            CONSOLE.print(f"and {more:,} more in {report.path / HELD}", soft_wrap=True)
+    if len(report.findings):
+        CONSOLE.print(f"every finding: {report.path / QUARANTINE}", highlight=False, soft_wrap=True)
 
 
 def _print_claims(claims: "Claims", *, json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 from rich.markup import escape
 
-from flows.commands.shared import CONSOLE, Json, print_json, require_folder
+from flows.commands.shared import CONSOLE, Json, print_json, require_file, require_folder
 from flows.settings import EngineName, Settings
 from flows.tables import columns
 
@@ -47,6 +47,7 @@ def verify(
     from risk.proofs.outcome import ProofRefused
     from workers.proofs import verify_file
 
+    require_file(file, "a JSON file of an answer of eth_getProof")
     given = (
         None if root is None else to_bytes(root, 32),
         None if address is None else to_bytes(address, 20),
@@ -97,6 +98,7 @@ def judge_all(
 ) -> "tuple[Trusted, list[Judged]]":
     """Return what a file says that a pool trusts, and the verdict on each holding of a folder."""
     require_folder(folder)
+    require_file(anchors, "the TOML or JSON file of what the pool trusts, as in docs/proofs.md")
     from storage.intake.proofs import proof_files
     from workers.proofs import TASK_HOLDINGS, judge_folder, load_trusted
 
@@ -145,17 +147,22 @@ def _print_shown(shown: "Shown") -> None:
 
 
 def _print_judged(judged: "Sequence[Judged]") -> None:
+    refused = _refused(judged)
     by_standing = Counter(one.verdict.standing for one in judged)
+    # What is refused has no standing but that of its words, and is no holding that was stated.
+    by_standing.subtract(one.verdict.standing for one in refused)
     table = columns("Holdings", "standing", "holdings")
     for standing, count in sorted(by_standing.items()):
-        table.add_row(standing.name.lower(), f"{count:,}")
+        if count:
+            table.add_row(standing.name.lower(), f"{count:,}")
+    if refused:
+        table.add_row("refused", f"{len(refused):,}")
     CONSOLE.print(table, highlight=False)
     by_outcome = Counter(one.verdict.outcome for one in judged)
     table = columns("Outcomes", "outcome", "what it says", "holdings", left=2)
     for outcome, count in sorted(by_outcome.items(), key=lambda one: (-one[1], one[0].name)):
         table.add_row(outcome.name, outcome.value, f"{count:,}")
     CONSOLE.print(table, highlight=False)
-    refused = _refused(judged)
     for one in refused[:REFUSED_SHOWN]:
         CONSOLE.print(
             escape(f"{one.file}: {one.verdict.outcome.name}, {one.verdict.where}"),

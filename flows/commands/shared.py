@@ -39,6 +39,17 @@ def require_folder(source: Path) -> None:
         raise ValueError(f"{source} {what}; give the folder that holds the files of the dataset")
 
 
+def require_file(source: Path, what: str) -> None:
+    """Refuse a source that is not a file; ``what`` says what it should hold.
+
+    Raises:
+        ValueError: there is nothing, or a folder.
+    """
+    if not source.is_file():
+        seen = "is a folder" if source.is_dir() else "does not exist"
+        raise ValueError(f"{source} {seen}; give {what}")
+
+
 def require_plain_name(name: str) -> None:
     """Refuse a name that could not name a folder and its runs.
 

@@ -50,7 +50,8 @@ class DatasetWriter:
         self.path = Path(path).absolute()
         if self.path.exists():
             raise self.kind.exists(
-                f"{self.path} exists; {self.kind.noun}s are never overwritten, choose a new path"
+                f"{self.path} exists; {self.kind.noun}s are never overwritten, choose "
+                "another path or name (--name)"
             )
         self._lock = -1
         self._rows = dict.fromkeys(("accounts", *self.parted), 0)

@@ -55,7 +55,8 @@ class ClaimIntake:
     def take(self, rows: Rows) -> None:
         """Resolve and check a batch of claims."""
         account = find(rows, "account", rows.text["account"], self.accounts, "UNKNOWN_ACCOUNT")
-        token = find(rows, "token", joined(rows, TOKEN_KEY), self.taken.tokens, "UNKNOWN_TOKEN")
+        keys, tokens = joined(rows, TOKEN_KEY), self.taken.tokens
+        token = find(rows, "token", keys, tokens, "UNKNOWN_TOKEN", TOKEN_KEY)
         market = self._markets(rows)
         quantity = cells.numbers(rows.text["quantity"]).values
         encumbered = np.where(rows.has("encumbered"), rows.number("encumbered"), 0.0)
@@ -210,6 +211,7 @@ class ClaimIntake:
         if not len(chosen):
             return
         taken = pa.array(chosen)
+        lines = self._all["line"].to_numpy()
         values = self._all["behind" if column == "backing" else column].take(taken)
         self.findings.add_rows(
             code,
@@ -217,13 +219,13 @@ class ClaimIntake:
             column,
             rows=self._all["row"].take(taken).combine_chunks(),
             values=values.combine_chunks(),
-            lines=self._all["line"].take(taken).to_numpy(),
+            lines=lines[chosen],
         )
         self.bad[chosen] = True
+        chosen = chosen[self._all["account"].to_numpy()[chosen] >= 0]
         account = self._all["account"].to_numpy()[chosen]
-        account = account[account >= 0]
-        fresh = account[self.holds.reason[account] < 0]
-        self.holds.reason[fresh] = REASONS.index(code)
+        fresh = chosen[self.holds.reason[account] < 0][::-1]
+        self.holds.put(self._all["account"].to_numpy()[fresh], REASONS.index(code), lines[fresh])
 
 
 def _known(rows: Rows) -> Known:

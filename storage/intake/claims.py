@@ -26,6 +26,9 @@ from storage.intake.tokens import TokenIntake, TokenRows, take_tokens
 from storage.intake.verdicts import Verdicts
 from storage.quarantine import Finding, Findings
 
+HELD_SHOWN = 20
+"""Held accounts that a report names; ``held.parquet`` has all of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimsReport:
@@ -36,6 +39,7 @@ class ClaimsReport:
     as_of: datetime
     datasets: tuple[DatasetCount, ...]
     held_accounts: int
+    held: pa.Table  # account, code and data row in the claims; the first ``HELD_SHOWN`` of them
     counts: Mapping[str, int]  # findings by code, exact
     findings: pa.Table
     seconds: float
@@ -55,6 +59,7 @@ class ClaimsReport:
                 for count in self.datasets
             },
             "held_accounts": self.held_accounts,
+            "held": self.held.to_pylist(),
             "findings": dict(self.counts),
             "seconds": round(self.seconds, 3),
         }
@@ -89,7 +94,9 @@ def import_claims(
     started = time.perf_counter()
     path = Path(target)
     if path.exists():
-        raise ClaimsExist(f"{path} exists; claims are never overwritten, choose a new path")
+        raise ClaimsExist(
+            f"{path} exists; claims are never overwritten, choose another name (--name)"
+        )
     findings = Findings()
     files = locate_all(Path(source), layout.CLAIM_INPUTS, findings)
     reader = FolderReader(files, findings, progress or (lambda _dataset, _rows: None))
@@ -131,10 +138,18 @@ def import_claims(
         as_of=book.as_of,
         datasets=counts,
         held_accounts=len(held),
+        held=_shown(held, claims),
         counts=findings.counts(),
         findings=table,
         seconds=time.perf_counter() - started,
     )
+
+
+def _shown(held: pa.Table, claims: ClaimIntake) -> pa.Table:
+    first = held.slice(0, HELD_SHOWN)
+    names = claims.accounts.names.take(first["account"].combine_chunks())
+    line = claims.holds.line[first["account"].to_numpy()]
+    return pa.table({"account": names, "code": first["code"], "line": line})
 
 
 def _accounts(book: Book) -> Lookup:

@@ -26,17 +26,25 @@ class Holds:
     """Accounts that must not be margined, because a row of theirs is in quarantine."""
 
     reason: NDArray[np.int16]  # by account, -1 where it is not held
+    line: NDArray[np.int64]  # by account, the data row of the reason
 
     @classmethod
     def none(cls, accounts: int) -> "Holds":
         """Return holds on no account."""
-        return cls(np.full(accounts, -1, np.int16))
+        return cls(np.full(accounts, -1, np.int16), np.zeros(accounts, np.int64))
 
     def add(self, account: NDArray[np.int32], rows: Rows) -> None:
         """Hold the accounts of the rows that are set aside; the first reason stands."""
         chosen = np.flatnonzero(rows.bad & (account >= 0))[::-1]
         chosen = chosen[self.reason[account[chosen]] < 0]
-        self.reason[account[chosen]] = rows.reason[chosen]
+        self.put(account[chosen], rows.reason[chosen], rows.lines[chosen])
+
+    def put(
+        self, account: NDArray[np.int32], reason: NDArray[np.int16] | int, line: NDArray[np.int64]
+    ) -> None:
+        """Hold accounts for reasons; of several of an account the last one stands."""
+        self.reason[account] = reason
+        self.line[account] = line
 
     def table(self) -> pa.Table:
         """Return the held accounts and why, one row each."""

@@ -149,9 +149,18 @@ def index_of(names: pa.Array, known: pa.Array) -> NDArray[np.int64]:
 
 
 def find(
-    rows: Rows, column: str, names: pa.Array, lookup: Lookup, unknown: str
+    rows: Rows,
+    column: str,
+    names: pa.Array,
+    lookup: Lookup,
+    unknown: str,
+    parts: Sequence[str] = (),
 ) -> NDArray[np.int32]:
-    """Return the book's row of what every row points to, -1 with a finding where there is none."""
+    """Return the book's row of what every row points to, -1 with a finding where there is none.
+
+    A name that is spelled otherwise refuses the dataset. With ``parts``, the columns that names
+    are joined of, it sets the row aside, and the finding tells which of them is spelled how.
+    """
     index = index_of(names, lookup.names)
     if not len(lookup.names):
         rows.flag(unknown, column, index < 0)
@@ -162,12 +171,38 @@ def find(
     if missing.any():
         chosen = np.flatnonzero(missing)
         spelled = cells.folded(names.take(pa.array(chosen)))
-        same = index_of(spelled, cells.folded(lookup.names)) >= 0
+        meant = index_of(spelled, cells.folded(lookup.names))
+        same = meant >= 0
         differently = np.zeros(len(rows), np.bool_)
         differently[chosen[same]] = True
-        rows.flag("KEY_NORMALISATION", column, differently)
+        if parts:
+            known = lookup.names.take(pa.array(meant[same]))
+            _set_spellings_aside(rows, parts, chosen[same], known)
+        else:
+            rows.flag("KEY_NORMALISATION", column, differently)
         rows.flag(unknown, column, missing & ~differently)
     return found
+
+
+def _set_spellings_aside(
+    rows: Rows, parts: Sequence[str], chosen: NDArray[np.int64], known: pa.Array
+) -> None:
+    """Set rows aside whose names are known in another spelling, which each finding tells."""
+    split = pc.split_pattern(known, PAIRING)
+    for place, column in enumerate(parts):
+        spelling = pc.list_element(split, place)
+        seen = rows.text[column].take(pa.array(chosen))
+        differs = np.asarray(pc.not_equal(seen, spelling).to_numpy(zero_copy_only=False))
+        for one in pc.unique(spelling.filter(pa.array(differs))):
+            mask = np.zeros(len(rows), np.bool_)
+            mask[chosen[differs & np.asarray(pc.equal(spelling, one))]] = True
+            rows.flag(
+                "KEY_NORMALISATION",
+                column,
+                mask & ~rows.bad,
+                allowed=f"{one.as_py()!r}, as it is spelled elsewhere",
+                severity="quarantine",
+            )
 
 
 def rows_of(names: pa.Array, accepted: pa.Array, bad: Booleans) -> NDArray[np.int32]:
@@ -227,7 +262,11 @@ def decimals_differ(rows: Rows, symbol: str) -> Booleans:
 
 
 def refuse_key_spellings(rows: Rows, keys: pa.Array, column: str) -> None:
-    """Refuse keys of several columns that differ only in how they are spelled."""
+    """Refuse keys of several columns that differ only in how they are spelled.
+
+    Rows that are set aside already are not looked at.
+    """
+    keys = pc.if_else(pa.array(rows.bad), "", keys)
     same = cells.folded(keys)
     spellings = pa.table([same, keys], names=["same", "key"]).group_by("same")
     counted = spellings.aggregate([("key", "count_distinct")])

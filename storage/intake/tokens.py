@@ -161,8 +161,8 @@ def _take_chains(rows: Rows | None, as_of: datetime) -> tuple[pa.Table, Lookup]:
 def _check_tokens(rows: Rows, feeds: Lookup, chains: Lookup) -> None:
     keys = joined(rows, TOKEN_KEY)
     checks.refuse_duplicates(rows, keys, "token")
+    find(rows, "chain", rows.text["chain"], chains, "UNKNOWN_CHAIN", ("chain",))
     refuse_key_spellings(rows, keys, "token")
-    find(rows, "chain", rows.text["chain"], chains, "UNKNOWN_CHAIN")
     base = rows.is_in("kind", "cash", "coin")
     named = rows.has("asset")
     decimals = rows.number("decimals")
@@ -290,8 +290,8 @@ def _take_markets(
     if rows is None:
         empty = tables.MARKETS.schema.empty_table(), tables.MARKET_TERMS.schema.empty_table()
         return *empty, Lookup(pa.array([], pa.string()), np.zeros(0, np.int32))
-    backs = find(rows, "token", joined(rows, BACKS_KEY), tokens, "UNKNOWN_TOKEN")
-    find(rows, "chain", rows.text["chain"], chains, "UNKNOWN_CHAIN")
+    find(rows, "chain", rows.text["chain"], chains, "UNKNOWN_CHAIN", ("chain",))
+    backs = find(rows, "token", joined(rows, BACKS_KEY), tokens, "UNKNOWN_TOKEN", BACKS_KEY)
     owed = np.append(np.array(pc.equal(listed["kind"], "debt"), np.bool_), False)
     keys = joined(rows, MARKET_KEY)
     refuse_key_spellings(rows, keys, "market")

@@ -1,6 +1,7 @@
 """The commands on claims: made, imported and shown; a mistake is a sentence."""
 
 import json
+import re
 import signal
 import sys
 
@@ -72,6 +73,12 @@ def test_imported_claims_are_counted_and_shown(margincube, home, tmp_path):
     assert code == 0
     for words in ("ROOT_MISSING", "1 times", "1 accounts are held back", "Claims pool"):
         assert words in output
+    assert re.search(r"^a +ROOT_MISSING +2$", output, re.M)
+    assert str(home / "claims" / "pool" / "quarantine.parquet") in output
+    assert "next: margincube collateral RUN --claims pool" in output
+    code, output, messages = margincube("import", "small", folder)
+    assert (code, output) == (flows.cli.EXIT_MISTAKE, "")
+    assert "choose another name (--name)" in messages
     code, output, _ = margincube("import", "small", folder, "--name", "again", "--json")
     assert json.loads(output)["findings"] == {"ROOT_MISSING": 1}
     assert json.loads(output)["datasets"]["claims"]["accepted"] == 6

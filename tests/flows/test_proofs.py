@@ -107,7 +107,7 @@ def test_mistakes_in_what_is_asked_exit_with_two(proofs, answer, tmp_path):
     assert "has 1 bytes, allowed are 32" in messages
     code, _, messages = proofs("verify", tmp_path / "gone.json", "--root", ROOT)
     assert code == 2
-    assert "gone.json" in messages
+    assert "gone.json does not exist; give a JSON file of an answer of eth_getProof" in messages
 
 
 @pytest.fixture
@@ -139,6 +139,8 @@ def test_a_batch_names_what_is_refused(proofs, pool):
     assert code == 3
     assert "1.json: SIGNATURE_OTHER_POOL, it is for 'other', here is 'main'" in output
     assert "2.json" not in output
+    counts = [line.split() for line in output.splitlines()]
+    assert [[name, "1"] in counts for name in ("proven", "stated", "refused")] == [True] * 3
     code, output, _ = proofs("batch", folder, "--anchors", anchors, "--json")
     found = {one["file"]: (one["outcome"], one["standing"]) for one in json.loads(output)}
     assert code == 3
@@ -156,6 +158,9 @@ def test_a_mistake_in_the_anchors_names_its_field(proofs, pool):
     assert code == 2
     assert "anchors.0.state_root" in messages
     assert "allowed are 32" in messages
+    code, _, messages = proofs("batch", folder, "--anchors", folder)
+    assert code == 2
+    assert "holdings is a folder; give the TOML or JSON file" in messages
     code, _, messages = proofs("batch", anchors, "--anchors", anchors)
     assert code == 2
     assert "is a file" in messages

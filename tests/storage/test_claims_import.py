@@ -98,7 +98,10 @@ def test_parquet_is_read_as_csv_is(book, tmp_path):
         (("claims", ETH_CLAIM, "token", "stETH"), "UNKNOWN_TOKEN", "a"),
         (("claims", ETH_CLAIM, "chain", "Polygon"), "UNKNOWN_TOKEN", "a"),
         (("claims", ETH_CLAIM, "bridge", "keelway"), "UNKNOWN_TOKEN", "a"),
-        (("claims", ETH_CLAIM, "token", "eth"), "KEY_NORMALISATION", "refused"),
+        (("claims", ETH_CLAIM, "token", "eth"), "KEY_NORMALISATION", "a"),
+        (("claims", ETH_CLAIM, "chain", "ethereum"), "KEY_NORMALISATION", "a"),
+        (("claims", ETH_CLAIM, "account", "A"), "KEY_NORMALISATION", "refused"),
+        (("tokens", 4, "chain", "ethereum"), "KEY_NORMALISATION", "b c"),
         (("claims", ETH_CLAIM, "account", "z"), "UNKNOWN_ACCOUNT", ""),
         (("claims", ETH_CLAIM, "quantity", "-1"), "QUANTITY_NEGATIVE", "a"),
         (("claims", ETH_CLAIM, "quantity", "many"), "NUMBER_INVALID", "a"),
@@ -184,6 +187,37 @@ def test_a_bad_cell_is_named_and_holds_who_rests_on_it(book, tmp_path, where, co
     others = set(report.counts) - {code}
     assert others <= {"REFERENCE_QUARANTINED", "UNKNOWN_TOKEN", "UNKNOWN_CHAIN", "WRAPPER_UNKNOWN"}
     assert {row["severity"] for row in report.findings.to_pylist()} == {"quarantine"}
+
+
+def test_another_spelling_is_told_by_field_value_and_spelling(book, tmp_path):
+    report = take(book, tmp_path, spoilt("claims", ETH_CLAIM, "chain", "ETHEREUM"))
+    (found,) = report.findings.to_pylist()
+    assert (found["field"], found["value"], found["line"]) == ("chain", "ETHEREUM", ETH_CLAIM)
+    assert found["allowed"] == "'Ethereum', as it is spelled elsewhere"
+
+
+def test_a_market_on_a_chain_of_another_spelling_is_set_aside(book, tmp_path):
+    report = take(book, tmp_path, spoilt("markets", 1, "chain", "ethereum"))
+    assert dict(report.counts) == {"KEY_NORMALISATION": 1, "UNKNOWN_MARKET": 2}
+    assert held(report) == {"b": "UNKNOWN_MARKET"}
+
+
+def test_a_token_that_is_listed_in_two_spellings_of_its_chain_is_set_aside_in_one(book, tmp_path):
+    tokens = GOOD["tokens"] + "ETH,ethereum,none,none,coin,ETH,18\n"
+    report = take(book, tmp_path, GOOD | {"tokens": tokens})
+    assert dict(report.counts) == {"KEY_NORMALISATION": 1}
+    assert held(report) == {}
+
+
+def test_a_report_names_the_held_accounts_with_code_and_row(book, tmp_path):
+    files = spoilt("claims", DEPOSIT, "root", "")
+    lines = files["claims"].splitlines()
+    files["claims"] = "\n".join([*lines, lines[ETH_CLAIM]]) + "\n"
+    report = take(book, tmp_path, files)
+    assert report.held.to_pylist() == [
+        {"account": "a", "code": "CLAIM_TWICE", "line": 8},
+        {"account": "c", "code": "ROOT_MISSING", "line": DEPOSIT},
+    ]
 
 
 def test_a_row_that_is_there_twice_is_set_aside_once(book, tmp_path):
