@@ -38,6 +38,13 @@ def print_pool(console: Console, manifest: dict[str, Any]) -> None:
         table.add_row(*row)
     table.add_row("digest of all results", manifest["digest"][:16])
     console.print(table, highlight=False)
+    if unlike := totals["unlike_book"]:
+        console.print(
+            f"{unlike:,} accounts hold claims worth more than ten times their collateral in the "
+            "book: see whether quantities are in units of the token, not in its base units",
+            highlight=False,
+            soft_wrap=True,
+        )
     outcomes = columns("Claims that do not count, and why", "claims", "outcome", "", left=0)
     for column, justify in zip(outcomes.columns, ("right", "left", "left"), strict=True):
         column.justify = justify  # type: ignore[assignment]  # of the three that rich knows

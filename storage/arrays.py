@@ -170,6 +170,8 @@ POOL_ACCOUNTS = (
              "worst weighted loss of the positions under the same scenarios"),
     Variable("requirement_margined", ("account",), "float64", USD,
              "what the margin run requires, by its own netting, measures and layers"),
+    Variable("collateral_in_book", ("account",), "float64", USD,
+             "what the collateral of the book, which the claims stand for, adds to equity"),
     Variable("excess", ("account",), "float64", USD,
              "credit and position value less the larger of requirement and requirement_margined"),
     Variable("credit_then", ("account",), "float64", USD,

@@ -36,7 +36,15 @@ ACCOUNT_SUMS = (
     "requirement",
     "requirement_alone",
     "requirement_margined",
+    "collateral_in_book",
 )
+
+UNLIKE, SMALL = 10.0, 1_000.0
+"""Claims worth more than so many times the collateral that they stand for are not its like.
+
+Of less collateral than ``SMALL``, USD, it takes as many times that. A quantity in base units, not
+in units of its token, is thousands of times too large or more.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,7 @@ class PoolSums:
     ``below`` and ``below_alone`` are accounts whose credit and position value are less than what
     they need, see ``risk.claims.pool.excess``, and than their positions alone require;
     ``shortfall`` and ``shortfall_alone`` by how much. ``inconsistent`` rows do not agree with
-    themselves.
+    themselves, ``unlike`` accounts hold claims that are not the like of their collateral.
     """
 
     accounts: int
@@ -57,6 +65,7 @@ class PoolSums:
     counted: int
     below: int
     below_alone: int
+    unlike: int
     sums: dict[str, Floats]
     counts: dict[str, Counts]
     health: Counts
@@ -84,6 +93,7 @@ def pool_sums(
     )
     missing = np.where(known, np.maximum(-left, 0.0), 0.0)
     alone = np.where(known, np.maximum(money["requirement_alone"] - backing, 0.0), 0.0)
+    like = UNLIKE * np.maximum(money["collateral_in_book"], SMALL)
     change = np.where(known, money["requirement"] - money["requirement_alone"], 0.0)
     money |= {"shortfall": missing, "shortfall_alone": alone}
     account = np.arange(first, first + len(status), dtype=np.int64)
@@ -96,6 +106,7 @@ def pool_sums(
         counted=int(np.asarray(accounts["counted"]).sum()),
         below=int(np.count_nonzero(missing > 0.0)),
         below_alone=int(np.count_nonzero(alone > 0.0)),
+        unlike=int(np.count_nonzero(known & (money["value"] > like))),
         sums={name: _tree(np.where(known, values, 0.0)) for name, values in money.items()}
         | {name: fold_blocks(np.asarray(blocks[name], np.float64)) for name in BLOCK_SUMS},
         counts={name: np.asarray(blocks[name], np.int64).sum(axis=0) for name in BLOCK_COUNTS},

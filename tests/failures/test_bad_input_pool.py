@@ -152,6 +152,16 @@ def test_a_debt_beyond_what_backs_it_is_owed_by_the_account(explained):
     assert re.search(line, shown.getvalue())
 
 
+def test_claims_like_their_book_are_not_spoken_of(explained):
+    done, _ = explained(GOOD, "a")
+    assert done.manifest["totals"]["unlike_book"] == 0
+
+
+def test_a_quantity_in_base_units_is_spoken_of(explained):
+    done, _ = explained(spoilt("claims", 1, "quantity", "1000250000"), "a")
+    assert done.manifest["totals"]["unlike_book"] == 1
+
+
 def test_an_account_without_claims_has_what_its_positions_require(explained):
     header, *rows = GOOD["claims"].splitlines()
     done, one = explained(GOOD | {"claims": f"{header}\n{rows[RECEIPT - 1]}\n"}, "a")

@@ -102,6 +102,7 @@ def _totals(plan: PoolPlan, counted: Counted, sums: PoolSums) -> dict[str, Any]:
         "shortfall": float(sums.sums["shortfall"]),
         "shortfall_alone": float(sums.sums["shortfall_alone"]),
         "below": sums.below,
+        "unlike_book": sums.unlike,
         "below_alone": sums.below_alone,
         "outcomes": {one.name: by_outcome[one] for one in Outcome},
         "double_counts": {

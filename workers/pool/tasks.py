@@ -24,6 +24,9 @@ from workers.tasks import TaskResult
 Floats = NDArray[np.float64]
 Arrays = dict[str, NDArray[np.generic]]
 
+FROM_MARGIN = ("requirement", "collateral_value")
+"""Arrays of the margin run that are kept beside what the pool comes to."""
+
 
 @dataclass(frozen=True, slots=True)
 class PoolInputs:
@@ -61,7 +64,7 @@ def pool_shard(inputs: PoolInputs, shard: Shard) -> TaskResult:
     started = time.perf_counter()
     book, claims = _open(inputs.book, inputs.book_digest, inputs.claims, inputs.claims_digest)
     written = claims.claim_slice(shard.start, shard.stop)
-    margined = inputs.margin.between(shard.start, shard.stop, ["requirement"])["requirement"]
+    margined = inputs.margin.between(shard.start, shard.stop, list(FROM_MARGIN))
     accounts = read_accounts(inputs, book, claims, written, shard)
     by_account: list[Arrays] = []
     by_block: list[Arrays] = []
@@ -70,7 +73,8 @@ def pool_shard(inputs: PoolInputs, shard: Shard) -> TaskResult:
         found = pool_block(part, inputs.terms)
         rows = slice(accounts.claim_offsets[start], accounts.claim_offsets[stop])
         outcome = inputs.outcome[written.first : written.first + len(written.token)][rows]
-        by_account.append(_account_arrays(part, found, outcome, margined[start:stop]))
+        stored = {name: values[start:stop] for name, values in margined.items()}
+        by_account.append(_account_arrays(part, found, outcome, stored))
         sums = _claim_sums(inputs, part, found, outcome, written, rows)
         by_block.append(_block_arrays(found) | sums | _use_sums(inputs, part, found))
     joined = {name: np.concatenate([one[name] for one in by_account]) for name in by_account[0]}
@@ -113,11 +117,14 @@ def _account_arrays(
     accounts: PoolAccounts,
     found: PoolBlock,
     outcome: NDArray[np.int8],
-    margined: NDArray[np.generic],
+    margined: Arrays,
 ) -> Arrays:
     counts = (outcome == Outcome.COUNTED).astype(np.int64)
     running = np.concatenate([[0], np.cumsum(counts)])
-    margin = np.where(accounts.held, np.nan, np.asarray(margined, np.float64))
+    margin, in_book = (
+        np.where(accounts.held, np.nan, np.asarray(margined[name], np.float64))
+        for name in FROM_MARGIN
+    )
     return {
         "value": found.value,
         "credit": found.credit,
@@ -125,6 +132,7 @@ def _account_arrays(
         "requirement": found.requirement,
         "requirement_alone": found.requirement_alone,
         "requirement_margined": margin,
+        "collateral_in_book": in_book,
         "excess": excess(found.credit, accounts.position_value, found.requirement, margin),
         "credit_then": found.credit_then,
         "binding_scenario": found.binding_scenario,
