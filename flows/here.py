@@ -1,9 +1,12 @@
 """Run a flow in this process: Prefect's server and the engines start while the flow is imported."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows.settings import Settings
+
+if TYPE_CHECKING:
+    from storage.runs import RunStore
 
 Result = TypeVar("Result")
 
@@ -28,3 +31,18 @@ def run_here(settings: Settings, load: Callable[[], Callable[[], Result]]) -> Re
             result = flow()
         server.release()
         return result
+
+
+def published_or_run(
+    store: "RunStore",
+    run_id: str,
+    settings: Settings,
+    load: Callable[[], Callable[[], dict[str, Any]]],
+) -> dict[str, Any]:
+    """Return the manifest of a run that is published already, or of the flow that ``load`` returns.
+
+    What is there already is known before an engine starts.
+    """
+    if store.is_published(run_id):
+        return {**store.read(run_id).manifest, "recognised": True}
+    return run_here(settings, load)

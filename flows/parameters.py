@@ -142,6 +142,4 @@ class StressParameters(Work):
             stresses=settings.stresses,
             shards=self.shards,
             batch=self.batch,
-            threads=settings.threads,
-            workers=settings.workers,
         )

@@ -8,7 +8,7 @@ from cyclopts import App
 
 from flows.commands.collateral_explain import explain
 from flows.commands.moves import moves
-from flows.commands.shared import CONSOLE, Json, Runs, print_json
+from flows.commands.shared import CONSOLE, Json, Runs, print_json, say_report
 from flows.settings import EngineName, FoldName, Settings, prepare_prefect
 
 app = App(help="Collateral over chains, protocols and bridges as one pool.")
@@ -89,15 +89,12 @@ def report(
     path = output or settings.reports / f"{run.run_id}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_collateral_report(pool_view(run), path)
-    if json:
-        print_json({"run_id": run.run_id, "report": str(path)})
-    else:
-        CONSOLE.print(f"report: {path}", highlight=False, soft_wrap=True)
+    say_report(run.run_id, path, json=json)
 
 
 def run_collateral(given: dict[str, Any]) -> dict[str, Any]:
     """Run the flow in this process; return a run that is published already as it is."""
-    from flows.here import run_here
+    from flows.here import published_or_run
     from flows.parameters import CollateralParameters
     from workers.pool.request import identify_pool, pool_store
 
@@ -106,15 +103,13 @@ def run_collateral(given: dict[str, Any]) -> dict[str, Any]:
     parameters = CollateralParameters(**chosen)
     settings = parameters.settings()
     request = parameters.request(settings)
-    # A mistake in the inputs, or a run that is there already, is known before an engine starts.
+    # A mistake in the inputs is known before an engine starts.
     run_id = identify_pool(request).run_id
     store = pool_store(request)
-    if store.is_published(run_id):
-        return {**store.read(run_id).manifest, "recognised": True}
 
     def load() -> Callable[[], dict[str, Any]]:
         from flows.collateral_report import collateral_report
 
         return lambda: collateral_report(parameters)
 
-    return run_here(settings, load)
+    return published_or_run(store, run_id, settings, load)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, print_json, with_runs
+from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, print_json, say_report, with_runs
 from flows.settings import EngineName, FoldName, Settings, prepare_prefect
 from flows.tables import print_run, print_runs
 
@@ -61,7 +61,7 @@ def run(
 
 def run_flow(given: dict[str, Any]) -> dict[str, Any]:
     """Run the flow in this process; return a run that is published already as it is."""
-    from flows.here import run_here
+    from flows.here import published_or_run
     from flows.parameters import RunParameters
     from storage.runs import RunStore
     from workers.plan import identify
@@ -71,18 +71,16 @@ def run_flow(given: dict[str, Any]) -> dict[str, Any]:
         **{name: value for name, value in given.items() if value is not None}
     )
     settings = parameters.settings()
-    # A mistake in the inputs, or a run that is there already, is known before an engine starts.
+    # A mistake in the inputs is known before an engine starts.
     run_id = identify(parameters.request(settings)).run_id
     store = RunStore(settings.runs)
-    if store.is_published(run_id):
-        return {**store.open(run_id).manifest, "recognised": True}
 
     def load() -> Callable[[], dict[str, Any]]:
         from flows.margin_run import margin_run
 
         return lambda: margin_run(parameters)
 
-    return run_here(settings, load)
+    return published_or_run(store, run_id, settings, load)
 
 
 def runs(*, runs: Runs = None, json: Json = False) -> None:
@@ -144,10 +142,7 @@ def report(
     path = output or settings.reports / f"{opened.run_id}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_report(run_view(opened), path)
-    if json:
-        print_json({"run_id": opened.run_id, "report": str(path)})
-    else:
-        CONSOLE.print(f"report: {path}", highlight=False, soft_wrap=True)
+    say_report(opened.run_id, path, json=json)
 
 
 def export(

@@ -28,6 +28,14 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, allow_nan=False))
 
 
+def say_report(run_id: str, path: Path, *, json: bool) -> None:
+    """Say where the report of a run was written."""
+    if json:
+        print_json({"run_id": run_id, "report": str(path)})
+    else:
+        CONSOLE.print(f"report: {path}", highlight=False, soft_wrap=True)
+
+
 def require_folder(source: Path) -> None:
     """Refuse a source that is not a folder of files.
 

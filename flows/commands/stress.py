@@ -7,7 +7,7 @@ from typing import Any
 
 from cyclopts import App
 
-from flows.commands.shared import CONSOLE, Json, Runs, print_json
+from flows.commands.shared import CONSOLE, Json, Runs, print_json, say_report
 from flows.settings import EngineName, FoldName, Settings, prepare_prefect
 
 app = App(help="Stress of the whole system: default, liquidation cascade, who pays.")
@@ -88,10 +88,7 @@ def report(
     path = output or settings.reports / f"{run.run_id}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_stress_report(stress_view(run), path)
-    if json:
-        print_json({"run_id": run.run_id, "report": str(path)})
-    else:
-        CONSOLE.print(f"report: {path}", highlight=False, soft_wrap=True)
+    say_report(run.run_id, path, json=json)
 
 
 @app.command
@@ -125,7 +122,7 @@ def draw(
 
 def run_stress(given: dict[str, Any]) -> dict[str, Any]:
     """Run the flow in this process; return a run that is published already as it is."""
-    from flows.here import run_here
+    from flows.here import published_or_run
     from flows.parameters import StressParameters
     from workers.stress.request import identify_stress, stress_store
 
@@ -134,15 +131,13 @@ def run_stress(given: dict[str, Any]) -> dict[str, Any]:
     parameters = StressParameters(**chosen)
     settings = parameters.settings()
     request = parameters.request(settings)
-    # A mistake in the inputs, or a run that is there already, is known before an engine starts.
+    # A mistake in the inputs is known before an engine starts.
     run_id = identify_stress(request).run_id
     store = stress_store(request)
-    if store.is_published(run_id):
-        return {**store.read(run_id).manifest, "recognised": True}
 
     def load() -> Callable[[], dict[str, Any]]:
         from flows.stress_test import stress_test
 
         return lambda: stress_test(parameters)
 
-    return run_here(settings, load)
+    return published_or_run(store, run_id, settings, load)

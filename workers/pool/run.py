@@ -12,7 +12,6 @@ from typing import Any
 from storage.digest import dataset_digest
 from storage.runs import RunStore
 from workers.engine import Engine, FoldEngine
-from workers.fold import IncompleteRun
 from workers.memory import Room, room_here
 from workers.pool.count import Counted, count_claims
 from workers.pool.fold import FoldedPool, fold_pool, require_whole_pool
@@ -205,6 +204,3 @@ class PoolRun:
         if self._valued is None:
             raise RuntimeError("the tokens were not valued yet; call value before")
         return self._valued
-
-
-__all__ = ["IncompleteRun", "PoolRun"]

@@ -76,8 +76,6 @@ class StressRequest:
     stresses: Path | S3Folder = Path("margincube-data/stresses")
     shards: int | None = None
     batch: int = 32
-    threads: int = 1
-    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
