@@ -17,6 +17,7 @@ from storage.runs import RunStore, UnknownRun
 from workers.claims.references import DEVIATING, STALE
 from workers.dask_engine import DaskEngine
 from workers.engine import SerialEngine
+from workers.fold import IncompleteRun
 from workers.pool.count import count_claims
 from workers.pool.plan import plan_pool
 from workers.pool.request import (
@@ -26,7 +27,7 @@ from workers.pool.request import (
     identify_pool,
     load_rules,
 )
-from workers.pool.run import IncompleteRun, PoolRun
+from workers.pool.run import PoolRun
 
 ACCOUNTS = 4 * BLOCK_ACCOUNTS + 700
 """Five blocks, so that five shards are five."""
