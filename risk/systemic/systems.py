@@ -30,7 +30,7 @@ class Arrangement:
     """One way to put capital behind positions.
 
     ``kind`` is ``system``; ``layer``, layered margin without the layer ``of``; or one of three on
-    the walls of a kind ``of``. ``no wall``: layered margin, where all that an account has falls with
+    the walls of a kind ``of``. ``no wall``: layered margin, where all of an account falls with
     it. ``blind wall``: the same margin shared out among what is behind each wall, so that gains and
     margin of one part pay for nothing in another. ``wall``: every part with margin of its own.
     """
