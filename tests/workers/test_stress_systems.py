@@ -7,11 +7,13 @@ import pyarrow as pa
 import pytest
 
 from risk.kernels.sums import UNIT
+from risk.systemic.systems import bare_rules
 from storage import tables
 from storage.book import BookWriter, canonical_instruments
 from storage.market import sample_market
 from tests.workers.stressed import SMALL_PLAN, plan_file, stress
 from tests.workers.test_stress_by_hand import METHODOLOGY, PLAN
+from workers.methodologies import load_methodology
 from workers.stress.request import StressRequest
 
 PRICE = sample_market().index["BTC"].price
@@ -237,3 +239,27 @@ def test_what_is_ordered_in_every_book(alone):
         np.testing.assert_array_equal(uncovered[f"no wall by {wall}"], uncovered["layered"])
         assert (failed[f"no wall by {wall}"] >= failed["layered"]).all()
         assert np.isfinite(walled).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "methodology",
+    ["derive-pmrm-2-2025-04", "deribit-standard-2022-01", "margincube-greeks-2026-01"],
+)
+def test_every_way_to_base_risk_is_compared(methodology, synthetic_book, margin_of, tmp_path):
+    """A scan, rules by leg and Greeks: base layers are those of runs that net in that way."""
+    runs = [
+        margin_of(synthetic_book(500), runs=tmp_path / "runs", methodology=methodology, netting=one)
+        for one in ("isolated", "portfolio")
+    ]
+    plan = plan_file(tmp_path, SMALL_PLAN + '\n[insulation]\nwalls = ["chain"]\n', rounds="4")
+    request = StressRequest(
+        run=runs[1].run.run_id, plan=plan, runs=tmp_path / "runs", stresses=tmp_path / "stresses"
+    )
+    made = stress(request)
+    capital, number = named(made, "capital"), named(made, "parts")
+    bare = bare_rules(load_methodology(methodology).methodology)
+    for system, done in zip(("isolated", "portfolio"), runs, strict=True):
+        layers = done.run.accounts["margin"].values[:, : len(bare.base_layers)]
+        expected = np.nansum(layers)
+        assert capital[system] == pytest.approx(expected, abs=number["isolated"] * UNIT), system
