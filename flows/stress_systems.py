@@ -13,7 +13,7 @@ def print_systems(console: Console, names: list[str], totals: xr.Dataset) -> Non
     """Print which systems would have held and at what capital; nothing where none was compared."""
     if "arrangement" not in totals.dims:
         return
-    kinds = totals["arrangement_kind"].values.astype(str)
+    kinds = np.array(totals["arrangement_kind"].values.tolist())
     table = columns(
         "Margin systems with what each requires and no more, nobody closed, USD",
         *("system", "capital", "scenarios held", "largest uncovered", "over what is prefunded"),

@@ -1,6 +1,7 @@
 """Margin systems, layers and walls under the scenarios: what each costs and what it leaves."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flows.format import exact, money, short
 from flows.report.picture import (
@@ -46,8 +47,12 @@ def sections_of_systems(view: StressView) -> list[Section]:
     ]
 
 
+def _words(view: StressView, name: str) -> NDArray[np.str_]:
+    return np.array([str(one) for one in view.totals[name].values])
+
+
 def _rows(view: StressView, kinds: tuple[str, ...]) -> Rows:
-    return np.flatnonzero(np.isin(view.totals["arrangement_kind"].values.astype(str), kinds))
+    return np.flatnonzero(np.isin(_words(view, "arrangement_kind"), kinds))
 
 
 def _names(view: StressView, rows: Rows) -> list[str]:
@@ -209,8 +214,8 @@ def parts(view: StressView) -> Picture | Sentence:
         return Sentence(title, "The rule book has one layer, and the plan no walls.", wide=True)
     layered, names, bought = _layered(view), [], []
     uncovered, capital = view.total("arrangement_uncovered"), view.total("arrangement_capital")
-    kinds = view.totals["arrangement_kind"].values.astype(str)
-    of = view.totals["arrangement_of"].values.astype(str)
+    kinds = _words(view, "arrangement_kind")
+    of = _words(view, "arrangement_of")
     for row in rows:
         blind = np.flatnonzero((kinds == "blind wall") & (of == of[row]))
         layer = kinds[row] == "layer"
@@ -284,8 +289,8 @@ def wall_table(view: StressView) -> Table | Sentence:
     rows = _rows(view, WALLS)
     if not len(rows):
         return Sentence(title, "The plan compares no walls.", wide=True)
-    kinds = view.totals["arrangement_kind"].values.astype(str)
-    of = view.totals["arrangement_of"].values.astype(str)
+    kinds = _words(view, "arrangement_kind")
+    of = _words(view, "arrangement_of")
     order = [
         int(row)
         for name in dict.fromkeys(of[rows])
