@@ -131,7 +131,7 @@ def test_layers_and_walls_are_drawn_with_their_cost(view: StressView) -> None:
         if isinstance(block, Picture) and block.name == "insulation"
     ]
     (choice,) = picture.choices
-    gained, cost = choice.traces[0]["x"], choice.traces[1]["x"]
+    cost, gained = choice.traces[0]["x"], choice.traces[1]["x"]
     assert len(cost) == len(gained) == 4
     assert all(one >= 0.0 for one in [*cost, *gained])
     capital = values(view, "capital", "system")["layered"]

@@ -79,9 +79,8 @@ def _pair(
     unit = unit_of([*first[1], *second[1]])
     longest = np.maximum(first[1], second[1])
     traces = [
-        # Bars of a group are drawn from below, so the first is drawn last.
-        bars(unit.of(second[1]), texts, "--layer-2", second[0]),
         bars(unit.of(first[1]), texts, "--layer-1", first[0]),
+        bars(unit.of(second[1]), texts, "--layer-2", second[0]),
         end_labels(unit.of(longest), words),
     ]
     axis = amount_axis(unit.words, [*longest / unit.scale, *second[1] / unit.scale], room=0.45)
