@@ -203,16 +203,26 @@ def test_without_the_table_nothing_is_compared(alone, request_of, tmp_path):
 
 
 @pytest.mark.parametrize("system", ["isolated", "cross", "portfolio"])
-def test_capital_is_what_a_run_of_the_system_requires(system, alone, synthetic_book, margin_of):
-    """The first layer of a margin run in which every account nets in that way."""
-    found = margin_of(synthetic_book(9_000), netting=system)
-    base = found.run.accounts["margin"].values
-    expected = np.nansum(base[:, 0])
-    number = int(alone.run.groups["totals"]["arrangement_parts"].max())
-    capital = named(alone, "capital")
-    assert capital[system] == pytest.approx(expected, abs=number * UNIT)
+def test_capital_is_what_a_run_of_the_system_requires(system, mixed_book, margin_of, tmp_path):
+    """The layers of a margin run in which every account nets in that way; some are held back."""
+    done = margin_of(mixed_book, netting=system)
+    margin = done.run.accounts["margin"].values
+    assert np.isnan(margin).any()
+    request = StressRequest(
+        run=done.run.run_id,
+        plan=plan_file(tmp_path, SMALL_PLAN + WALLS, rounds="4"),
+        runs=done.request.runs,
+        stresses=tmp_path / "stresses",
+    )
+    made = stress(request)
+    capital, parts = named(made, "capital"), named(made, "parts")
+    rounding = parts["isolated"] * UNIT
+    assert capital[system] == pytest.approx(np.nansum(margin[:, 0]), abs=rounding)
     if system == "portfolio":
-        assert capital["layered"] == pytest.approx(np.nansum(base), abs=number * UNIT)
+        assert capital["layered"] == pytest.approx(np.nansum(margin), abs=rounding)
+        for at, layer in enumerate(("stress", "short_option"), 1):
+            bought = capital["layered"] - capital[f"without {layer}"]
+            assert bought == pytest.approx(np.nansum(margin[:, at]), abs=2 * rounding)
 
 
 def test_losses_of_whole_accounts_are_those_with_nobody_closed(alone):
