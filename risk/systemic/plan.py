@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from risk.scenarios.shocks import SHOCKS
 from risk.specification import Name, NonNegative, Positive, Specification
 from risk.systemic.cascade import LiquidationRules
+from risk.systemic.exposures import ContagionRules
 from risk.systemic.impact import ImpactSpec
 from risk.systemic.waterfall import LayerSpec, WaterfallSpec
 
@@ -97,6 +98,7 @@ class StressPlan(Specification):
     ``origins`` are those of the margin run's scenarios that are taken as they are. ``depth`` is the
     part of a coin's daily volume that is there under stress.
     ``layers`` bear what accounts and the vault lose beyond what accounts had, in their order.
+    ``contagion`` is what the network of members, venue and issuers assumes.
     """
 
     name: Name
@@ -116,6 +118,7 @@ class StressPlan(Specification):
     own_capital: NonNegative = 0.0
     insurance_fund: NonNegative = 0.0
     layers: Annotated[tuple[LayerSpec, ...], Field(min_length=1)]
+    contagion: ContagionRules = ContagionRules()
 
     @property
     def waterfall(self) -> WaterfallSpec:

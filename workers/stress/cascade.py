@@ -195,6 +195,8 @@ def _losses(
             found.uncovered + one.uncovered,
             found.defaulted + one.defaulted,
             found.touched + one.touched,
+            found.lost_by_group + one.lost_by_group,
+            found.gained_by_group + one.gained_by_group,
         )  # fmt: skip
     if found is None:
         raise ValueError("a book without accounts cannot be stressed")

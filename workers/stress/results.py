@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from risk.systemic.bearing import bear_losses
 from risk.systemic.cover import cover
 from workers.stress.cascade import Cascade
+from workers.stress.network import issued_arrays
 from workers.stress.work import StressWork
 
 
@@ -34,6 +35,8 @@ def stored_arrays(cascade: Cascade, rounds: int) -> dict[str, NDArray[np.generic
         "defaulted_alone": cascade.first.defaulted.T,
         "defaulted": cascade.last.defaulted.T,
         "touched": cascade.last.touched,
+        "gained": cascade.last.gained_by_group.T,
+        **issued_arrays(cascade),
     }
 
 

@@ -22,6 +22,7 @@ from workers.fold import IncompleteRun
 from workers.stages import StageTable
 from workers.stress.cascade import run_cascade
 from workers.stress.request import StressRequest, identify_stress, stress_store
+from workers.stress.network import network_dataset
 from workers.stress.results import plan_dataset, stored_arrays, totals_dataset
 from workers.stress.tasks import StressInputs
 from workers.stress.work import plan_stress
@@ -125,7 +126,11 @@ class StressRun:
                     "nothing is published, run it again"
                 )
             stored = self._staged.read("scenarios").load()
-            datasets = {"plan": plan_dataset(work), "totals": totals_dataset(work, stored)}
+            datasets = {
+                "plan": plan_dataset(work),
+                "totals": totals_dataset(work, stored),
+                "network": network_dataset(work, stored),
+            }
             digests = {
                 "scenarios": dataset_digest(stored),
                 **{name: dataset_digest(dataset) for name, dataset in datasets.items()},
