@@ -50,8 +50,8 @@ def print_stress(console: Console, stress: StoredRun) -> None:
     left = len(order) - SHOWN
     if left > 0:
         console.print(f"and {left:,} more scenarios with smaller shortfalls", highlight=False)
-    _print_contagion(console, stress.groups["network"].load())
     _print_bearers(console, str(found["scenario"].values[order[0]]), totals, int(order[0]))
+    _print_contagion(console, stress.groups["network"].load())
     print_stages(console, manifest)
 
 

@@ -106,7 +106,7 @@ class Losses:
 
     ``lost``: of the accounts that lose. ``uncovered``: beyond their equity, by group.
     ``defaulted``: accounts whose equity is gone, by group. ``touched``: accounts that were closed
-    at least in part. ``lost_by_group`` and ``gained_by_group``: of accounts that lose and that gain.
+    at least in part. ``lost_by_group`` and ``gained_by_group``: of those that lose, and that gain.
     """
 
     lost: Floats
@@ -118,9 +118,10 @@ class Losses:
 
 
 @compiled
-def _pnl(
+def account_pnl(
     instrument: Any, quantity: Any, start: int, stop: int, cube: Any, pnl: Floats
 ) -> None:  # fmt: skip
+    """Fill in the P&L of the positions from ``start`` to ``stop``, ``(scenario,)``."""
     pnl[:] = 0.0
     for p in range(start, stop):
         cells = cube[instrument[p]]
@@ -140,7 +141,7 @@ def _find(
         start, stop = offsets[account], offsets[account + 1]
         if start == stop:
             continue
-        _pnl(instrument, quantity, start, stop, cube, pnl)
+        account_pnl(instrument, quantity, start, stop, cube, pnl)
         spare = equity[account] - maintenance[account]
         below = False
         for s in range(pnl.size):
@@ -179,7 +180,7 @@ def _close(
     """Close what is below maintenance among accounts that have a state."""
     for account in accounts:
         start, stop, k = offsets[account], offsets[account + 1], row[account]
-        _pnl(instrument, quantity, start, stop, cube, pnl)
+        account_pnl(instrument, quantity, start, stop, cube, pnl)
         gross = 0.0
         for p in range(start, stop):
             gross += abs(quantity[p]) * notional[instrument[p]]
@@ -259,7 +260,7 @@ def _settle(
         if owner < 0:
             continue
         start, stop, k = offsets[account], offsets[account + 1], row[account]
-        _pnl(instrument, quantity, start, stop, cube, pnl)
+        account_pnl(instrument, quantity, start, stop, cube, pnl)
         for s in range(pnl.size):
             gained = pnl[s]
             if k >= 0:

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from risk.claims.issuers import TokenIssuers
 from risk.kernels.sums import UNIT
 from risk.systemic.exposures import (
     LAYERS,
@@ -27,12 +28,19 @@ Floats = NDArray[np.float64]
 USD = {"units": "USD"}
 
 
-def issued_arrays(cascade: Cascade) -> dict[str, NDArray[np.generic]]:
+def issued_arrays(cascade: Cascade, issued: TokenIssuers | None) -> dict[str, NDArray[np.generic]]:
     """Return what accounts pay with and have by issuer, as a batch of scenarios is stored.
 
     Without claims all of it lies with the venue, the first issuer.
     """
-    last = cascade.last
+    last, found = cascade.last, cascade.custody
+    if found is not None and issued is not None:
+        return {
+            "paid": np.moveaxis(found.paid, -1, 0),
+            "held": np.moveaxis(found.held, -1, 0),
+            "resting": UNIT * np.rint(issued.resting(found.by_token) / UNIT),
+            "issuer_lost": found.bad_debt.T,
+        }
     paid = (last.lost_by_group - last.uncovered).T[:, :, np.newaxis]
     scenarios = len(paid)
     return {

@@ -21,8 +21,8 @@ from workers.engine import Engine
 from workers.fold import IncompleteRun
 from workers.stages import StageTable
 from workers.stress.cascade import run_cascade
-from workers.stress.request import StressRequest, identify_stress, stress_store
 from workers.stress.network import network_dataset
+from workers.stress.request import StressRequest, identify_stress, pool_input, stress_store
 from workers.stress.results import plan_dataset, stored_arrays, totals_dataset
 from workers.stress.tasks import StressInputs
 from workers.stress.work import plan_stress
@@ -89,9 +89,11 @@ class StressRun:
                         part,
                         work.ground,
                         work.identity.named.plan,
+                        work.holdings,
                     )
                     fork = self._staged.fork()
-                    fork.write("scenarios", stored_arrays(cascade, rounds), batch.start)
+                    issued = None if work.holdings is None else work.holdings.issued
+                    fork.write("scenarios", stored_arrays(cascade, rounds, issued), batch.start)
                     self._staged.checkpoint([fork], f"scenarios {batch.start} to {batch.stop}")
                 self.stages.advance(stage, batch.stop - batch.start)
 
@@ -156,6 +158,7 @@ class StressRun:
             "inputs": {
                 "run": {"run_id": run.run_id, "digest": run.manifest["digest"]},
                 "book": run.manifest["inputs"]["book"],
+                **pool_input(work.identity.pool),
                 "plan": {
                     "name": plan.name,
                     "version": plan.version,

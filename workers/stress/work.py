@@ -14,6 +14,7 @@ from storage.staging import Layout
 from workers.revaluation import terms_and_market_of
 from workers.shards import Shard, cut, shard_length
 from workers.stress.cascade import Ground
+from workers.stress.holdings import Holdings, holdings_of
 from workers.stress.request import StressIdentity, StressRequest
 from workers.stress.scenarios import StressScenarios, require_failures, stress_scenarios
 
@@ -34,6 +35,7 @@ class StressWork:
     batches: list[Shard]
     layout: Layout
     issuers: Issuers
+    holdings: Holdings | None
 
 
 def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
@@ -58,7 +60,8 @@ def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
     unit = np.where(notional > 0.0, notional, 1.0)
     table = book.instruments()
     width = min(request.batch, len(scenarios))
-    issuers = Issuers()
+    holdings = None if identity.pool is None else holdings_of(identity.pool, request.runs)
+    issuers = Issuers() if holdings is None else holdings.issuers
     require_failures(plan, scenarios.name)
     return StressWork(
         identity=identity,
@@ -77,6 +80,7 @@ def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
         shards=cut(book.accounts, shard_length(book.accounts, request.shards)),
         batches=cut(len(scenarios), width),
         issuers=issuers,
+        holdings=holdings,
         layout=Layout(
             sizes={
                 "scenario": len(scenarios),

@@ -44,7 +44,7 @@ def worst(view: StressView) -> NDArray[np.int64]:
     """Return the scenarios in which most is not paid, the most first; those of nothing left out."""
     unpaid = _of(view, "unpaid").sum(axis=1)
     rows = largest_first(unpaid, len(unpaid))
-    return rows[unpaid[rows] > 0.0]
+    return np.asarray(rows[unpaid[rows] > 0.0])
 
 
 def _of(view: StressView, name: str) -> Floats:

@@ -130,7 +130,7 @@ def test_creditors_lose_what_debtors_do_not_pay(drawn):
 def test_what_is_lacking_and_costs_of_default_are_borne(drawn):
     """A loss of an issuer beyond all that it gets from others is nobody's in the network."""
     settled, rules = drawn
-    _, built, found = spread(settled, rules)
+    _, _, found = spread(settled, rules)
     cleared = found.clearing
     outside = float((cleared.owed[0] - cleared.paid[0]).sum())
     assert (found.borne > -1e-9).all()
@@ -337,7 +337,7 @@ def test_a_failure_names_who_loses_and_when():
 def test_amounts_that_cannot_be_are_refused():
     nodes = system(1, Issuers())
     settled = plain([-1.0], [0.0], [0.0], [0.0])
-    with pytest.raises(ValueError, match="gained is -1.0; allowed is a finite amount of 0 up"):
+    with pytest.raises(ValueError, match=r"gained is -1\.0; allowed is a finite amount of 0 up"):
         system_network(nodes, settled, ContagionRules())
     with pytest.raises(ValueError, match=r"gained has the shape \(2,\); allowed is \(1,\)"):
         system_network(nodes, plain([1.0, 1.0], [0.0] * 2, [0.0] * 2, [0.0] * 2), ContagionRules())
