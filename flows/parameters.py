@@ -125,13 +125,20 @@ class StressParameters(Work):
     stresses: Annotated[
         str | None, Field(description="Folder of the stress runs, or s3://bucket/prefix")
     ] = None
+    pool: Annotated[
+        str | None,
+        Field(description="A collateral run of the margin run: where collateral lies"),
+    ] = None
+    pools: Annotated[
+        str | None, Field(description="Folder of the collateral runs, or s3://bucket/prefix")
+    ] = None
     batch: Annotated[
         int, Field(ge=1, description="Scenarios that go through the book together")
     ] = 32
 
     def settings(self) -> Settings:
         """Return the settings of this process with what the parameters override."""
-        return Settings.given(**self.model_dump(include={*OVERRIDES, "stresses"}))
+        return Settings.given(**self.model_dump(include={*OVERRIDES, "stresses", "pools"}))
 
     def request(self, settings: Settings) -> StressRequest:
         """Return the stress run that is asked for."""
@@ -140,6 +147,8 @@ class StressParameters(Work):
             plan=self.plan,
             runs=settings.runs,
             stresses=settings.stresses,
+            pool=self.pool,
+            pools=settings.pools,
             shards=self.shards,
             batch=self.batch,
         )

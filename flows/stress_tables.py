@@ -3,7 +3,7 @@
 import xarray as xr
 from rich.console import Console
 
-from flows.format import short
+from flows.format import percent, short
 from flows.stress_systems import print_systems
 from flows.tables import columns, print_stages
 from storage.runs import StoredRun
@@ -52,8 +52,31 @@ def print_stress(console: Console, stress: StoredRun) -> None:
     if left > 0:
         console.print(f"and {left:,} more scenarios with smaller shortfalls", highlight=False)
     _print_bearers(console, str(found["scenario"].values[order[0]]), totals, int(order[0]))
+    _print_contagion(console, stress.groups["network"].load())
     print_systems(console, [str(name) for name in found["scenario"].values], totals)
     print_stages(console, manifest)
+
+
+def _print_contagion(console: Console, network: xr.Dataset) -> None:
+    """Print in two lines what contagion adds where most is not paid, and who bears that."""
+    unpaid = network["unpaid"].values.sum(axis=1)
+    row = int(unpaid.argmax())
+    if not unpaid[row] > 0.0:
+        console.print("Contagion: in every scenario everybody pays all they owe", highlight=False)
+        return
+    direct = float(network["unpaid_directly"].values[row].sum())
+    rounds = network["default_round"].values[row]
+    console.print(
+        f"Contagion, {network['scenario'].values[row]}: {int((rounds > 0).sum()):,} fail, "
+        f"{int((rounds > 1).sum()):,} of them after others; creditors lose {short(unpaid[row])}, "
+        f"{short(direct)} without contagion; DebtRank {percent(network['debt_rank'].values[row])}",
+        highlight=False,
+        markup=False,
+    )
+    borne, kinds = network["borne"].values[row], network["kind"].values
+    sums = {kind: float(borne[kinds == kind].sum()) for kind in dict.fromkeys(kinds.tolist())}
+    said = [f"{kind} {short(amount)}" for kind, amount in sums.items() if amount > 0.5]
+    console.print(f"borne in the end by {', '.join(said)}", highlight=False, markup=False)
 
 
 def _print_bearers(console: Console, name: str, totals: xr.Dataset, row: int) -> None:

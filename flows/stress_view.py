@@ -14,4 +14,5 @@ def stress_view(run: StoredRun) -> StressView:
         totals=run.groups["totals"].load(),
         moves=run.groups["plan"].load(),
         rules=parse_stress_plan(run.manifest["inputs"]["plan"]["text"]),
+        network=run.groups["network"].load(),
     )

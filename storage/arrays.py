@@ -243,12 +243,22 @@ STRESS_SCENARIOS = (
     Variable("defaulted", ("scenario", "member"), "int64", ONE,
              "accounts whose equity is gone, by the end"),
     Variable("touched", ("scenario",), "int64", ONE, "accounts closed in part or whole"),
+    Variable("gained", ("scenario", "member"), "float64", USD,
+             "gains of the accounts that gain, by the end of the cascade"),
+    Variable("paid", ("scenario", "member", "issuer"), "float64", USD,
+             "losses that accounts pay out of their equity, by where that lies"),
+    Variable("held", ("scenario", "member", "issuer"), "float64", USD,
+             "what accounts have with an issuer beside what they pay with"),
+    Variable("resting", ("scenario", "issuer", "upon"), "float64", USD,
+             "of what the second issued, what the first owes it"),
+    Variable("issuer_lost", ("scenario", "issuer"), "float64", USD,
+             "what the issuer cannot get back: bad debt, and failures of the plan"),
 )  # fmt: skip
 
 STRESS = RunKind(
     name="stress",
     written={"scenarios": STRESS_SCENARIOS},
     markers={"scenarios": "rounds"},
-    small=("plan", "totals"),
+    small=("plan", "totals", "network"),
 )
 """A stress run."""

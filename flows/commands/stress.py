@@ -20,6 +20,8 @@ def stress(
     plan: str | None = None,
     runs: Runs = None,
     stresses: str | None = None,
+    pool: str | None = None,
+    pools: str | None = None,
     batch: int | None = None,
     shards: int | None = None,
     engine: EngineName | None = None,
@@ -37,6 +39,8 @@ def stress(
         plan: name of a shipped stress plan, or a TOML file
         runs: folder of the margin runs, or s3://bucket/prefix; runs of the data folder
         stresses: folder of the stress runs, or s3://bucket/prefix; stresses of the data folder
+        pool: collateral run of the margin run: protocols, bridges and chains join the network
+        pools: folder of the collateral runs, or s3://bucket/prefix; pools of the data folder
         batch: scenarios that go through the book together
         shards: into how many shards to cut the accounts
         engine: ray, dask or serial

@@ -106,19 +106,22 @@ class Losses:
 
     ``lost``: of the accounts that lose. ``uncovered``: beyond their equity, by group.
     ``defaulted``: accounts whose equity is gone, by group. ``touched``: accounts that were closed
-    at least in part. ``fees`` paid.
+    at least in part. ``lost_by_group`` and ``gained_by_group``: of those that lose, and that gain.
     """
 
     lost: Floats
     uncovered: Floats
     defaulted: Rows
     touched: Rows
+    lost_by_group: Floats
+    gained_by_group: Floats
 
 
 @compiled
-def _pnl(
+def account_pnl(
     instrument: Any, quantity: Any, start: int, stop: int, cube: Any, pnl: Floats
 ) -> None:  # fmt: skip
+    """Fill in the P&L of the positions from ``start`` to ``stop``, ``(scenario,)``."""
     pnl[:] = 0.0
     for p in range(start, stop):
         cells = cube[instrument[p]]
@@ -138,7 +141,7 @@ def _find(
         start, stop = offsets[account], offsets[account + 1]
         if start == stop:
             continue
-        _pnl(instrument, quantity, start, stop, cube, pnl)
+        account_pnl(instrument, quantity, start, stop, cube, pnl)
         spare = equity[account] - maintenance[account]
         below = False
         for s in range(pnl.size):
@@ -177,7 +180,7 @@ def _close(
     """Close what is below maintenance among accounts that have a state."""
     for account in accounts:
         start, stop, k = offsets[account], offsets[account + 1], row[account]
-        _pnl(instrument, quantity, start, stop, cube, pnl)
+        account_pnl(instrument, quantity, start, stop, cube, pnl)
         gross = 0.0
         for p in range(start, stop):
             gross += abs(quantity[p]) * notional[instrument[p]]
@@ -250,14 +253,14 @@ def cascade_round(
 def _settle(
     offsets: Any, instrument: Any, quantity: Any, equity: Any, maintenance: Any, group: Any,
     cube: Any, row: Any, remaining: Any, cash: Any, pnl: Floats, lost: Any, uncovered: Any,
-    defaulted: Any, touched: Any,
+    defaulted: Any, touched: Any, lost_by_group: Any, gained_by_group: Any,
 ) -> None:  # fmt: skip
     for account in range(equity.size):
         owner = group[account]
         if owner < 0:
             continue
         start, stop, k = offsets[account], offsets[account + 1], row[account]
-        _pnl(instrument, quantity, start, stop, cube, pnl)
+        account_pnl(instrument, quantity, start, stop, cube, pnl)
         for s in range(pnl.size):
             gained = pnl[s]
             if k >= 0:
@@ -265,12 +268,15 @@ def _settle(
                 touched[s] += 1 if remaining[k, s] < 1.0 else 0
             if gained < 0.0:
                 lost[s] -= np.rint(gained / UNIT)
+                lost_by_group[owner, s] -= np.rint(gained / UNIT)
                 left = equity[account] + gained
                 if left < 0.0:
                     # Who had nothing before answers for the whole loss, not for more.
                     beyond = left if equity[account] > 0.0 else gained
                     uncovered[owner, s] -= np.rint(beyond / UNIT)
                     defaulted[owner, s] += 1
+            else:
+                gained_by_group[owner, s] += np.rint(gained / UNIT)
 
 
 def settle(accounts: StressedAccounts, state: Liquidated, cube: Floats, groups: int) -> Losses:
@@ -284,16 +290,19 @@ def settle(accounts: StressedAccounts, state: Liquidated, cube: Floats, groups: 
     """
     scenarios = cube.shape[1]
     lost, uncovered = np.zeros(scenarios), np.zeros((groups, scenarios))
+    lost_by_group, gained = np.zeros((groups, scenarios)), np.zeros((groups, scenarios))
     defaulted = np.zeros((groups, scenarios), dtype=np.int64)
     touched = np.zeros(scenarios, dtype=np.int64)
     _settle(
         *_as_read(accounts), read_only(accounts.group, np.int32), read_only(cube, np.float64),
         state.row, state.remaining, state.cash, np.zeros(scenarios), lost, uncovered, defaulted,
-        touched,
+        touched, lost_by_group, gained,
     )  # fmt: skip
-    for name, sums in (("lost", lost), ("uncovered", uncovered)):
+    for name, sums in (("lost", lost), ("uncovered", uncovered), ("gained", gained)):
         require_exact(name, UNIT * sums)
-    return Losses(UNIT * lost, UNIT * uncovered, defaulted, touched)
+    return Losses(
+        UNIT * lost, UNIT * uncovered, defaulted, touched, UNIT * lost_by_group, UNIT * gained
+    )
 
 
 def _as_read(accounts: StressedAccounts) -> tuple[NDArray[Any], ...]:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from risk.systemic.clearing import Clearing, Debt, clear
+from risk.systemic.clearing import ROUNDING, Clearing, Debt, clear
 from risk.systemic.debt_rank import DebtRank, linear_debt_rank
-from risk.systemic.network import Floats, amounts, fractions, from_links
+from risk.systemic.network import Floats, amounts, fractions, from_links, liability_matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,49 @@ def clear_layers(
     Raises:
         ValueError: a layer is missing, unknown or in two classes, or ``clear`` refuses.
     """
+    debts, first = _debts(network, seniority, external_liabilities, external_class)
+    cleared = clear(external_assets, debts, external_recovery, network_recovery)
+    return cleared, _losses(network, _lost_parts(cleared.paid, cleared.owed, seniority, first))
+
+
+def first_losses(
+    network: ExposureNetwork,
+    external_assets: ArrayLike,
+    seniority: Sequence[Sequence[str]],
+    external_liabilities: ArrayLike = 0.0,
+    external_class: int | None = None,
+    external_recovery: ArrayLike = 1.0,
+    network_recovery: ArrayLike = 1.0,
+) -> LayeredLoss:
+    """Return what creditors lose to those who default though all others pay: without contagion.
+
+    Arguments as ``clear_layers``, of whose losses these are the first part.
+
+    Raises:
+        ValueError: a layer is missing, unknown or in two classes, or an amount is refused.
+    """
+    size = len(network.nodes)
+    debts, first = _debts(network, seniority, external_liabilities, external_class)
+    matrices = [liability_matrix("liabilities", one.liabilities, size) for one in debts]
+    outside = [amounts("external", one.external, size) for one in debts]
+    owed = np.array([m.sum(axis=1) + e for m, e in zip(matrices, outside, strict=True)])
+    assets = amounts("external_assets", external_assets, size)
+    received = np.asarray(sum(matrix.sum(axis=0) for matrix in matrices), np.float64)
+    fails = assets + received < owed.sum(axis=0) * (1.0 - ROUNDING)
+    left = fractions("external_recovery", external_recovery, size) * assets
+    left = left + fractions("network_recovery", network_recovery, size) * received
+    before = np.cumsum(owed, axis=0) - owed
+    paid = np.clip(np.where(fails, left, np.inf) - before, 0.0, owed)
+    return _losses(network, _lost_parts(paid, owed, seniority, first))
+
+
+def _debts(
+    network: ExposureNetwork,
+    seniority: Sequence[Sequence[str]],
+    external_liabilities: ArrayLike,
+    external_class: int | None,
+) -> tuple[list[Debt], int]:
+    """Return the classes of debt, and the place of the first that has layers."""
     listed = [name for one in seniority for name in one]
     if sorted(listed) != sorted(network.layers):
         raise ValueError(
@@ -132,13 +175,18 @@ def clear_layers(
     if external_class is None:
         debts.insert(0, Debt(csr_array((size, size)), external_liabilities))
         first = 1
-    cleared = clear(external_assets, debts, external_recovery, network_recovery)
-    lost_part = {
-        name: 1.0 - _part(cleared.paid[row], cleared.owed[row])
+    return debts, first
+
+
+def _lost_parts(
+    paid: Floats, owed: Floats, seniority: Sequence[Sequence[str]], first: int
+) -> dict[str, Floats]:
+    """Return the part of each layer that each node does not pay, ``(node,)`` each."""
+    return {
+        name: 1.0 - _part(paid[row], owed[row])
         for row, one in enumerate(seniority, first)
         for name in one
     }
-    return cleared, _losses(network, lost_part)
 
 
 def debt_rank_layers(

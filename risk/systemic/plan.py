@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from risk.scenarios.shocks import SHOCKS
 from risk.specification import Name, NonNegative, Positive, Specification
 from risk.systemic.cascade import LiquidationRules
+from risk.systemic.exposures import ContagionRules
 from risk.systemic.impact import ImpactSpec
 from risk.systemic.insulation import InsulationSpec
 from risk.systemic.waterfall import LayerSpec, WaterfallSpec
@@ -99,6 +100,7 @@ class StressPlan(Specification):
     part of a coin's daily volume that is there under stress.
     ``layers`` bear what accounts and the vault lose beyond what accounts had, in their order.
     With ``insulation``, margin systems are compared under the same scenarios.
+    ``contagion`` is what the network of members, venue and issuers assumes.
     """
 
     name: Name
@@ -119,6 +121,7 @@ class StressPlan(Specification):
     insurance_fund: NonNegative = 0.0
     layers: Annotated[tuple[LayerSpec, ...], Field(min_length=1)]
     insulation: InsulationSpec | None = None
+    contagion: ContagionRules = ContagionRules()
 
     @property
     def waterfall(self) -> WaterfallSpec:

@@ -36,6 +36,13 @@ TITLES = {
     ],
     "rounds": ["Sold and closed, round by round", "Prices, round by round"],
     "waterfall": ["Who bears it", "The layers in numbers", "Whose accounts owe more than they had"],
+    "contagion": [
+        "Who cannot pay whom",
+        "Who loses in which layer",
+        "Who bears it in the end",
+        "Who fails in the worst scenario",
+        "Contagion in every scenario",
+    ],
     "volume": [
         "Sold by kind of instrument",
         "Sold against daily volume",

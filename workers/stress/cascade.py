@@ -12,11 +12,13 @@ from risk.kernels.sums import UNIT, require_exact
 from risk.revaluation import VolatilityTenor, revalue
 from risk.scenarios.shocks import Shocks
 from risk.systemic.cascade import Liquidated, Losses
+from risk.systemic.custody import Custody
 from risk.systemic.impact import price_after
 from risk.systemic.plan import StressPlan
 from risk.systemic.pressure import delta_sold
 from workers.engine import Engine
 from workers.shards import Shard
+from workers.stress.holdings import Holdings, hold
 from workers.stress.scenarios import StressScenarios
 from workers.stress.tasks import StressInputs, StressItem, settle_shard, stress_shard
 
@@ -48,7 +50,8 @@ class Cascade:
     which something was sold, ``ended`` whether the cascade came to its end. ``sold_by_instrument``
     and ``taken_by_instrument`` ``(instrument, scenario)`` are signed notional. ``vault_pnl``
     ``(scenario,)``: what the vault gained by what it took. ``first`` and ``last``: losses at the
-    prices of the scenario alone, without a liquidation, and at the end.
+    prices of the scenario alone, without a liquidation, and at the end. ``custody``: with what
+    accounts pay, where their claims are known.
     """
 
     sold: Floats
@@ -61,6 +64,7 @@ class Cascade:
     vault_pnl: Floats
     first: Losses
     last: Losses
+    custody: Custody | None
 
 
 def run_cascade(
@@ -70,6 +74,7 @@ def run_cascade(
     scenarios: StressScenarios,
     ground: Ground,
     plan: StressPlan,
+    holdings: Holdings | None = None,
     told: Callable[[int], None] = lambda rounds: None,
 ) -> Cascade:
     """Run the scenarios to the end of their cascades, all of them together, round by round.
@@ -102,6 +107,10 @@ def run_cascade(
         if come == 1.0:
             active = active & (np.abs(closed).sum(axis=0) >= max(plan.cascade.least, 1e-300))
     last = _losses(engine, replace(inputs, cube=cube), items, told)
+    custody = None
+    if holdings is not None:
+        ended = replace(inputs, cube=cube)
+        custody = hold(engine, ended, items, prices[-1], holdings)
     by_round = np.array(sold).reshape(-1, width).T
     return Cascade(
         sold=by_round,
@@ -114,6 +123,7 @@ def run_cascade(
         vault_pnl=_worth(taken, inputs.notional, cube) - paid,
         first=first,
         last=last,
+        custody=custody,
     )
 
 
@@ -195,6 +205,8 @@ def _losses(
             found.uncovered + one.uncovered,
             found.defaulted + one.defaulted,
             found.touched + one.touched,
+            found.lost_by_group + one.lost_by_group,
+            found.gained_by_group + one.gained_by_group,
         )  # fmt: skip
     if found is None:
         raise ValueError("a book without accounts cannot be stressed")

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from risk.systemic.plan import StressPlan, parse_stress_plan
-from storage.arrays import STRESS
+from storage.arrays import POOL, STRESS
 from storage.book import Book
 from storage.digest import text_digest
 from storage.objects import S3Folder
-from storage.runs import Run, RunStore
+from storage.runs import Run, RunStore, StoredRun
 from workers.code_version import code_version
 from workers.inputs import book_of
 
@@ -18,6 +19,10 @@ DEFAULT_PLAN = "margincube-stress-2026-01"
 
 class UnknownPlan(ValueError):
     """No plan of a stress test of that name ships, and no such file exists."""
+
+
+class PoolOfAnotherRun(ValueError):
+    """A collateral run is of another margin run than the one that is to be stressed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +71,17 @@ def load_plan(name: str) -> NamedPlan:
 class StressRequest:
     """What a stress run is to be made of, and how its work is to be cut.
 
-    ``run`` and ``plan`` decide the numbers; the rest only how fast they come. ``batch`` scenarios
-    go through the book together, and are what a kill can cost.
+    ``run``, ``plan`` and ``pool``, a collateral run on the margin run, decide the numbers; the rest
+    only how fast they come. ``batch`` scenarios go through the book together, and are what a kill
+    can cost.
     """
 
     run: str
     plan: str = DEFAULT_PLAN
     runs: Path | S3Folder = Path("margincube-data/runs")
     stresses: Path | S3Folder = Path("margincube-data/stresses")
+    pool: str | None = None
+    pools: Path | S3Folder = Path("margincube-data/pools")
     shards: int | None = None
     batch: int = 32
 
@@ -87,6 +95,7 @@ class StressIdentity:
     run: Run
     book: Book
     named: NamedPlan
+    pool: StoredRun | None = None
 
 
 def identify_stress(request: StressRequest) -> StressIdentity:
@@ -96,15 +105,36 @@ def identify_stress(request: StressRequest) -> StressIdentity:
         UnknownRun: no margin run of that name has been published.
         BookChanged: the book of the run is another one now.
         UnknownPlan: neither a shipped plan nor a file.
+        PoolOfAnotherRun: the collateral run is of another margin run.
         ValueError: a batch of no scenarios.
     """
     if request.batch < 1:
         raise ValueError(f"batch is {request.batch}; allowed is 1 or more")
     run = RunStore(request.runs).open(request.run)
     book, named = book_of(run), load_plan(request.plan)
-    key = text_digest(run.manifest["digest"], named.digest, code_version())
+    pool = None if request.pool is None else _pool_of(request, run)
+    parts = [run.manifest["digest"], named.digest, code_version()]
+    key = text_digest(*parts, *([] if pool is None else [pool.manifest["digest"]]))
     name = f"{book.name}-{book.as_of:%Y%m%d}-stress-{key[:12]}"
-    return StressIdentity(name, key, run, book, named)
+    return StressIdentity(name, key, run, book, named, pool)
+
+
+def _pool_of(request: StressRequest, run: Run) -> StoredRun:
+    pool = RunStore(request.pools, POOL).read(str(request.pool))
+    used = pool.manifest["inputs"]["run"]
+    if used["digest"] != run.manifest["digest"]:
+        raise PoolOfAnotherRun(
+            f"collateral run {pool.run_id} is of margin run {used['run_id']}, and {run.run_id} is "
+            "to be stressed; give a collateral run of that one"
+        )
+    return pool
+
+
+def pool_input(pool: StoredRun | None) -> dict[str, Any]:
+    """Return what the manifest says of a collateral run, nothing without one."""
+    if pool is None:
+        return {}
+    return {"pool": {"run_id": pool.run_id, "digest": pool.manifest["digest"]}}
 
 
 def stress_store(request: StressRequest) -> RunStore:

@@ -7,13 +7,17 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from risk.claims.issuers import TokenIssuers
 from risk.systemic.bearing import bear_losses
 from risk.systemic.cover import cover
 from workers.stress.cascade import Cascade
+from workers.stress.network import issued_arrays
 from workers.stress.work import StressWork
 
 
-def stored_arrays(cascade: Cascade, rounds: int) -> dict[str, NDArray[np.generic]]:
+def stored_arrays(
+    cascade: Cascade, rounds: int, issued: TokenIssuers | None = None
+) -> dict[str, NDArray[np.generic]]:
     """Return a batch as it is stored: rounds padded to as many as there may be."""
     price = np.moveaxis(cascade.price, 0, -1)
     missing = rounds - price.shape[1]
@@ -34,6 +38,8 @@ def stored_arrays(cascade: Cascade, rounds: int) -> dict[str, NDArray[np.generic
         "defaulted_alone": cascade.first.defaulted.T,
         "defaulted": cascade.last.defaulted.T,
         "touched": cascade.last.touched,
+        "gained": cascade.last.gained_by_group.T,
+        **issued_arrays(cascade, issued),
     }
 
 

@@ -21,7 +21,8 @@ from workers.engine import Engine
 from workers.fold import IncompleteRun
 from workers.stages import StageTable
 from workers.stress.cascade import run_cascade
-from workers.stress.request import StressRequest, identify_stress, stress_store
+from workers.stress.network import network_dataset
+from workers.stress.request import StressRequest, identify_stress, pool_input, stress_store
 from workers.stress.results import plan_dataset, stored_arrays, totals_dataset
 from workers.stress.systems import Compared, compare_systems, systems_dataset
 from workers.stress.tasks import StressInputs
@@ -90,9 +91,11 @@ class StressRun:
                         part,
                         work.ground,
                         work.identity.named.plan,
+                        work.holdings,
                     )
                     fork = self._staged.fork()
-                    fork.write("scenarios", stored_arrays(cascade, rounds), batch.start)
+                    issued = None if work.holdings is None else work.holdings.issued
+                    fork.write("scenarios", stored_arrays(cascade, rounds, issued), batch.start)
                     self._staged.checkpoint([fork], f"scenarios {batch.start} to {batch.stop}")
                 self.stages.advance(stage, batch.stop - batch.start)
         self._insulate(engine)
@@ -147,7 +150,11 @@ class StressRun:
             totals = totals_dataset(work, stored)
             if self._compared is not None:
                 totals = totals.merge(systems_dataset(work, self._compared))
-            datasets = {"plan": plan_dataset(work), "totals": totals}
+            datasets = {
+                "plan": plan_dataset(work),
+                "totals": totals,
+                "network": network_dataset(work, stored),
+            }
             digests = {
                 "scenarios": dataset_digest(stored),
                 **{name: dataset_digest(dataset) for name, dataset in datasets.items()},
@@ -173,6 +180,7 @@ class StressRun:
             "inputs": {
                 "run": {"run_id": run.run_id, "digest": run.manifest["digest"]},
                 "book": run.manifest["inputs"]["book"],
+                **pool_input(work.identity.pool),
                 "plan": {
                     "name": plan.name,
                     "version": plan.version,

@@ -98,6 +98,21 @@ def stress_scenarios(run_scenarios: xr.Dataset, plan: StressPlan) -> StressScena
     )
 
 
+def require_failures(plan: StressPlan, names: tuple[str, ...]) -> None:
+    """Refuse failures of issuers in scenarios that there are not.
+
+    Raises:
+        ValueError: a scenario is unknown.
+    """
+    for failure in plan.contagion.failures:
+        unknown = sorted(set(failure.of) - set(names))
+        if unknown:
+            raise ValueError(
+                f"plan {plan.name} lets {sorted(failure.lost)} fail in {unknown}, which are no "
+                f"scenarios of the run; it has {list(names)}"
+            )
+
+
 def severe(name: str, move: Floats, times: float) -> Floats:
     """Return a shock some times: prices and volatilities in logarithms, bases as they are.
 

@@ -35,7 +35,7 @@ from workers.engine import Engine
 from workers.memory import process_peak_bytes
 from workers.revaluation import revaluation_of_run
 from workers.shards import Shard
-from workers.stress.tasks import StressInputs, stressed_accounts
+from workers.stress.tasks import StressInputs, accounts_of
 from workers.stress.work import StressWork
 
 
@@ -67,7 +67,7 @@ class Compared:
 
 def insulate_shard(inputs: SystemInputs, shard: Shard) -> SystemResult:
     """Return what the accounts of a shard lose over what each arrangement requires of them."""
-    accounts = stressed_accounts(inputs.stress, shard)
+    accounts = accounts_of(inputs.stress, shard)
     cuts = arrange(accounts, inputs.rules, inputs.walls)
     found = [lose_over_capital(sets, inputs.stress.cube, inputs.stress.groups) for sets in cuts]
     return SystemResult(shard.stop - shard.start, side_by_side(found), process_peak_bytes())

@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 from risk.instruments import unit_notional
 from risk.methodology import parse_methodology
 from risk.revaluation import cash_delta
+from risk.systemic.exposures import Issuers
 from storage.staging import Layout
 from workers.revaluation import terms_and_market_of
 from workers.shards import Shard, cut, shard_length
 from workers.stress.cascade import Ground
+from workers.stress.holdings import Holdings, holdings_of
 from workers.stress.request import StressIdentity, StressRequest
-from workers.stress.scenarios import StressScenarios, stress_scenarios
+from workers.stress.scenarios import StressScenarios, require_failures, stress_scenarios
 
 Floats = NDArray[np.float64]
 
@@ -32,6 +34,8 @@ class StressWork:
     shards: list[Shard]
     batches: list[Shard]
     layout: Layout
+    issuers: Issuers
+    holdings: Holdings | None
 
 
 def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
@@ -56,6 +60,9 @@ def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
     unit = np.where(notional > 0.0, notional, 1.0)
     table = book.instruments()
     width = min(request.batch, len(scenarios))
+    holdings = None if identity.pool is None else holdings_of(identity.pool, request.runs)
+    issuers = Issuers() if holdings is None else holdings.issuers
+    require_failures(plan, scenarios.name)
     return StressWork(
         identity=identity,
         scenarios=scenarios,
@@ -72,6 +79,8 @@ def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
         table=table,
         shards=cut(book.accounts, shard_length(book.accounts, request.shards)),
         batches=cut(len(scenarios), width),
+        issuers=issuers,
+        holdings=holdings,
         layout=Layout(
             sizes={
                 "scenario": len(scenarios),
@@ -79,6 +88,8 @@ def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
                 "coin": len(scenarios.underlyings),
                 "instrument": len(instruments),
                 "member": book.members().num_rows,
+                "issuer": len(issuers),
+                "upon": len(issuers),
             },
             chunks={"scenario": width},
             labels={
@@ -86,6 +97,7 @@ def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
                 "coin": scenarios.underlyings,
                 "instrument": table["instrument"].to_pylist(),
                 "member": book.members()["member"].to_pylist(),
+                "issuer": issuers.names,
             },
         ),
     )

@@ -5,7 +5,16 @@ from pathlib import Path
 from flows.report import running
 from flows.report.document import Head, document
 from flows.report.picture import Section
-from flows.report.stress import basis, headline, rounds, scenarios, systems, volume, waterfall
+from flows.report.stress import (
+    basis,
+    contagion,
+    headline,
+    rounds,
+    scenarios,
+    systems,
+    volume,
+    waterfall,
+)
 from flows.report.stress.view import StressView
 
 FOOTNOTE = (
@@ -58,6 +67,19 @@ def sections(view: StressView) -> list[Section]:
             (waterfall.layers(view), waterfall.layer_table(view), waterfall.members(view)),
         ),
         *systems.sections_of_systems(view),
+        Section(
+            "contagion",
+            "Whom it takes along",
+            "Who owes whom once a scenario has come: members, the venue and its vault, and where "
+            "claims are known, the protocols, bridges and chains with which collateral lies.",
+            (
+                contagion.network(view),
+                contagion.layer_table(view),
+                contagion.kind_table(view),
+                contagion.failed_table(view),
+                contagion.scenario_table(view),
+            ),
+        ),
         Section(
             "volume",
             "What was sold, and what that did",

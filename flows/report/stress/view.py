@@ -25,6 +25,7 @@ class StressView:
         totals: What each scenario comes to for the system, and who bears it.
         moves: The scenarios themselves: titles, origins, depth and shocks, and the instruments.
         rules: The plan, as the manifest has it.
+        network: Who owes whom in each scenario, and what became of it.
     """
 
     run_id: str
@@ -33,6 +34,7 @@ class StressView:
     totals: xr.Dataset
     moves: xr.Dataset
     rules: StressPlan
+    network: xr.Dataset
 
     def values(self, name: str) -> Floats:
         """Return an array of the scenarios as float64, ``(scenario, ...)``."""

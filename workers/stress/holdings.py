@@ -1,0 +1,151 @@
+"""Where the collateral of a stressed book lies: claims at the prices of the end."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from risk.claims.credit import unit_credit
+from risk.claims.issuers import TokenIssuers, token_issuers
+from risk.claims.scenarios import scenario_moves
+from risk.claims.tokens import TokenKind
+from risk.systemic.custody import ClaimWorth, Custody, HeldClaims, share_out
+from risk.systemic.exposures import Issuers
+from storage.claims import Claims
+from storage.objects import S3Folder
+from storage.runs import StoredRun
+from workers.engine import Engine
+from workers.pool.source import PoolSource, pool_source
+from workers.stress.tasks import StressInputs, StressItem, accounts_of
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """The claims of a collateral run, who issued what they are of, and what they come to."""
+
+    source: PoolSource
+    issued: TokenIssuers
+    lender: NDArray[np.int64]
+
+    @property
+    def issuers(self) -> Issuers:
+        """Who may owe holders of claims."""
+        return Issuers(self.issued.names, self.issued.kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class HoldingInputs:
+    """What every task shares; ``held`` and ``owed`` are ``(claim,)`` over the whole dataset."""
+
+    stress: StressInputs
+    claims: Path | S3Folder
+    claims_digest: str
+    held: Floats
+    owed: Floats
+    worth: ClaimWorth
+
+
+def holdings_of(pool: StoredRun, runs: Path | S3Folder) -> Holdings:
+    """Return the claims of a collateral run as it counted them.
+
+    Raises:
+        ValueError: the inputs of the collateral run are not those that it used.
+    """
+    source = pool_source(pool, runs)
+    references = source.plan.references
+    issued = token_issuers(references.tokens, references.names, source.plan.found)
+    protocols = source.plan.tables.markets["protocol"].to_pylist()
+    lender = [int(issued.protocol[references.names.protocol.index(one)]) for one in protocols]
+    return Holdings(source, issued, np.array(lender, dtype=np.int64))
+
+
+def hold(
+    engine: Engine,
+    inputs: StressInputs,
+    items: list[StressItem],
+    price: Floats,
+    holdings: Holdings,
+) -> Custody:
+    """Return where what accounts pay with lies; ``price`` ``(coin, scenario)`` over first prices.
+
+    Assets follow their coins as the rules of the pool say; nothing of the pool's own befalls them.
+    """
+    source = holdings.source
+    shared = HoldingInputs(
+        stress=inputs,
+        claims=source.plan.claims.location,
+        claims_digest=source.plan.claims.digest,
+        held=source.counted.present,
+        owed=source.counted.units,
+        worth=ClaimWorth(
+            value=_values(source, price.T - 1.0),
+            is_debt=source.plan.references.tokens.kind == TokenKind.DEBT,
+            part=holdings.issued.part,
+            lender=holdings.lender,
+        ),
+    )
+    found: Custody | None = None
+    for one in engine.map(hold_shard, shared, items):
+        found = one if found is None else found + one
+    if found is None:
+        raise ValueError("a book without accounts cannot be stressed")
+    return found
+
+
+def hold_shard(inputs: HoldingInputs, item: StressItem) -> Custody:
+    """Share out what a shard's accounts pay and hold."""
+    shard, claims = item.shard, _claims(inputs.claims, inputs.claims_digest)
+    written = claims.claim_slice(shard.start, shard.stop)
+    rows = slice(written.first, written.first + len(written.token))
+    held = HeldClaims(
+        offsets=written.offsets,
+        token=written.token,
+        held=inputs.held[rows],
+        owed=inputs.owed[rows],
+        market=written.market,
+    )
+    accounts = accounts_of(inputs.stress, shard)
+    return share_out(
+        accounts, item.state, inputs.stress.cube, held, inputs.worth, inputs.stress.groups
+    )
+
+
+def _values(source: PoolSource, moves: Floats) -> Floats:
+    """Return USD of a unit of each token now and in each scenario, ``(token, 1 + scenario)``."""
+    references, plan = source.plan.references, source.plan
+    rules = plan.rules.model_copy(update={"scenarios": ()})
+    names = [f"scenario {row}" for row in range(len(moves))]
+    moved = scenario_moves(
+        references.tokens,
+        references.names,
+        plan.found,
+        rules,
+        names,
+        plan.scenarios.coins,
+        moves,
+        np.ones(len(moves)),
+    )
+    return unit_credit(
+        references.tokens,
+        references.names,
+        references.feeds,
+        rules,
+        source.counted.totals,
+        moved,
+        plan.found,
+    ).value
+
+
+@lru_cache(maxsize=1)
+def _claims(path: Path | S3Folder, digest: str) -> Claims:
+    claims = Claims.open(path)
+    if claims.digest != digest:
+        raise ValueError(
+            f"claims {path} have digest {claims.digest[:12]}, the run was planned on "
+            f"{digest[:12]}; claims must not change under a run"
+        )
+    return claims
