@@ -35,6 +35,9 @@ ELSEWHERE = (
     "claims/graph.py",
     "claims/pool.py",
     "systemic/cascade.py",
+    "systemic/requirement.py",
+    "systemic/settlement.py",
+    "systemic/stressed.py",
 )
 """Files of kernels outside this package, from the folder above it."""
 

@@ -27,6 +27,11 @@ def stored_arrays(cascade: Cascade, rounds: int) -> dict[str, NDArray[np.generic
         "sold_by_instrument": cascade.sold_by_instrument.T,
         "taken_by_instrument": cascade.taken_by_instrument.T,
         "vault_pnl": cascade.vault_pnl,
+        "closed_by_winners": cascade.winners.closed.T,
+        "given_up": cascade.winners.given_up.T,
+        "winners": cascade.winners.accounts,
+        "winner_account": cascade.winners.account,
+        "winner_amount": cascade.winners.amount,
         "lost_alone": cascade.first.lost,
         "lost": cascade.last.lost,
         "uncovered_alone": cascade.first.uncovered.T,
@@ -82,6 +87,7 @@ def totals_dataset(work: StressWork, stored: xr.Dataset) -> xr.Dataset:
         stored["uncovered"].values.T,
         vault,
         members["default_fund"].to_numpy(),
+        np.maximum(stored["given_up"].values.sum(axis=1), 0.0),
     )
     one, two = (cover(borne.beyond.T, number).by_scenario for number in (1, 2))
     return xr.Dataset(

@@ -108,6 +108,7 @@ class StressRun:
             active=np.ones(scenarios, dtype=np.bool_),
             rules=work.identity.named.plan.liquidation,
             groups=work.layout.sizes["member"],
+            at_bankruptcy=work.identity.named.plan.taken_at_bankruptcy,
         )
 
     def publish(self, peak_memory: Callable[[], int] = int) -> dict[str, Any]:

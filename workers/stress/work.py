@@ -12,7 +12,8 @@ from risk.revaluation import cash_delta
 from storage.staging import Layout
 from workers.revaluation import terms_and_market_of
 from workers.shards import Shard, cut, shard_length
-from workers.stress.cascade import Ground
+from workers.stress.deleveraging import LARGEST
+from workers.stress.prices import Ground
 from workers.stress.request import StressIdentity, StressRequest
 from workers.stress.scenarios import StressScenarios, stress_scenarios
 
@@ -79,6 +80,7 @@ def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
                 "coin": len(scenarios.underlyings),
                 "instrument": len(instruments),
                 "member": book.members().num_rows,
+                "place": LARGEST,
             },
             chunks={"scenario": width},
             labels={

@@ -37,6 +37,26 @@ def test_the_jump_differs_from_the_plan_in_steps_and_vault_alone():
     assert jump.model_copy(update=same) == plan
 
 
+DELEVERAGING = """
+[deleveraging]
+ranking = "zubr"
+trigger = "at_backstop"
+source = "made up"
+
+"""
+
+WINNERS = ("capped = false", 'resource = "deleveraging"')
+
+
+def test_what_is_deleveraged_needs_a_vault_that_takes_it():
+    text = SMALL_PLAN.replace("[impact]", DELEVERAGING + "[impact]").replace(*WINNERS)
+    assert parse_stress_plan(text).taken_at_bankruptcy
+    waits = text.replace("at_backstop", "vault_exhausted")
+    assert not parse_stress_plan(waits).taken_at_bankruptcy
+    with pytest.raises(ValueError, match="backstop is 0; deleveraging closes what is taken"):
+        parse_stress_plan(text.replace("backstop = 0.6667", "backstop = 0.0"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -69,7 +89,16 @@ def test_the_jump_differs_from_the_plan_in_steps_and_vault_alone():
         ("coefficient = 0.8", "strength = 0.8", "strength"),
         ("depth = 0.5", "depth = 0.5\nweather = 1", "weather"),
         ('payer = "venue"', 'payer = "venue"\nresource = "luck"', "'venue' draws on 'luck'; allow"),
-        ("capped = false", "", "'winners' draws on 'socialised_loss'; allowed is no cap"),
+        (
+            "capped = false",
+            "",
+            "draws on 'socialised_loss'; allowed is .'deleveraging'., or no cap",
+        ),
+        ("capped = false", 'resource = "deleveraging"', r"'deleveraging'; give \[deleveraging\]"),
+        ("[impact]", DELEVERAGING + "[impact]", "0 layers draw on 'deleveraging'; give one"),
+        ("[impact]", DELEVERAGING.replace("zubr", "luck") + "[impact]", "ranking is 'luck'; allow"),
+        ("[impact]", DELEVERAGING.replace("at_b", "b") + "[impact]", "trigger"),
+        ("[impact]", "[maintenance]\nscan = 0.1\n[impact]", "minimum"),
         ('payer = "defaulter"', 'payer = "survivors"', "exactly one layer is paid by the 'default"),
     ],
 )
