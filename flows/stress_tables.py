@@ -55,11 +55,14 @@ def print_stress(console: Console, stress: StoredRun) -> None:
 
 
 def _print_bearers(console: Console, name: str, totals: xr.Dataset, row: int) -> None:
-    """Print who bears the largest shortfall, layer after layer."""
+    """Print who bears the largest shortfall, layer after layer, and what Cover-n would be."""
     table = columns("Who bears it, USD", "layer", name)
     for layer, amount in zip(
         totals["layer"].values, totals["borne"].values[row].tolist(), strict=True
     ):
         table.add_row(str(layer).replace("_", " "), short(amount))
     table.add_row("nobody", short(float(totals["unborne"].values[row])))
+    table.add_section()
+    for number in (1, 2):
+        table.add_row(f"Cover-{number}", short(float(totals[f"cover_{number}"].values[row])))
     console.print(table, highlight=False)

@@ -5,7 +5,7 @@ stages in order, and so can a test.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
@@ -19,12 +19,38 @@ from storage.runs import RunStore
 from workers.code_version import code_version, library_versions
 from workers.engine import Engine
 from workers.fold import IncompleteRun
+from workers.memory import Room, room_here
+from workers.pool.manifest import projected
 from workers.stages import StageTable
 from workers.stress.cascade import run_cascade
 from workers.stress.request import StressRequest, identify_stress, stress_store
 from workers.stress.results import plan_dataset, stored_arrays, totals_dataset
 from workers.stress.tasks import StressInputs
 from workers.stress.work import plan_stress
+
+
+class Measured:
+    """An engine that notes the peak of the processes that did its tasks, bytes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.name, self.workers = engine.name, engine.workers
+        self.peak_bytes = 0
+
+    def map(
+        self, function: Callable[[Any, Any], Any], shared: Any, items: Iterable[Any]
+    ) -> Iterator[Any]:
+        """Yield the results of the engine."""
+        for result in self._engine.map(function, shared, items):
+            self.peak_bytes = max(self.peak_bytes, result.peak_bytes)
+            yield result
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the engine says of itself."""
+        return self._engine.describe()
+
+    def close(self) -> None:
+        """Leave the engine to who started it."""
 
 
 class StressRun:
@@ -35,11 +61,14 @@ class StressRun:
         request: StressRequest,
         engine: Callable[[], Engine],
         stages: StageTable | None = None,
+        rooms: Callable[[], Sequence[Room]] = lambda: [room_here(1)],
     ) -> None:
         self.request = request
         self.stages = stages or StageTable()
         self._engine = engine
         self._store = stress_store(request)
+        self._rooms = rooms
+        self._peak_per_worker = 0
         self._lock = contextlib.ExitStack()
 
     def __enter__(self) -> "StressRun":
@@ -55,6 +84,7 @@ class StressRun:
         Raises:
             AlreadyLocked: another process works on this very run.
             BookDamaged: a file of the book is not the one that was written.
+            TooLargeForMemory: the plan does not fit into memory.
             ValueError: an input is not usable; the message says which and why.
         """
         with self.stages.stage("prepare", 1, "plan") as stage:
@@ -64,7 +94,9 @@ class StressRun:
             if self._store.is_published(self.run_id):
                 return True
             identity.book.verify()
-            self.work = plan_stress(identity, self.request)
+            rooms = self._rooms()
+            self.work = plan_stress(identity, self.request, rooms)
+            self._memory = projected(self.work.projection, rooms)
             self._staged = self._store.stage(self.run_id, self.work.layout, identity.key)
             self.stages.advance(stage, 1)
         return False
@@ -74,7 +106,7 @@ class StressRun:
 
         Batches that an earlier process committed are not computed again.
         """
-        work, engine = self.work, self._engine()
+        work, engine = self.work, Measured(self._engine())
         done = self._staged.written("scenarios")
         total, rounds = len(work.scenarios), work.layout.sizes["round"]
         with self.stages.stage("stress", total, "scenarios", engine.workers) as stage:
@@ -93,6 +125,7 @@ class StressRun:
                     fork.write("scenarios", stored_arrays(cascade, rounds), batch.start)
                     self._staged.checkpoint([fork], f"scenarios {batch.start} to {batch.stop}")
                 self.stages.advance(stage, batch.stop - batch.start)
+        self._peak_per_worker = engine.peak_bytes
 
     def _inputs(self, scenarios: int) -> StressInputs:
         work, book = self.work, self.work.identity.book
@@ -136,6 +169,11 @@ class StressRun:
         self._store.publish(self.run_id, self._staged, datasets, manifest)
         return manifest
 
+    @property
+    def _width(self) -> int:
+        """Scenarios that go through the book together."""
+        return max(batch.stop - batch.start for batch in self.work.batches)
+
     def _manifest(self, stored: xr.Dataset, digests: dict[str, str], peak: int) -> dict[str, Any]:
         work, plan = self.work, self.work.identity.named.plan
         run = work.identity.run
@@ -174,7 +212,15 @@ class StressRun:
                 "most_touched": int(stored["touched"].values.max()),
             },
             "stages": self.stages.rows(),
-            "memory": {"peak_total": peak},
+            "memory": self._memory
+            | {
+                "peak_per_worker": self._peak_per_worker,
+                "peak_total": peak,
+                "shards": len(work.shards),
+                "shards_cut_smaller": False,
+                "batch": self._width,
+                "batch_cut_smaller": self._width < min(self.request.batch, len(work.scenarios)),
+            },
             "digests": digests,
             "digest": text_digest(*(f"{name}={digests[name]}" for name in sorted(digests))),
         }

@@ -37,6 +37,17 @@ def test_the_jump_differs_from_the_plan_in_steps_and_vault_alone():
     assert jump.model_copy(update=same) == plan
 
 
+def test_deleveraging_differs_from_the_plan_in_who_closes_alone():
+    plan, other = (
+        load_plan(f"margincube-{name}-2026-01").plan for name in ("stress", "deleveraging")
+    )
+    assert other.taken_at_bankruptcy
+    assert [one.name for one in other.layers if one not in plan.layers] == ["auto_deleveraging"]
+    names = ("name", "title", "sources", "not_verified", "deleveraging", "layers")
+    same = {name: getattr(plan, name) for name in names}
+    assert other.model_copy(update=same) == plan
+
+
 DELEVERAGING = """
 [deleveraging]
 ranking = "zubr"
