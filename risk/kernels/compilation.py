@@ -35,6 +35,7 @@ ELSEWHERE = (
     "claims/graph.py",
     "claims/pool.py",
     "systemic/cascade.py",
+    "systemic/order.py",
     "systemic/requirement.py",
     "systemic/settlement.py",
     "systemic/stressed.py",

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from risk.kernels.compilation import compiled, kernel
 from risk.kernels.positions import read_only
@@ -34,6 +34,10 @@ class LiquidationRules(Specification):
     restores equity to ``target`` times maintenance, no less than a slice. ``fee`` is a part of the
     notional closed. Below ``backstop`` times maintenance a vault takes over all that is left, at
     the price of the round, and nothing is sold; 0 is no vault.
+
+    ``order``: all who are below are closed ``together``, or those with the ``largest_deficit`` in
+    money or the ``riskiest``, by deficit over maintenance, come first, and a round takes of each
+    coin no more than about ``capacity`` times the daily volume that is there; the others wait.
     """
 
     closing: Literal["all", "slice", "to_target"] = "to_target"
@@ -41,6 +45,17 @@ class LiquidationRules(Specification):
     target: Annotated[float, Field(ge=1.0)] = 1.05
     fee: Fraction = 0.005
     backstop: NonNegative = 0.0
+    order: Literal["together", "largest_deficit", "riskiest"] = "together"
+    capacity: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+
+    @model_validator(mode="after")
+    def _capacity_with_an_order(self) -> "LiquidationRules":
+        if (self.order == "together") != (self.capacity is None):
+            raise ValueError(
+                f"order is {self.order!r} and capacity {self.capacity}; give a capacity with any "
+                "order but 'together'"
+            )
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +99,7 @@ def _find(
 
 
 @compiled
-def _part(
+def part_to_close(
     closing: int, slice_: float, target: float, fee: float, equity: float, required: float,
     gross: float, remaining: float,
 ) -> float:  # fmt: skip
@@ -108,8 +123,8 @@ def _part(
 def _close(
     offsets: Any, instrument: Any, quantity: Any, equity: Any, maintenance: Any, cube: Any,
     unit_first: Any, unit_now: Any, notional: Any, active: Any, accounts: Any, row: Any,
-    closing: int, slice_: float, target: float, fee: float, backstop: float, at_bankruptcy: bool,
-    pnl: Floats, growth: Floats, remaining: Any, cash: Any, sold: Any, taken: Any, handed: Any,
+    waits: Any, closing: int, slice_: float, target: float, fee: float, backstop: float,
+    at_bankruptcy: bool, pnl: Floats, growth: Floats, remaining: Any, cash: Any, sold: Any, taken: Any, handed: Any,
     liquidated: Any,
 ) -> None:  # fmt: skip
     """Close what is below maintenance among accounts that have a state."""
@@ -129,9 +144,13 @@ def _close(
             if has >= required:
                 continue
             vault = backstop > 0.0 and has < backstop * required
+            if not vault and waits.size > 0 and waits[k, s]:
+                continue
             part, had = left, 0.0
             if not vault:
-                part = _part(closing, slice_, target, fee, has, required, left * gross, left)
+                part = part_to_close(
+                    closing, slice_, target, fee, has, required, left * gross, left
+                )
                 cash[k, s] += part * pnl[s] - fee * part * gross
             elif at_bankruptcy and gross > 0.0:
                 # Who had nothing before answers for the whole of what it lost, not for more.
@@ -155,6 +174,30 @@ def _close(
                     handed[side, i, s] += np.rint(had * share / UNIT)
 
 
+def with_fresh(
+    accounts: StressedAccounts,
+    state: Liquidated,
+    cube: Floats,
+    active: NDArray[np.bool_],
+    unit: UnitMaintenance | None,
+) -> Liquidated:
+    """Return a copy of the state with all who are below maintenance for the first time."""
+    scenarios = cube.shape[1]
+    found = np.zeros(len(accounts), dtype=np.bool_)
+    _find(
+        *as_read(accounts), read_only(accounts.group, np.int32), read_only(cube, np.float64),
+        *as_kernels_take(unit), read_only(active, np.bool_), state.row, np.zeros(scenarios),
+        np.ones(scenarios), found,
+    )  # fmt: skip
+    fresh = np.flatnonzero(found)
+    row = state.row.copy()
+    row[fresh] = len(state.remaining) + np.arange(len(fresh))
+    none = np.zeros((len(fresh), scenarios))
+    return Liquidated(
+        row, np.concatenate([state.remaining, none + 1.0]), np.concatenate([state.cash, none])
+    )
+
+
 def cascade_round(
     accounts: StressedAccounts,
     state: Liquidated,
@@ -165,6 +208,7 @@ def cascade_round(
     unit: UnitMaintenance | None = None,
     *,
     at_bankruptcy: bool = False,
+    turn: tuple[Rows, Rows] | None = None,
 ) -> Round:
     """Close what is below maintenance at the prices of a round.
 
@@ -173,34 +217,27 @@ def cascade_round(
     ``(scenario,)`` where the cascade goes on. An account is below maintenance where equity, cash
     and P&L of what remains are less than maintenance of what remains; with ``unit`` maintenance
     grows as that of its contracts, each by itself, does. Nothing happens elsewhere. A vault takes
-    over at the price of the round, or ``at_bankruptcy``, where the account has nothing left.
+    over at the price of the round, or ``at_bankruptcy``, where the account has nothing left. With
+    ``turn``, accounts and scenarios, nobody else sells.
 
     Raises:
         ValueError: SUM_TOO_LARGE, as ``require_exact``.
     """
     scenarios = cube.shape[1]
-    held = as_read(accounts)
-    cells, going = read_only(cube, np.float64), read_only(active, np.bool_)
-    units = as_kernels_take(unit)
-    found = np.zeros(len(accounts), dtype=np.bool_)
-    pnl, growth = np.zeros(scenarios), np.ones(scenarios)
-    _find(
-        *held, read_only(accounts.group, np.int32), cells, *units, going, state.row, pnl, growth,
-        found,
-    )  # fmt: skip
-    fresh = np.flatnonzero(found)
-    row = state.row.copy()
-    row[fresh] = len(state.remaining) + np.arange(len(fresh))
-    remaining = np.concatenate([state.remaining, np.ones((len(fresh), scenarios))])
-    cash = np.concatenate([state.cash, np.zeros((len(fresh), scenarios))])
+    met = with_fresh(accounts, state, cube, active, unit)
+    waits = np.zeros((0, 0), dtype=np.bool_)
+    if turn is not None:
+        waits = np.ones(met.remaining.shape, dtype=np.bool_)
+        waits[met.row[turn[0]], turn[1]] = False
     sold, taken, handed = np.zeros(cube.shape), *np.zeros((2, len(SIDES), *cube.shape))
     liquidated = np.zeros(scenarios, dtype=np.int64)
     _close(
-        *held, cells, *units, read_only(notional, np.float64), going, np.flatnonzero(row >= 0),
-        row, CLOSING.index(rules.closing), rules.slice, rules.target, rules.fee, rules.backstop,
-        at_bankruptcy, pnl, growth, remaining, cash, sold, taken, handed, liquidated,
+        *as_read(accounts), read_only(cube, np.float64), *as_kernels_take(unit),
+        read_only(notional, np.float64), read_only(active, np.bool_), np.flatnonzero(met.row >= 0),
+        met.row, waits, CLOSING.index(rules.closing), rules.slice, rules.target, rules.fee,
+        rules.backstop, at_bankruptcy, np.zeros(scenarios), np.ones(scenarios), met.remaining,
+        met.cash, sold, taken, handed, liquidated,
     )  # fmt: skip
     for name, sums in (("sold", sold), ("taken", taken), ("handed", handed)):
         require_exact(name, UNIT * sums)
-    done = Liquidated(row, remaining, cash)
-    return Round(done, UNIT * sold, UNIT * taken, UNIT * handed, liquidated)
+    return Round(met, UNIT * sold, UNIT * taken, UNIT * handed, liquidated)

@@ -66,7 +66,7 @@ def test_a_run_keeps_what_was_projected_beside_what_it_took(synthetic_book, marg
         run.stress()
         memory = run.publish()["memory"]
     assert (memory["batch"], memory["batch_cut_smaller"]) == (12, False)
-    assert 10**8 < memory["peak_per_worker"]
+    assert memory["peak_per_worker"] > 10**8
     assert memory["projected_total"] == run.work.projection.total
     room = Room(Limit(memory["projected_total"] - 1, "container"), workers=1)
     again = replace(request, stresses=tmp_path / "small")

@@ -15,6 +15,7 @@ from risk.systemic.stressed import SIDES, Liquidated
 from workers.engine import Engine
 from workers.shards import Shard
 from workers.stress.deleveraging import Deleveraged, deleverage_cascade
+from workers.stress.order import turns
 from workers.stress.prices import Ground, cube_at, part_of_shocks, price_factor, unit_now
 from workers.stress.scenarios import StressScenarios
 from workers.stress.tasks import StressInputs, StressItem, settle_shard, stress_shard
@@ -92,6 +93,9 @@ def run_cascade(
         if plan.maintenance is not None:
             unit = unit_now(ground, plan.maintenance, moves, factor, cube)
             shared = replace(shared, unit=unit)
+        there = ground.volume[:, np.newaxis] * scenarios.depth
+        coin = ground.instruments.underlying
+        items, waiting = turns(engine, shared, items, coin, there, told)
         done, items = _round(engine, shared, items, told)
         total, taken = total + done.sold, taken + done.taken
         paid += _worth(done.taken, inputs.notional, cube) - done.handed
@@ -99,7 +103,8 @@ def run_cascade(
         sold.append(np.where(active, gross, np.nan))
         liquidated.append(np.where(active, done.liquidated, -1))
         if come == 1.0:
-            active = active & (gross >= max(plan.cascade.least, 1e-300))
+            enough = gross >= max(plan.cascade.least, 1e-300)
+            active = active & (enough | (waiting > 0))
     at_end = replace(inputs, cube=cube)
     pnl = _worth(taken, inputs.notional, cube) - paid
     winners, items = deleverage_cascade(engine, at_end, items, plan, taken, pnl, told)

@@ -61,10 +61,11 @@ class LineInputs:
 
 @dataclass(frozen=True, slots=True)
 class StressItem:
-    """A shard and what became of its accounts so far."""
+    """A shard and what became of its accounts so far; ``turn`` as ``cascade_round``."""
 
     shard: Shard
     state: Liquidated
+    turn: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +97,17 @@ class LineResult:
 
 def stress_shard(inputs: StressInputs, item: StressItem) -> RoundResult:
     """Close what is below maintenance in a shard at the prices of a round."""
-    accounts = _accounts(inputs, item.shard)
+    accounts = accounts_of(inputs, item.shard)
     done = cascade_round(
         accounts, item.state, inputs.cube, inputs.notional, inputs.active, inputs.rules,
-        inputs.unit, at_bankruptcy=inputs.at_bankruptcy,
+        inputs.unit, at_bankruptcy=inputs.at_bankruptcy, turn=item.turn,
     )  # fmt: skip
     return RoundResult(item.shard.index, done, process_peak_bytes())
 
 
 def settle_shard(inputs: StressInputs, item: StressItem) -> LossResult:
     """Add up what the accounts of a shard lost."""
-    losses = settle(_accounts(inputs, item.shard), item.state, inputs.cube, inputs.groups)
+    losses = settle(accounts_of(inputs, item.shard), item.state, inputs.cube, inputs.groups)
     return LossResult(item.shard.index, losses, process_peak_bytes())
 
 
@@ -114,7 +115,7 @@ def line_up_shard(inputs: LineInputs, item: StressItem) -> LineResult:
     """Find who of a shard may have to close against what is bankrupt."""
     shared, shard = inputs.stress, item.shard
     line = line_up(
-        _accounts(shared, shard), item.state, shared.cube, shared.notional, inputs.bankrupt,
+        accounts_of(shared, shard), item.state, shared.cube, shared.notional, inputs.bankrupt,
         inputs.ranking, shard.start,
     )  # fmt: skip
     return LineResult(shard.index, line, process_peak_bytes())
@@ -126,7 +127,8 @@ _KEPT: dict[tuple[str, str, int, int], StressedAccounts] = {}
 KEPT_SHARDS = 16
 
 
-def _accounts(inputs: StressInputs, shard: Shard) -> StressedAccounts:
+def accounts_of(inputs: StressInputs, shard: Shard) -> StressedAccounts:
+    """Return the accounts of a shard, read once by each process."""
     key = (inputs.book_digest, inputs.run_id, shard.start, shard.stop)
     if key not in _KEPT:
         while len(_KEPT) >= KEPT_SHARDS:
