@@ -51,6 +51,7 @@ def print_stress(console: Console, stress: StoredRun) -> None:
     if left > 0:
         console.print(f"and {left:,} more scenarios with smaller shortfalls", highlight=False)
     _print_bearers(console, str(found["scenario"].values[order[0]]), totals, int(order[0]))
+    _print_winners(console, found, totals)
     print_stages(console, manifest)
 
 
@@ -65,4 +66,19 @@ def _print_bearers(console: Console, name: str, totals: xr.Dataset, row: int) ->
     table.add_section()
     for number in (1, 2):
         table.add_row(f"Cover-{number}", short(float(totals[f"cover_{number}"].values[row])))
+    console.print(table, highlight=False)
+
+
+def _print_winners(console: Console, found: xr.Dataset, totals: xr.Dataset) -> None:
+    """Print who gave up most, of the scenario in which winners gave up most, if any were hit."""
+    row = int(found["given_up"].values.sum(axis=1).argmax())
+    name = str(found["scenario"].values[row])
+    hit = int(found["winners"].values[row])
+    if not hit:
+        return
+    table = columns(f"Of {hit:,} winners those that gave up most, USD", "account", name)
+    names, amounts = totals["winner_name"].values[row], found["winner_amount"].values[row]
+    for account, amount in zip(names.tolist(), amounts.tolist(), strict=True):
+        if account:
+            table.add_row(account, short(amount))
     console.print(table, highlight=False)

@@ -124,8 +124,8 @@ def _close(
     offsets: Any, instrument: Any, quantity: Any, equity: Any, maintenance: Any, cube: Any,
     unit_first: Any, unit_now: Any, notional: Any, active: Any, accounts: Any, row: Any,
     waits: Any, closing: int, slice_: float, target: float, fee: float, backstop: float,
-    at_bankruptcy: bool, pnl: Floats, growth: Floats, remaining: Any, cash: Any, sold: Any, taken: Any, handed: Any,
-    liquidated: Any,
+    at_bankruptcy: bool, pnl: Floats, growth: Floats, remaining: Any, cash: Any, sold: Any,
+    taken: Any, handed: Any, liquidated: Any,
 ) -> None:  # fmt: skip
     """Close what is below maintenance among accounts that have a state."""
     for account in accounts:

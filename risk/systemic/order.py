@@ -4,8 +4,8 @@ Of each coin a round takes a part of the volume that is there. Accounts stand in
 scenario, the largest deficit or the riskiest first; who finds before him, of any coin that he has
 to sell, as much as a round takes, waits for the next. Who is first to go over it sells whole.
 
-Sizes are whole units of ``risk.kernels.sums.UNIT``, and who waits behind some of the accounts waits
-behind all, so that each shard sends only those that may come to their turn.
+Sizes are whole units of ``risk.kernels.sums.UNIT``. Who finds no room behind some of the accounts
+finds none behind all, so that each shard sends only those that count.
 """
 
 from collections.abc import Sequence
@@ -64,14 +64,28 @@ def has_turn(line: Waiting, capacity: Integers) -> NDArray[np.bool_]:
     >>> has_turn(line, np.array([[60], [10]])).tolist()
     [False, True, True]
     """
+    return np.asarray(((line.units == 0) | _room(line, capacity)).all(axis=1))
+
+
+def counts(line: Waiting, capacity: Integers) -> NDArray[np.bool_]:
+    """Return who matters to anybody's turn, ``(place,)``: who finds room in a coin that he sells.
+
+    Behind all others everybody waits who sells any of the same coins, with him or without.
+    """
+    sells = line.units > 0
+    return np.asarray((sells & _room(line, capacity)).any(axis=1) | ~sells.any(axis=1))
+
+
+def _room(line: Waiting, capacity: Integers) -> NDArray[np.bool_]:
+    """Return where those before leave room, ``(place, coin)``."""
     order = np.lexsort((line.account, -line.score, line.scenario))
     size, of = line.units[order], line.scenario[order]
     before = np.cumsum(size, axis=0) - size
     starts = np.flatnonzero(np.r_[True, of[1:] != of[:-1]]) if len(of) else np.zeros(0, np.int64)
     before -= np.repeat(before[starts], np.diff(np.r_[starts, len(of)]), axis=0)
-    turn = np.zeros(len(of), dtype=np.bool_)
-    turn[order] = ((size == 0) | (before < capacity[:, of].T)).all(axis=1)
-    return turn
+    room = np.zeros(size.shape, dtype=np.bool_)
+    room[order] = before < capacity[:, of].T
+    return room
 
 
 @kernel

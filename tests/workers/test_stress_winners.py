@@ -1,8 +1,16 @@
 """Winners that close in a stress run: by hand, the same however it is cut, and nothing is lost."""
 
+import io
+import re
+
 import numpy as np
 import pytest
+from rich.console import Console
 
+from flows.format import exact, short
+from flows.report.stress import winners
+from flows.stress_tables import print_stress
+from flows.stress_view import stress_view
 from risk.kernels.sums import UNIT
 from tests.workers.stressed import SMALL_PLAN, plan_file, stress
 from tests.workers.test_stress_by_hand import METHODOLOGY, PLAN, PRICE, perpetuals_book
@@ -117,12 +125,32 @@ def test_a_run_is_the_same_however_it_is_cut_and_adds_up(request_of, trigger):
     assert (alone.values("winners") > 0).sum() > 2
     given = alone.values("given_up").sum(axis=1)
     totals = alone.run.groups["totals"]
-    winners = totals["borne"].sel(layer="auto_deleveraging").values
-    np.testing.assert_array_equal(winners, np.maximum(given, 0.0))
+    paid = totals["borne"].sel(layer="auto_deleveraging").values
+    np.testing.assert_array_equal(paid, np.maximum(given, 0.0))
     vault = np.maximum(-alone.values("vault_pnl"), 0.0)
-    lost = alone.values("uncovered").sum(axis=1) + vault + winners
+    lost = alone.values("uncovered").sum(axis=1) + vault + paid
     np.testing.assert_array_equal(
         totals["borne"].values.sum(axis=1) + totals["unborne"].values, lost
     )
+    named = totals["winner_name"].values != ""
+    np.testing.assert_array_equal(named, alone.values("winner_account") >= 0)
     amount = alone.values("winner_amount")
     assert (np.diff(amount, axis=1)[(alone.values("winner_account") >= 0)[:, 1:]] <= 0.0).all()
+
+
+def test_page_and_terminal_say_who_gave_up(request_of):
+    made = stress(request_of("at_backstop"))
+    (table,) = winners.winners(stress_view(made.run))
+    row = made.row(table.rows[0][0])
+    assert table.rows[0][1] == exact(float(made.values("winners")[row]))
+    name = made.run.groups["totals"]["winner_name"].values[row, 0]
+    assert table.rows[0][4].startswith(f"{name} ")
+    output = io.StringIO()
+    print_stress(Console(file=output, width=130), made.run)
+    printed = output.getvalue()
+    assert re.search(r"Of [\d,]+ winners those that gave up most", printed)
+    totals = made.run.groups["totals"]
+    worst = int(totals["shortfall"].values.argmax())
+    for number in (1, 2):
+        amount = short(float(totals[f"cover_{number}"].values[worst]))
+        assert re.search(rf"Cover-{number} +{re.escape(amount)}\n", printed)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.kernels.sums import UNIT
-from risk.systemic.order import Waiting, has_turn, wait_in_line
+from risk.systemic.order import Waiting, counts, has_turn, wait_in_line
 from workers.engine import Engine
 from workers.memory import process_peak_bytes
 from workers.stress.tasks import StressInputs, StressItem, accounts_of
@@ -39,16 +39,15 @@ class OrderResult:
 
 
 def wait_shard(inputs: OrderInputs, item: StressItem) -> OrderResult:
-    """Find who of a shard has to sell, and leave out who has no turn among these already."""
+    """Find who of a shard has to sell, and leave out who does not count."""
     shared, shard = inputs.stress, item.shard
     line = wait_in_line(
         accounts_of(shared, shard), item.state, shared.cube, shared.notional, shared.active,
         shared.rules, shared.unit, inputs.coin, len(inputs.capacity), shard.start,
     )  # fmt: skip
     below = np.bincount(line.scenario, minlength=shared.cube.shape[1])
-    return OrderResult(
-        shard.index, line.take(has_turn(line, inputs.capacity)), below, process_peak_bytes()
-    )
+    kept = line.take(counts(line, inputs.capacity))
+    return OrderResult(shard.index, kept, below, process_peak_bytes())
 
 
 def turns(

@@ -7,8 +7,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from risk.summation import BLOCK_ACCOUNTS
 from risk.systemic.bearing import bear_losses
 from risk.systemic.cover import cover
+from storage.book import Book
 from workers.stress.cascade import Cascade
 from workers.stress.work import StressWork
 
@@ -106,6 +108,24 @@ def totals_dataset(work: StressWork, stored: xr.Dataset) -> xr.Dataset:
             "cover_1": ("scenario", one),
             "cover_2": ("scenario", two),
             "default_fund": ("member", members["default_fund"].to_numpy()),
+            "winner_name": (
+                ("scenario", "place"),
+                account_names(work.identity.book, stored["winner_account"].values),
+            ),
         },
         coords={"layer": np.array(borne.names, dtype=object)},
     )
+
+
+def account_names(book: Book, rows: NDArray[np.int64]) -> NDArray[np.object_]:
+    """Return names of accounts by their rows, of any shape; an empty one where a row is -1."""
+    names: dict[int, str] = {-1: ""}
+    known = np.unique(rows[rows >= 0])
+    for block in np.unique(known // BLOCK_ACCOUNTS).tolist():
+        start = block * BLOCK_ACCOUNTS
+        stop = min(start + BLOCK_ACCOUNTS, book.accounts)
+        table = book.account_table(start, stop, ["account"])["account"]
+        own = known[known // BLOCK_ACCOUNTS == block].tolist()
+        names |= {row: table[row - start].as_py() for row in own}
+    found = np.array([names[row] for row in rows.ravel().tolist()], dtype=object)
+    return found.reshape(rows.shape)

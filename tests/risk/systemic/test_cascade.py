@@ -1,5 +1,7 @@
 """A round of a liquidation cascade against a slow twin, by hand, and what must hold of any."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -268,3 +270,21 @@ def test_an_account_without_positions_is_never_hit():
     assert found.liquidated.tolist() == [0]
     losses = settle(flat, found.state, np.array([[-50.0]]), groups=1)
     assert (losses.lost.sum(), losses.uncovered.sum(), losses.touched.sum()) == (0.0, 0.0, 0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases(), st.lists(st.floats(0.0, 0.9), min_size=2, max_size=6).map(sorted))
+def test_a_more_severe_fall_never_lowers_the_loss_of_longs(case, falls):
+    """Linear, without a vault, and where selling moves no price: a jump and one round."""
+    book, _, notional, _, rules, _ = case
+    longs = dataclasses.replace(book, quantity=np.abs(book.quantity))
+    closing = "all" if rules.closing == "to_target" else rules.closing
+    rules = rules.model_copy(update={"backstop": 0.0, "closing": closing})
+    cube = -notional[:, np.newaxis] * np.array(falls)
+    nobody = Liquidated.nobody(len(longs), len(falls))
+    done = cascade_round(longs, nobody, cube, notional, np.ones(len(falls), np.bool_), rules)
+    for state in (nobody, done.state):
+        losses = settle(longs, state, cube, 3)
+        assert (np.diff(losses.lost) >= 0.0).all()
+        assert (np.diff(losses.uncovered, axis=1) >= 0.0).all()
+        assert (np.diff(losses.touched) >= 0).all()

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from risk.kernels.sums import UNIT
 from risk.systemic import order
 from risk.systemic.cascade import LiquidationRules, cascade_round
-from risk.systemic.order import Waiting, has_turn, wait_in_line
+from risk.systemic.order import Waiting, counts, has_turn, wait_in_line
 from risk.systemic.stressed import Liquidated, StressedAccounts
 from tests.risk.systemic.test_cascade import cases, grown, part_closed, part_of
 
 lots = st.integers(0, 20)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 1), st.integers(0, 3), lots, lots),
@@ -42,12 +42,12 @@ def test_turns_are_those_of_the_twin_and_a_cut_line_has_the_same(rows, capacity,
             before += mine
     np.testing.assert_array_equal(has_turn(line, limits), expected)
     parts = [line.take(np.arange(len(rows)) < cut), line.take(np.arange(len(rows)) >= cut)]
-    some = Waiting.joined([part.take(has_turn(part, limits)) for part in parts])
+    some = Waiting.joined([part.take(counts(part, limits)) for part in parts])
     found = some.take(has_turn(some, limits))
     assert sorted(found.account.tolist()) == sorted(line.account[expected].tolist())
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(cases(), st.sampled_from(["largest_deficit", "riskiest"]))
 def test_who_has_to_sell_is_who_the_round_closes(case, how):
     book, cubes, notional, active, rules, options = case
