@@ -63,7 +63,6 @@ def _print_bearers(console: Console, name: str, totals: xr.Dataset, row: int) ->
     ):
         table.add_row(str(layer).replace("_", " "), short(amount))
     table.add_row("nobody", short(float(totals["unborne"].values[row])))
-    table.add_section()
     for number in (1, 2):
         table.add_row(f"Cover-{number}", short(float(totals[f"cover_{number}"].values[row])))
     console.print(table, highlight=False)
