@@ -75,9 +75,10 @@ def _print_winners(console: Console, found: xr.Dataset, totals: xr.Dataset) -> N
     hit = int(found["winners"].values[row])
     if not hit:
         return
-    table = columns(f"Of {hit:,} winners those that gave up most, USD", "account", name)
+    table = columns("Gave up most, USD", "account", name)
     names, amounts = totals["winner_name"].values[row], found["winner_amount"].values[row]
     for account, amount in zip(names.tolist(), amounts.tolist(), strict=True):
         if account:
             table.add_row(account, short(amount))
+    console.print(f"{hit:,} winners close against who is bankrupt in {name}", highlight=False)
     console.print(table, highlight=False)
