@@ -52,6 +52,7 @@ def print_stress(console: Console, stress: StoredRun) -> None:
     if left > 0:
         console.print(f"and {left:,} more scenarios with smaller shortfalls", highlight=False)
     _print_bearers(console, str(found["scenario"].values[order[0]]), totals, int(order[0]))
+    _print_winners(console, found, totals)
     _print_contagion(console, stress.groups["network"].load())
     print_systems(console, [str(name) for name in found["scenario"].values], totals)
     print_stages(console, manifest)
@@ -80,11 +81,29 @@ def _print_contagion(console: Console, network: xr.Dataset) -> None:
 
 
 def _print_bearers(console: Console, name: str, totals: xr.Dataset, row: int) -> None:
-    """Print who bears the largest shortfall, layer after layer."""
+    """Print who bears the largest shortfall, layer after layer, and what Cover-n would be."""
     table = columns("Who bears it, USD", "layer", name)
     for layer, amount in zip(
         totals["layer"].values, totals["borne"].values[row].tolist(), strict=True
     ):
         table.add_row(str(layer).replace("_", " "), short(amount))
     table.add_row("nobody", short(float(totals["unborne"].values[row])))
+    for number in (1, 2):
+        table.add_row(f"Cover-{number}", short(float(totals[f"cover_{number}"].values[row])))
+    console.print(table, highlight=False)
+
+
+def _print_winners(console: Console, found: xr.Dataset, totals: xr.Dataset) -> None:
+    """Print who gave up most, of the scenario in which winners gave up most, if any were hit."""
+    row = int(found["given_up"].values.sum(axis=1).argmax())
+    name = str(found["scenario"].values[row])
+    hit = int(found["winners"].values[row])
+    if not hit:
+        return
+    table = columns("Gave up most, USD", "account", name)
+    names, amounts = totals["winner_name"].values[row], found["winner_amount"].values[row]
+    for account, amount in zip(names.tolist(), amounts.tolist(), strict=True):
+        if account:
+            table.add_row(account, short(amount))
+    console.print(f"{hit:,} winners close against who is bankrupt in {name}", highlight=False)
     console.print(table, highlight=False)

@@ -47,7 +47,9 @@ def stress_test(parameters: StressParameters) -> dict[str, Any]:
     with contextlib.ExitStack() as started:
         engines = running_engines() or started.enter_context(Engines(settings))
         memory = started.enter_context(PeakMemory())
-        run = started.enter_context(StressRun(request, engines.engine, StageTable(observer())))
+        run = started.enter_context(
+            StressRun(request, engines.engine, StageTable(observer()), engines.rooms)
+        )
         if prepare(run):
             return {**stress_store(request).read(run.run_id).manifest, "recognised": True}
         stress(run)

@@ -215,6 +215,9 @@ def _memory(manifest: dict[str, Any]) -> str:
         largest = "" if worker is None else f", of the largest worker {size(worker)}"
         return f"peak memory of all processes {size(memory['peak_total'])}{largest}"
     smaller = ", cut smaller so that they fit" if memory["shards_cut_smaller"] else ""
+    if "batch" in memory:
+        fewer = ", fewer than asked for so that they fit" if memory["batch_cut_smaller"] else ""
+        smaller += f", {memory['batch']:,} scenarios together{fewer}"
     return (
         f"peak memory of all processes {size(memory['peak_total'])} (projected "
         f"{size(memory['projected_total'])}, {memory['limit_of']} {size(memory['limit'])}), of the "

@@ -7,7 +7,7 @@ from typing import Any
 
 from cyclopts import App
 
-from flows.commands.shared import CONSOLE, Json, Runs, print_json, say_report
+from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, print_json, say_report
 from flows.settings import EngineName, FoldName, Settings, prepare_prefect
 
 app = App(help="Stress of the whole system: default, liquidation cascade, who pays.")
@@ -126,18 +126,21 @@ def draw(
 
 def run_stress(given: dict[str, Any]) -> dict[str, Any]:
     """Run the flow in this process; return a run that is published already as it is."""
-    from flows.here import published_or_run
-    from flows.parameters import StressParameters
-    from workers.stress.request import identify_stress, stress_store
+    from flows.progress import TerminalProgress
 
     prepare_prefect(quiet=True)
-    chosen = {name: value for name, value in given.items() if value is not None}
-    parameters = StressParameters(**chosen)
-    settings = parameters.settings()
-    request = parameters.request(settings)
-    # A mistake in the inputs is known before an engine starts.
-    run_id = identify_stress(request).run_id
-    store = stress_store(request)
+    with TerminalProgress(MESSAGES) as progress, progress.waiting("open the margin run"):
+        from flows.here import published_or_run
+        from flows.parameters import StressParameters
+        from workers.stress.request import identify_stress, stress_store
+
+        chosen = {name: value for name, value in given.items() if value is not None}
+        parameters = StressParameters(**chosen)
+        settings = parameters.settings()
+        request = parameters.request(settings)
+        # A mistake in the inputs is known before an engine starts.
+        run_id = identify_stress(request).run_id
+        store = stress_store(request)
 
     def load() -> Callable[[], dict[str, Any]]:
         from flows.stress_test import stress_test

@@ -36,6 +36,10 @@ ELSEWHERE = (
     "claims/pool.py",
     "systemic/cascade.py",
     "systemic/insulation.py",
+    "systemic/order.py",
+    "systemic/requirement.py",
+    "systemic/settlement.py",
+    "systemic/stressed.py",
 )
 """Files of kernels outside this package, from the folder above it."""
 

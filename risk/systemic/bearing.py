@@ -37,13 +37,19 @@ class BorneLosses:
 
 
 def bear_losses(
-    plan: StressPlan, uncovered: ArrayLike, vault_loss: ArrayLike, default_fund: ArrayLike
+    plan: StressPlan,
+    uncovered: ArrayLike,
+    vault_loss: ArrayLike,
+    default_fund: ArrayLike,
+    given_up: ArrayLike = 0.0,
 ) -> BorneLosses:
     """Run the layers of a plan, ``(member, scenario), (scenario,), (member,) -> BorneLosses``.
 
     Amounts are taken in whole units of ``risk.kernels.sums.UNIT``, funds rounded down, so that
     layers and what is ``unborne`` add up to the loss to the last bit. The vault has no
-    contribution: what it loses comes to the layers that follow the defaulters' own.
+    contribution: what it loses comes to the layers that follow the defaulters' own. What winners
+    have ``given_up`` ``(scenario,)`` in deleveraging is borne by their layer, whatever its place:
+    it was taken before any other paid.
 
     Raises:
         ValueError: an amount is negative.
@@ -53,11 +59,13 @@ def bear_losses(
     paid = np.where(lost <= fund, lost, 0.0)
     owed = np.where(lost <= fund, 0.0, lost)
     spec = plan.waterfall
-    given = {
+    given: dict[str, ArrayLike] = {
         "default_fund": np.concatenate([fund - paid, np.zeros((1, len(vault)))]),
         "insurance_fund": _units(plan.insurance_fund),
         "own_capital": _units(plan.own_capital),
+        "deleveraging": 0.0,
     }
+    winners = _units(given_up)
     asked = {layer.amounts for layer in spec.layers if layer.capped}
     fallen = run_waterfall(
         spec,
@@ -67,9 +75,12 @@ def bear_losses(
     layers, by_member = fallen.layers.copy(), fallen.by_member[:, :-1].copy()
     layers[0] += paid.sum(axis=0)
     by_member[0] += paid
+    for place, layer in enumerate(spec.layers):
+        if layer.capped and layer.amounts == "deleveraging":
+            layers[place] += winners
     return BorneLosses(
         names=fallen.names,
-        loss=UNIT * (fallen.loss + paid.sum(axis=0)),
+        loss=UNIT * (fallen.loss + paid.sum(axis=0) + winners),
         layers=UNIT * layers,
         unborne=UNIT * fallen.uncovered,
         by_member=UNIT * by_member,

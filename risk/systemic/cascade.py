@@ -1,7 +1,6 @@
 """A liquidation cascade: accounts below maintenance are sold, selling moves prices, and again.
 
-Every round is one pass over all accounts at the prices of the round, all scenarios together. Who
-was never liquidated has no state of its own, so a pass over the many costs one line of P&L each.
+Every round is one pass over all accounts at the prices of the round, all scenarios together.
 
 What is sold is added up in whole units of ``risk.kernels.sums.UNIT``: the order of accounts, and so
 the cut into shards, changes no bit of it.
@@ -12,21 +11,20 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from risk.kernels.compilation import compiled, kernel
 from risk.kernels.positions import read_only
 from risk.kernels.sums import UNIT, require_exact
 from risk.specification import Fraction, NonNegative, Specification
+from risk.systemic.requirement import UnitMaintenance, as_kernels_take, set_growth
+from risk.systemic.stressed import SIDES, Liquidated, StressedAccounts, add_pnl, as_read
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 CLOSING = ("all", "slice", "to_target")
 """Ways to close an account, by their places."""
-
-UNTOUCHED = -1
-"""The row of the state of an account that was never liquidated."""
 
 
 class LiquidationRules(Specification):
@@ -36,6 +34,10 @@ class LiquidationRules(Specification):
     restores equity to ``target`` times maintenance, no less than a slice. ``fee`` is a part of the
     notional closed. Below ``backstop`` times maintenance a vault takes over all that is left, at
     the price of the round, and nothing is sold; 0 is no vault.
+
+    ``order``: all who are below are closed ``together``, or those with the ``largest_deficit`` in
+    money or the ``riskiest``, by deficit over maintenance, come first, and a round takes of each
+    coin no more than about ``capacity`` times the daily volume that is there; the others wait.
     """
 
     closing: Literal["all", "slice", "to_target"] = "to_target"
@@ -43,96 +45,42 @@ class LiquidationRules(Specification):
     target: Annotated[float, Field(ge=1.0)] = 1.05
     fee: Fraction = 0.005
     backstop: NonNegative = 0.0
+    order: Literal["together", "largest_deficit", "riskiest"] = "together"
+    capacity: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class StressedAccounts:
-    """Accounts under stress: what they hold, what they have, and what keeps them from liquidation.
-
-    ``offsets`` ``(account+1,)`` cuts ``instrument`` and ``quantity`` ``(position,)``, contracts,
-    long positive. ``equity`` and ``maintenance`` are ``(account,)``, reporting currency; ``group``
-    ``(account,)`` is whose account it is, and -1 where it is held back and left out.
-    """
-
-    offsets: Rows
-    instrument: NDArray[np.int32]
-    quantity: Floats
-    equity: Floats
-    maintenance: Floats
-    group: NDArray[np.int32]
-
-    def __len__(self) -> int:
-        return len(self.equity)
-
-
-@dataclass(frozen=True, slots=True)
-class Liquidated:
-    """What became of the accounts that were liquidated in some scenario, ``(row, scenario)``.
-
-    ``row`` ``(account,)`` is where an account stands, -1 where it was never liquidated.
-    ``remaining`` is the part of its positions that it still has, ``cash`` what closing gained it,
-    fees taken off.
-    """
-
-    row: Rows
-    remaining: Floats
-    cash: Floats
-
-    @classmethod
-    def nobody(cls, accounts: int, scenarios: int) -> "Liquidated":
-        """Return the state before the first round."""
-        none = np.zeros((0, scenarios))
-        return cls(np.full(accounts, UNTOUCHED, dtype=np.int64), none, none)
+    @model_validator(mode="after")
+    def _capacity_with_an_order(self) -> "LiquidationRules":
+        if (self.order == "together") != (self.capacity is None):
+            raise ValueError(
+                f"order is {self.order!r} and capacity {self.capacity}; give a capacity with any "
+                "order but 'together'"
+            )
+        return self
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
     """What a round did to a run of accounts.
 
-    ``sold`` and ``taken`` ``(instrument, scenario)``: notional at first prices of positions that
-    were closed on the market and taken by the vault, signed as they were held. ``liquidated``
-    ``(scenario,)``: accounts that were closed, in part or whole.
+    ``sold`` ``(instrument, scenario)`` and ``taken`` ``(side, instrument, scenario)``, longs and
+    shorts: notional at first prices of positions that were closed on the market and taken by the
+    vault, signed as they were held. ``handed`` ``(side, instrument, scenario)``: what was left to
+    accounts that the vault took over at their bankruptcy, money, negative where they owed.
+    ``liquidated`` ``(scenario,)``: accounts that were closed, in part or whole.
     """
 
     state: Liquidated
     sold: Floats
     taken: Floats
+    handed: Floats
     liquidated: Rows
-
-
-@dataclass(frozen=True, slots=True)
-class Losses:
-    """What accounts lose by the end, sums over accounts, ``(scenario,)`` or ``(group, scenario)``.
-
-    ``lost``: of the accounts that lose. ``uncovered``: beyond their equity, by group.
-    ``defaulted``: accounts whose equity is gone, by group. ``touched``: accounts that were closed
-    at least in part. ``lost_by_group`` and ``gained_by_group``: of those that lose, and that gain.
-    """
-
-    lost: Floats
-    uncovered: Floats
-    defaulted: Rows
-    touched: Rows
-    lost_by_group: Floats
-    gained_by_group: Floats
-
-
-@compiled
-def account_pnl(
-    instrument: Any, quantity: Any, start: int, stop: int, cube: Any, pnl: Floats
-) -> None:  # fmt: skip
-    """Fill in the P&L of the positions from ``start`` to ``stop``, ``(scenario,)``."""
-    pnl[:] = 0.0
-    for p in range(start, stop):
-        cells = cube[instrument[p]]
-        for s in range(pnl.size):
-            pnl[s] += quantity[p] * cells[s]
 
 
 @kernel
 def _find(
     offsets: Any, instrument: Any, quantity: Any, equity: Any, maintenance: Any, group: Any,
-    cube: Any, active: Any, row: Any, pnl: Floats, found: Any,
+    cube: Any, unit_first: Any, unit_now: Any, active: Any, row: Any, pnl: Floats, growth: Floats,
+    found: Any,
 ) -> None:  # fmt: skip
     """Mark accounts that were never liquidated and are below maintenance in an active scenario."""
     for account in range(equity.size):
@@ -141,16 +89,17 @@ def _find(
         start, stop = offsets[account], offsets[account + 1]
         if start == stop:
             continue
-        account_pnl(instrument, quantity, start, stop, cube, pnl)
-        spare = equity[account] - maintenance[account]
+        add_pnl(instrument, quantity, start, stop, cube, pnl)
+        set_growth(instrument, quantity, start, stop, unit_first, unit_now, growth)
+        has, needs = equity[account], maintenance[account]
         below = False
         for s in range(pnl.size):
-            below |= active[s] and spare + pnl[s] < 0.0
+            below |= active[s] and has - needs * growth[s] + pnl[s] < 0.0
         found[account] = below
 
 
 @compiled
-def _part(
+def part_to_close(
     closing: int, slice_: float, target: float, fee: float, equity: float, required: float,
     gross: float, remaining: float,
 ) -> float:  # fmt: skip
@@ -173,14 +122,16 @@ def _part(
 @kernel
 def _close(
     offsets: Any, instrument: Any, quantity: Any, equity: Any, maintenance: Any, cube: Any,
-    notional: Any, active: Any, accounts: Any, row: Any, closing: int, slice_: float,
-    target: float, fee: float, backstop: float, pnl: Floats, remaining: Any, cash: Any,
-    sold: Any, taken: Any, liquidated: Any,
+    unit_first: Any, unit_now: Any, notional: Any, active: Any, accounts: Any, row: Any,
+    waits: Any, closing: int, slice_: float, target: float, fee: float, backstop: float,
+    at_bankruptcy: bool, pnl: Floats, growth: Floats, remaining: Any, cash: Any, sold: Any,
+    taken: Any, handed: Any, liquidated: Any,
 ) -> None:  # fmt: skip
     """Close what is below maintenance among accounts that have a state."""
     for account in accounts:
         start, stop, k = offsets[account], offsets[account + 1], row[account]
-        account_pnl(instrument, quantity, start, stop, cube, pnl)
+        add_pnl(instrument, quantity, start, stop, cube, pnl)
+        set_growth(instrument, quantity, start, stop, unit_first, unit_now, growth)
         gross = 0.0
         for p in range(start, stop):
             gross += abs(quantity[p]) * notional[instrument[p]]
@@ -189,23 +140,62 @@ def _close(
             if not active[s] or left <= 0.0:
                 continue
             has = equity[account] + cash[k, s] + left * pnl[s]
-            required = left * maintenance[account]
+            required = left * (maintenance[account] * growth[s])
             if has >= required:
                 continue
             vault = backstop > 0.0 and has < backstop * required
-            part = left
+            if not vault and waits.size > 0 and waits[k, s]:
+                continue
+            part, had = left, 0.0
             if not vault:
-                part = _part(closing, slice_, target, fee, has, required, left * gross, left)
-            cash[k, s] += part * pnl[s] - (0.0 if vault else fee * part * gross)
+                part = part_to_close(
+                    closing, slice_, target, fee, has, required, left * gross, left
+                )
+                cash[k, s] += part * pnl[s] - fee * part * gross
+            elif at_bankruptcy and gross > 0.0:
+                # Who had nothing before answers for the whole of what it lost, not for more.
+                first = max(equity[account], 0.0)
+                had = cash[k, s] + left * pnl[s] + first
+                cash[k, s] = -first
+            else:
+                cash[k, s] += left * pnl[s]
             remaining[k, s] = left - part
             liquidated[s] += 1
             for p in range(start, stop):
                 i = instrument[p]
                 term = np.rint(part * quantity[p] * notional[i] / UNIT)
-                if vault:
-                    taken[i, s] += term
-                else:
+                if not vault:
                     sold[i, s] += term
+                    continue
+                side = 0 if quantity[p] > 0.0 else 1
+                taken[side, i, s] += term
+                if had != 0.0:
+                    share = abs(quantity[p]) * notional[i] / gross
+                    handed[side, i, s] += np.rint(had * share / UNIT)
+
+
+def with_fresh(
+    accounts: StressedAccounts,
+    state: Liquidated,
+    cube: Floats,
+    active: NDArray[np.bool_],
+    unit: UnitMaintenance | None,
+) -> Liquidated:
+    """Return a copy of the state with all who are below maintenance for the first time."""
+    scenarios = cube.shape[1]
+    found = np.zeros(len(accounts), dtype=np.bool_)
+    _find(
+        *as_read(accounts), read_only(accounts.group, np.int32), read_only(cube, np.float64),
+        *as_kernels_take(unit), read_only(active, np.bool_), state.row, np.zeros(scenarios),
+        np.ones(scenarios), found,
+    )  # fmt: skip
+    fresh = np.flatnonzero(found)
+    row = state.row.copy()
+    row[fresh] = len(state.remaining) + np.arange(len(fresh))
+    none = np.zeros((len(fresh), scenarios))
+    return Liquidated(
+        row, np.concatenate([state.remaining, none + 1.0]), np.concatenate([state.cash, none])
+    )
 
 
 def cascade_round(
@@ -215,101 +205,39 @@ def cascade_round(
     notional: Floats,
     active: NDArray[np.bool_],
     rules: LiquidationRules,
+    unit: UnitMaintenance | None = None,
+    *,
+    at_bankruptcy: bool = False,
+    turn: tuple[Rows, Rows] | None = None,
 ) -> Round:
     """Close what is below maintenance at the prices of a round.
 
     ``cube`` ``(instrument, scenario)`` is P&L of one contract from first prices to those of the
     round, ``notional`` ``(instrument,)`` the size of one contract at first prices, ``active``
     ``(scenario,)`` where the cascade goes on. An account is below maintenance where equity, cash
-    and P&L of what remains are less than maintenance of what remains. Nothing happens elsewhere.
+    and P&L of what remains are less than maintenance of what remains; with ``unit`` maintenance
+    grows as that of its contracts, each by itself, does. Nothing happens elsewhere. A vault takes
+    over at the price of the round, or ``at_bankruptcy``, where the account has nothing left. With
+    ``turn``, accounts and scenarios, nobody else sells.
 
     Raises:
         ValueError: SUM_TOO_LARGE, as ``require_exact``.
     """
     scenarios = cube.shape[1]
-    held = _as_read(accounts)
-    cells, going = read_only(cube, np.float64), read_only(active, np.bool_)
-    found = np.zeros(len(accounts), dtype=np.bool_)
-    pnl = np.zeros(scenarios)
-    _find(*held, read_only(accounts.group, np.int32), cells, going, state.row, pnl, found)
-    fresh = np.flatnonzero(found)
-    row = state.row.copy()
-    row[fresh] = len(state.remaining) + np.arange(len(fresh))
-    remaining = np.concatenate([state.remaining, np.ones((len(fresh), scenarios))])
-    cash = np.concatenate([state.cash, np.zeros((len(fresh), scenarios))])
-    sold, taken = np.zeros(cube.shape), np.zeros(cube.shape)
+    met = with_fresh(accounts, state, cube, active, unit)
+    waits = np.zeros((0, 0), dtype=np.bool_)
+    if turn is not None:
+        waits = np.ones(met.remaining.shape, dtype=np.bool_)
+        waits[met.row[turn[0]], turn[1]] = False
+    sold, taken, handed = np.zeros(cube.shape), *np.zeros((2, len(SIDES), *cube.shape))
     liquidated = np.zeros(scenarios, dtype=np.int64)
     _close(
-        *held, cells, read_only(notional, np.float64), going, np.flatnonzero(row >= 0), row,
-        CLOSING.index(rules.closing), rules.slice, rules.target, rules.fee, rules.backstop,
-        pnl, remaining, cash, sold, taken, liquidated,
+        *as_read(accounts), read_only(cube, np.float64), *as_kernels_take(unit),
+        read_only(notional, np.float64), read_only(active, np.bool_), np.flatnonzero(met.row >= 0),
+        met.row, waits, CLOSING.index(rules.closing), rules.slice, rules.target, rules.fee,
+        rules.backstop, at_bankruptcy, np.zeros(scenarios), np.ones(scenarios), met.remaining,
+        met.cash, sold, taken, handed, liquidated,
     )  # fmt: skip
-    for name, sums in (("sold", sold), ("taken", taken)):
+    for name, sums in (("sold", sold), ("taken", taken), ("handed", handed)):
         require_exact(name, UNIT * sums)
-    return Round(Liquidated(row, remaining, cash), UNIT * sold, UNIT * taken, liquidated)
-
-
-@kernel
-def _settle(
-    offsets: Any, instrument: Any, quantity: Any, equity: Any, maintenance: Any, group: Any,
-    cube: Any, row: Any, remaining: Any, cash: Any, pnl: Floats, lost: Any, uncovered: Any,
-    defaulted: Any, touched: Any, lost_by_group: Any, gained_by_group: Any,
-) -> None:  # fmt: skip
-    for account in range(equity.size):
-        owner = group[account]
-        if owner < 0:
-            continue
-        start, stop, k = offsets[account], offsets[account + 1], row[account]
-        account_pnl(instrument, quantity, start, stop, cube, pnl)
-        for s in range(pnl.size):
-            gained = pnl[s]
-            if k >= 0:
-                gained = cash[k, s] + remaining[k, s] * pnl[s]
-                touched[s] += 1 if remaining[k, s] < 1.0 else 0
-            if gained < 0.0:
-                lost[s] -= np.rint(gained / UNIT)
-                lost_by_group[owner, s] -= np.rint(gained / UNIT)
-                left = equity[account] + gained
-                if left < 0.0:
-                    # Who had nothing before answers for the whole loss, not for more.
-                    beyond = left if equity[account] > 0.0 else gained
-                    uncovered[owner, s] -= np.rint(beyond / UNIT)
-                    defaulted[owner, s] += 1
-            else:
-                gained_by_group[owner, s] += np.rint(gained / UNIT)
-
-
-def settle(accounts: StressedAccounts, state: Liquidated, cube: Floats, groups: int) -> Losses:
-    """Return what accounts lost at prices, what was closed at the prices of its closing.
-
-    Shapes as ``cascade_round``. The loss without a cascade is that of a state of nobody at the
-    prices of the first round.
-
-    Raises:
-        ValueError: SUM_TOO_LARGE, as ``require_exact``.
-    """
-    scenarios = cube.shape[1]
-    lost, uncovered = np.zeros(scenarios), np.zeros((groups, scenarios))
-    lost_by_group, gained = np.zeros((groups, scenarios)), np.zeros((groups, scenarios))
-    defaulted = np.zeros((groups, scenarios), dtype=np.int64)
-    touched = np.zeros(scenarios, dtype=np.int64)
-    _settle(
-        *_as_read(accounts), read_only(accounts.group, np.int32), read_only(cube, np.float64),
-        state.row, state.remaining, state.cash, np.zeros(scenarios), lost, uncovered, defaulted,
-        touched, lost_by_group, gained,
-    )  # fmt: skip
-    for name, sums in (("lost", lost), ("uncovered", uncovered), ("gained", gained)):
-        require_exact(name, UNIT * sums)
-    return Losses(
-        UNIT * lost, UNIT * uncovered, defaulted, touched, UNIT * lost_by_group, UNIT * gained
-    )
-
-
-def _as_read(accounts: StressedAccounts) -> tuple[NDArray[Any], ...]:
-    return (
-        read_only(accounts.offsets, np.int64),
-        read_only(accounts.instrument, np.int32),
-        read_only(accounts.quantity, np.float64),
-        read_only(accounts.equity, np.float64),
-        read_only(accounts.maintenance, np.float64),
-    )
+    return Round(met, UNIT * sold, UNIT * taken, UNIT * handed, liquidated)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from risk.kernels.compilation import kernel
 from risk.kernels.positions import read_only
 from risk.kernels.sums import UNIT, require_exact
-from risk.systemic.cascade import Liquidated, StressedAccounts, account_pnl
+from risk.systemic.stressed import Liquidated, StressedAccounts, add_pnl
 
 Floats = NDArray[np.float64]
 
@@ -83,7 +83,7 @@ def _share(
         if owner < 0:
             continue
         k = row[account]
-        account_pnl(instrument, quantity, offsets[account], offsets[account + 1], cube, pnl)
+        add_pnl(instrument, quantity, offsets[account], offsets[account + 1], cube, pnl)
         lies[:] = 0.0
         first, end = claims[account], claims[account + 1]
         while first < end:

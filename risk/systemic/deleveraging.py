@@ -30,7 +30,8 @@ class Candidates:
     ``account`` is the account's row and settles ties; ``quantity`` signed lots; ``entry`` and
     ``bankruptcy`` prices, the latter where the account's value would be zero; ``account_value``
     money with unrealised profit, ``wallet`` without; ``maintenance`` money. ``mark`` is the price
-    now and ``lot`` the contract's size.
+    now and ``lot`` the contract's size; a ranking takes them ``(position,)`` as well, for positions
+    in several instruments.
     """
 
     account: Integers
@@ -40,8 +41,8 @@ class Candidates:
     account_value: Floats
     wallet: Floats
     maintenance: Floats
-    mark: float
-    lot: float = 1.0
+    mark: float | Floats
+    lot: float | Floats = 1.0
 
     @property
     def side(self) -> Floats:

@@ -13,15 +13,18 @@ from risk.systemic.cascade import LiquidationRules
 from risk.systemic.exposures import ContagionRules
 from risk.systemic.impact import ImpactSpec
 from risk.systemic.insulation import InsulationSpec
+from risk.systemic.requirement import MaintenanceRules
 from risk.systemic.waterfall import LayerSpec, WaterfallSpec
+from risk.systemic.winners import DeleveragingRules
 
 RESOURCES = {
     "defaulter": ("default_fund",),
     "survivors": ("default_fund",),
     "venue": ("insurance_fund", "own_capital"),
-    "winners": (),
+    "winners": ("deleveraging",),
 }
-"""What layers draw on, by who pays: contributions of members, and two amounts of the plan."""
+"""What layers draw on, by who pays: contributions of members, two amounts of the plan, and what
+winners gave up."""
 
 Source = Annotated[str, Field(min_length=1)]
 
@@ -101,6 +104,8 @@ class StressPlan(Specification):
     ``layers`` bear what accounts and the vault lose beyond what accounts had, in their order.
     With ``insulation``, margin systems are compared under the same scenarios.
     ``contagion`` is what the network of members, venue and issuers assumes.
+    ``maintenance`` says how it follows prices, and is that of the margin run where left out. With
+    ``deleveraging`` winners close against what was taken over; a layer of theirs draws on it.
     """
 
     name: Name
@@ -113,6 +118,8 @@ class StressPlan(Specification):
     severities: tuple[Severity, ...] = ()
     scenarios: tuple[StressScenario, ...] = ()
     liquidation: LiquidationRules = LiquidationRules()
+    maintenance: MaintenanceRules | None = None
+    deleveraging: DeleveragingRules | None = None
     impact: ImpactSpec
     depth: Annotated[float, Field(gt=0.0, le=1.0)]
     markets: Annotated[tuple[MarketDepth, ...], Field(min_length=1)]
@@ -122,6 +129,11 @@ class StressPlan(Specification):
     layers: Annotated[tuple[LayerSpec, ...], Field(min_length=1)]
     insulation: InsulationSpec | None = None
     contagion: ContagionRules = ContagionRules()
+
+    @property
+    def taken_at_bankruptcy(self) -> bool:
+        """Return whether accounts below the backstop are taken over with nothing left to them."""
+        return self.deleveraging is not None and self.deleveraging.trigger == "at_backstop"
 
     @property
     def waterfall(self) -> WaterfallSpec:
@@ -144,10 +156,29 @@ class StressPlan(Specification):
         for layer in self.layers:
             allowed = RESOURCES[layer.payer]
             if layer.capped and layer.amounts not in allowed:
+                free = ", or no cap" if layer.payer == "winners" else ""
                 raise ValueError(
                     f"layer {layer.name!r} of {layer.payer!r} draws on {layer.amounts!r}; allowed "
-                    f"is {list(allowed) or 'no cap'}"
+                    f"is {list(allowed)}{free}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _deleveraging_has_a_book_and_a_layer(self) -> "StressPlan":
+        drawing = [one.name for one in self.layers if one.capped and one.amounts == "deleveraging"]
+        if self.deleveraging is None and drawing:
+            raise ValueError(f"layer {drawing[0]!r} draws on 'deleveraging'; give [deleveraging]")
+        if self.deleveraging is None:
+            return self
+        if len(drawing) != 1:
+            raise ValueError(
+                f"{len(drawing)} layers draw on 'deleveraging'; give one layer of 'winners' with "
+                'resource = "deleveraging"'
+            )
+        if self.liquidation.backstop == 0.0:
+            raise ValueError(
+                "backstop is 0; deleveraging closes what is taken over below it: give one above 0"
+            )
         return self
 
     @model_validator(mode="after")

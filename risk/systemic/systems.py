@@ -16,8 +16,8 @@ from risk.margin import Holdings, Revaluation, margin_accounts
 from risk.measures import Measure
 from risk.methodology import Methodology, Netting
 from risk.offsets import chosen_rows
-from risk.systemic.cascade import StressedAccounts
 from risk.systemic.insulation import CapitalSets
+from risk.systemic.stressed import StressedAccounts
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]

@@ -3,41 +3,26 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.instruments import Instruments, MarketState
 from risk.kernels.sums import UNIT, require_exact
-from risk.revaluation import VolatilityTenor, revalue
-from risk.scenarios.shocks import Shocks
-from risk.systemic.cascade import Liquidated, Losses
 from risk.systemic.custody import Custody
-from risk.systemic.impact import price_after
 from risk.systemic.plan import StressPlan
-from risk.systemic.pressure import delta_sold
+from risk.systemic.settlement import Losses
+from risk.systemic.stressed import SIDES, Liquidated
 from workers.engine import Engine
 from workers.shards import Shard
+from workers.stress.deleveraging import Deleveraged, deleverage_cascade
 from workers.stress.holdings import Holdings, hold
+from workers.stress.order import turns
+from workers.stress.prices import Ground, cube_at, part_of_shocks, price_factor, unit_now
 from workers.stress.scenarios import StressScenarios
 from workers.stress.tasks import StressInputs, StressItem, settle_shard, stress_shard
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What prices come from in every round; ``delta`` is of a unit of notional, ``(instrument,)``.
-
-    ``volume`` and ``volatility`` are those of each coin, ``(coin,)``.
-    """
-
-    instruments: Instruments
-    market: MarketState
-    tenor: VolatilityTenor
-    delta: Floats
-    volume: Floats
-    volatility: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +34,9 @@ class Cascade:
     prices, with which the round began; NaN and -1 after the end. ``rounds`` ``(scenario,)`` in
     which something was sold, ``ended`` whether the cascade came to its end. ``sold_by_instrument``
     and ``taken_by_instrument`` ``(instrument, scenario)`` are signed notional. ``vault_pnl``
-    ``(scenario,)``: what the vault gained by what it took. ``first`` and ``last``: losses at the
-    prices of the scenario alone, without a liquidation, and at the end. ``custody``: with what
-    accounts pay, where their claims are known.
+    ``(scenario,)``: what the vault gained by what it took, with what ``winners`` gave up for it.
+    ``first`` and ``last``: losses at the prices of the scenario alone, without a liquidation, and
+    at the end. ``custody``: with what accounts pay, where their claims are known.
     """
 
     sold: Floats
@@ -62,9 +47,19 @@ class Cascade:
     sold_by_instrument: Floats
     taken_by_instrument: Floats
     vault_pnl: Floats
+    winners: Deleveraged
     first: Losses
     last: Losses
     custody: Custody | None
+
+
+class Summed(NamedTuple):
+    """A round over all shards; fields as those of ``risk.systemic.cascade.Round``."""
+
+    sold: Floats
+    taken: Floats
+    handed: Floats
+    liquidated: NDArray[np.int64]
 
 
 def run_cascade(
@@ -83,34 +78,42 @@ def run_cascade(
     """
     width, coins = len(scenarios), len(ground.volume)
     whole = scenarios.shocks
-    cube = _cube(ground, whole, np.ones((coins, width)))
+    cube = cube_at(ground, whole, np.ones((coins, width)))
     items = [StressItem(s, Liquidated.nobody(s.stop - s.start, width)) for s in shards]
     first = _losses(engine, replace(inputs, cube=cube), items, told)
-    total, taken = np.zeros(cube.shape), np.zeros(cube.shape)
-    paid = np.zeros(width)
+    total, taken = np.zeros(cube.shape), np.zeros((len(SIDES), *cube.shape))
+    paid = np.zeros(taken.shape)
     active = np.ones(width, dtype=np.bool_)
     sold, liquidated, prices = [], [], []
     for number in count():
         come = min(number + 1, plan.cascade.steps) / plan.cascade.steps
         moves = part_of_shocks(whole, come)
-        factor = _factor(total, ground, scenarios.depth, plan)
+        factor = price_factor(total, ground, scenarios.depth, plan)
         prices.append((1.0 + moves.price.T) * factor)
-        cube = _cube(ground, moves, factor)
+        cube = cube_at(ground, moves, factor)
         if not active.any() or number == plan.cascade.rounds:
             break
         shared = replace(inputs, cube=cube, active=active)
-        closed, vault, hit, items = _round(engine, shared, items, told)
-        total, taken = total + closed, taken + vault
-        paid += _worth(vault, inputs.notional, cube)
-        sold.append(np.where(active, np.abs(closed).sum(axis=0), np.nan))
-        liquidated.append(np.where(active, hit, -1))
+        if plan.maintenance is not None:
+            unit = unit_now(ground, plan.maintenance, moves, factor, cube)
+            shared = replace(shared, unit=unit)
+        there = ground.volume[:, np.newaxis] * scenarios.depth
+        coin = ground.instruments.underlying
+        items, waiting = turns(engine, shared, items, coin, there, told)
+        done, items = _round(engine, shared, items, told)
+        total, taken = total + done.sold, taken + done.taken
+        paid += _worth(done.taken, inputs.notional, cube) - done.handed
+        gross = np.abs(done.sold).sum(axis=0)
+        sold.append(np.where(active, gross, np.nan))
+        liquidated.append(np.where(active, done.liquidated, -1))
         if come == 1.0:
-            active = active & (np.abs(closed).sum(axis=0) >= max(plan.cascade.least, 1e-300))
-    last = _losses(engine, replace(inputs, cube=cube), items, told)
-    custody = None
-    if holdings is not None:
-        ended = replace(inputs, cube=cube)
-        custody = hold(engine, ended, items, prices[-1], holdings)
+            enough = gross >= max(plan.cascade.least, 1e-300)
+            active = active & (enough | (waiting > 0))
+    at_end = replace(inputs, cube=cube)
+    pnl = _worth(taken, inputs.notional, cube) - paid
+    winners, items = deleverage_cascade(engine, at_end, items, plan, taken, pnl, told)
+    last = _losses(engine, at_end, items, told)
+    custody = None if holdings is None else hold(engine, at_end, items, prices[-1], holdings)
     by_round = np.array(sold).reshape(-1, width).T
     return Cascade(
         sold=by_round,
@@ -119,56 +122,25 @@ def run_cascade(
         rounds=(by_round > 0.0).sum(axis=1),
         ended=~active,
         sold_by_instrument=total,
-        taken_by_instrument=taken,
-        vault_pnl=_worth(taken, inputs.notional, cube) - paid,
+        taken_by_instrument=taken.sum(axis=0),
+        vault_pnl=pnl.sum(axis=(0, 1)) + winners.given_up.sum(axis=0),
+        winners=winners,
         first=first,
         last=last,
         custody=custody,
     )
 
 
-def _factor(total: Floats, ground: Ground, depth: Floats, plan: StressPlan) -> Floats:
-    """Return what is left of each price after all that was sold, ``(coin, scenario)``."""
-    coins = len(ground.volume)
-    sold = delta_sold(total, ground.delta, ground.instruments.underlying, coins)
-    return price_after(
-        plan.impact, 1.0, sold, ground.volume[:, np.newaxis], ground.volatility[:, np.newaxis],
-        depth,
-    )  # fmt: skip
-
-
-def _cube(ground: Ground, shocks: Shocks, factor: Floats) -> Floats:
-    price = (1.0 + shocks.price) * factor.T - 1.0
-    return revalue(ground.instruments, ground.market, replace(shocks, price=price), ground.tenor)
-
-
-def part_of_shocks(shocks: Shocks, part: float) -> Shocks:
-    """Return how much of the shocks has come, prices and volatilities in logarithms.
-
-    >>> half = part_of_shocks(Shocks(*(np.array([[-0.75]]) for _ in range(4))), 0.5)
-    >>> half.price.item(), half.forward_basis.item()
-    (-0.5, -0.375)
-    """
-    if part == 1.0:
-        return shocks
-    return Shocks(
-        price=(1.0 + shocks.price) ** part - 1.0,
-        volatility=(1.0 + shocks.volatility) ** part - 1.0,
-        perpetual_basis=part * shocks.perpetual_basis,
-        forward_basis=part * shocks.forward_basis,
-    )
-
-
 def _worth(notional: Floats, unit: Floats, cube: Floats) -> Floats:
-    """Return the P&L of positions of so much notional since first prices, ``(scenario,)``.
+    """Return the P&L of positions of so much notional since first prices, of their shape.
 
-    In whole units, instrument by instrument: how many scenarios go together decides the order of
-    a sum of floats, and so its last bits.
+    ``(side, instrument, scenario)``. In whole units, instrument by instrument: how many scenarios
+    go together decides the order of a sum of floats, and so its last bits.
     """
     contracts = notional / np.where(unit > 0.0, unit, 1.0)[:, np.newaxis]
     worth = UNIT * np.rint(contracts * cube / UNIT)
-    require_exact("vault", np.abs(worth).sum(axis=0))
-    return np.asarray(worth.sum(axis=0))
+    require_exact("vault", np.abs(worth).sum(axis=(0, 1)))
+    return np.asarray(worth)
 
 
 def _round(
@@ -176,21 +148,23 @@ def _round(
     inputs: StressInputs,
     items: list[StressItem],
     told: Callable[[int], None],
-) -> tuple[Floats, Floats, NDArray[np.int64], list[StressItem]]:
+) -> tuple[Summed, list[StressItem]]:
     """Send every shard through a round; sums are exact, so they may come in any order."""
-    sold, taken = np.zeros(inputs.cube.shape), np.zeros(inputs.cube.shape)
-    liquidated = np.zeros(inputs.cube.shape[1], dtype=np.int64)
+    shape = inputs.cube.shape
+    sold, liquidated = np.zeros(shape), np.zeros(shape[1], dtype=np.int64)
+    taken, handed = np.zeros((2, len(SIDES), *shape))
     states: dict[int, Liquidated] = {}
     for result in engine.map(stress_shard, inputs, items):
         sold += result.round.sold
         taken += result.round.taken
+        handed += result.round.handed
         liquidated += result.round.liquidated
         states[result.index] = result.round.state
         told(len(result.round.state.row))
-    for name, sums in (("sold", sold), ("taken", taken)):
+    for name, sums in (("sold", sold), ("taken", taken), ("handed", handed)):
         require_exact(name, sums)
     after = [StressItem(item.shard, states[item.shard.index]) for item in items]
-    return sold, taken, liquidated, after
+    return Summed(sold, taken, handed, liquidated), after
 
 
 def _losses(

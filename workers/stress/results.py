@@ -8,8 +8,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from risk.claims.issuers import TokenIssuers
+from risk.summation import BLOCK_ACCOUNTS
 from risk.systemic.bearing import bear_losses
 from risk.systemic.cover import cover
+from storage.book import Book
 from workers.stress.cascade import Cascade
 from workers.stress.network import issued_arrays
 from workers.stress.work import StressWork
@@ -31,6 +33,11 @@ def stored_arrays(
         "sold_by_instrument": cascade.sold_by_instrument.T,
         "taken_by_instrument": cascade.taken_by_instrument.T,
         "vault_pnl": cascade.vault_pnl,
+        "closed_by_winners": cascade.winners.closed.T,
+        "given_up": cascade.winners.given_up.T,
+        "winners": cascade.winners.accounts,
+        "winner_account": cascade.winners.account,
+        "winner_amount": cascade.winners.amount,
         "lost_alone": cascade.first.lost,
         "lost": cascade.last.lost,
         "uncovered_alone": cascade.first.uncovered.T,
@@ -88,6 +95,7 @@ def totals_dataset(work: StressWork, stored: xr.Dataset) -> xr.Dataset:
         stored["uncovered"].values.T,
         vault,
         members["default_fund"].to_numpy(),
+        np.maximum(stored["given_up"].values.sum(axis=1), 0.0),
     )
     one, two = (cover(borne.beyond.T, number).by_scenario for number in (1, 2))
     return xr.Dataset(
@@ -106,6 +114,24 @@ def totals_dataset(work: StressWork, stored: xr.Dataset) -> xr.Dataset:
             "cover_1": ("scenario", one),
             "cover_2": ("scenario", two),
             "default_fund": ("member", members["default_fund"].to_numpy()),
+            "winner_name": (
+                ("scenario", "place"),
+                account_names(work.identity.book, stored["winner_account"].values),
+            ),
         },
         coords={"layer": np.array(borne.names, dtype=object)},
     )
+
+
+def account_names(book: Book, rows: NDArray[np.int64]) -> NDArray[np.object_]:
+    """Return names of accounts by their rows, of any shape; an empty one where a row is -1."""
+    names: dict[int, str] = {-1: ""}
+    known = np.unique(rows[rows >= 0])
+    for block in np.unique(known // BLOCK_ACCOUNTS).tolist():
+        start = block * BLOCK_ACCOUNTS
+        stop = min(start + BLOCK_ACCOUNTS, book.accounts)
+        table = book.account_table(start, stop, ["account"])["account"]
+        own = known[known // BLOCK_ACCOUNTS == block].tolist()
+        names |= {row: table[row - start].as_py() for row in own}
+    found = np.array([names[row] for row in rows.ravel().tolist()], dtype=object)
+    return found.reshape(rows.shape)

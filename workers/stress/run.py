@@ -5,7 +5,7 @@ stages in order, and so can a test.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,8 @@ from storage.runs import RunStore
 from workers.code_version import code_version, library_versions
 from workers.engine import Engine
 from workers.fold import IncompleteRun
+from workers.memory import Room, room_here
+from workers.pool.manifest import projected
 from workers.stages import StageTable
 from workers.stress.cascade import run_cascade
 from workers.stress.network import network_dataset
@@ -29,6 +31,30 @@ from workers.stress.tasks import StressInputs
 from workers.stress.work import plan_stress
 
 
+class Measured:
+    """An engine that notes the peak of the processes that did its tasks, bytes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.name, self.workers = engine.name, engine.workers
+        self.peak_bytes = 0
+
+    def map(
+        self, function: Callable[[Any, Any], Any], shared: Any, items: Iterable[Any]
+    ) -> Iterator[Any]:
+        """Yield the results of the engine."""
+        for result in self._engine.map(function, shared, items):
+            self.peak_bytes = max(self.peak_bytes, result.peak_bytes)
+            yield result
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the engine says of itself."""
+        return self._engine.describe()
+
+    def close(self) -> None:
+        """Leave the engine to who started it."""
+
+
 class StressRun:
     """A stress run in progress; a context whose stages are called once each, in their order."""
 
@@ -37,11 +63,14 @@ class StressRun:
         request: StressRequest,
         engine: Callable[[], Engine],
         stages: StageTable | None = None,
+        rooms: Callable[[], Sequence[Room]] = lambda: [room_here(1)],
     ) -> None:
         self.request = request
         self.stages = stages or StageTable()
         self._engine = engine
         self._store = stress_store(request)
+        self._rooms = rooms
+        self._peak_per_worker = 0
         self._lock = contextlib.ExitStack()
         self._compared: Compared | None = None
 
@@ -58,6 +87,7 @@ class StressRun:
         Raises:
             AlreadyLocked: another process works on this very run.
             BookDamaged: a file of the book is not the one that was written.
+            TooLargeForMemory: the plan does not fit into memory.
             ValueError: an input is not usable; the message says which and why.
         """
         with self.stages.stage("prepare", 1, "plan") as stage:
@@ -67,7 +97,9 @@ class StressRun:
             if self._store.is_published(self.run_id):
                 return True
             identity.book.verify()
-            self.work = plan_stress(identity, self.request)
+            rooms = self._rooms()
+            self.work = plan_stress(identity, self.request, rooms)
+            self._memory = projected(self.work.projection, rooms)
             self._staged = self._store.stage(self.run_id, self.work.layout, identity.key)
             self.stages.advance(stage, 1)
         return False
@@ -77,7 +109,7 @@ class StressRun:
 
         Batches that an earlier process committed are not computed again.
         """
-        work, engine = self.work, self._engine()
+        work, engine = self.work, Measured(self._engine())
         done = self._staged.written("scenarios")
         total, rounds = len(work.scenarios), work.layout.sizes["round"]
         with self.stages.stage("stress", total, "scenarios", engine.workers) as stage:
@@ -99,6 +131,7 @@ class StressRun:
                     self._staged.checkpoint([fork], f"scenarios {batch.start} to {batch.stop}")
                 self.stages.advance(stage, batch.stop - batch.start)
         self._insulate(engine)
+        self._peak_per_worker = engine.peak_bytes
 
     def _insulate(self, engine: Engine) -> None:
         """Compare margin systems and walls, where the plan asks for it; nothing is stored yet."""
@@ -130,6 +163,7 @@ class StressRun:
             active=np.ones(scenarios, dtype=np.bool_),
             rules=work.identity.named.plan.liquidation,
             groups=work.layout.sizes["member"],
+            at_bankruptcy=work.identity.named.plan.taken_at_bankruptcy,
         )
 
     def publish(self, peak_memory: Callable[[], int] = int) -> dict[str, Any]:
@@ -163,6 +197,11 @@ class StressRun:
         manifest = self._manifest(stored, digests, peak_memory())
         self._store.publish(self.run_id, self._staged, datasets, manifest)
         return manifest
+
+    @property
+    def _width(self) -> int:
+        """Scenarios that go through the book together."""
+        return max(batch.stop - batch.start for batch in self.work.batches)
 
     def _manifest(self, stored: xr.Dataset, digests: dict[str, str], peak: int) -> dict[str, Any]:
         work, plan = self.work, self.work.identity.named.plan
@@ -203,7 +242,15 @@ class StressRun:
                 "most_touched": int(stored["touched"].values.max()),
             },
             "stages": self.stages.rows(),
-            "memory": {"peak_total": peak},
+            "memory": self._memory
+            | {
+                "peak_per_worker": self._peak_per_worker,
+                "peak_total": peak,
+                "shards": len(work.shards),
+                "shards_cut_smaller": False,
+                "batch": self._width,
+                "batch_cut_smaller": self._width < min(self.request.batch, len(work.scenarios)),
+            },
             "digests": digests,
             "digest": text_digest(*(f"{name}={digests[name]}" for name in sorted(digests))),
         }

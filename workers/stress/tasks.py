@@ -7,15 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.systemic.cascade import (
-    Liquidated,
-    LiquidationRules,
-    Losses,
-    Round,
-    StressedAccounts,
-    cascade_round,
-    settle,
-)
+from risk.systemic.cascade import LiquidationRules, Round, cascade_round
+from risk.systemic.requirement import UnitMaintenance
+from risk.systemic.settlement import Losses, settle
+from risk.systemic.stressed import Liquidated, StressedAccounts
+from risk.systemic.winners import Bankrupt, Line, line_up
 from storage.book import Book
 from storage.objects import S3Folder
 from storage.rows import StoredRows
@@ -34,7 +30,7 @@ class StressInputs:
 
     ``margin`` are the accounts of the margin run ``run_id``. ``cube`` ``(instrument, scenario)`` is
     P&L of one contract from first prices to those of the round, ``active`` ``(scenario,)`` where it
-    goes on.
+    goes on; ``unit`` where maintenance follows prices. ``at_bankruptcy`` as ``cascade_round``.
     """
 
     book: Path | S3Folder
@@ -47,14 +43,29 @@ class StressInputs:
     active: NDArray[np.bool_]
     rules: LiquidationRules
     groups: int
+    at_bankruptcy: bool = False
+    unit: UnitMaintenance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LineInputs:
+    """What every task shares that looks for winners: the prices of the end are those of ``stress``.
+
+    ``bankrupt`` is what they have to close against, in the same scenarios.
+    """
+
+    stress: StressInputs
+    bankrupt: Bankrupt
+    ranking: str
 
 
 @dataclass(frozen=True, slots=True)
 class StressItem:
-    """A shard and what became of its accounts so far."""
+    """A shard and what became of its accounts so far; ``turn`` as ``cascade_round``."""
 
     shard: Shard
     state: Liquidated
+    turn: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +86,22 @@ class LossResult:
     peak_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class LineResult:
+    """Who of a shard may have to close against what is bankrupt."""
+
+    index: int
+    line: Line
+    peak_bytes: int
+
+
 def stress_shard(inputs: StressInputs, item: StressItem) -> RoundResult:
     """Close what is below maintenance in a shard at the prices of a round."""
     accounts = accounts_of(inputs, item.shard)
     done = cascade_round(
-        accounts, item.state, inputs.cube, inputs.notional, inputs.active, inputs.rules
-    )
+        accounts, item.state, inputs.cube, inputs.notional, inputs.active, inputs.rules,
+        inputs.unit, at_bankruptcy=inputs.at_bankruptcy, turn=item.turn,
+    )  # fmt: skip
     return RoundResult(item.shard.index, done, process_peak_bytes())
 
 
@@ -90,6 +111,16 @@ def settle_shard(inputs: StressInputs, item: StressItem) -> LossResult:
     return LossResult(item.shard.index, losses, process_peak_bytes())
 
 
+def line_up_shard(inputs: LineInputs, item: StressItem) -> LineResult:
+    """Find who of a shard may have to close against what is bankrupt."""
+    shared, shard = inputs.stress, item.shard
+    line = line_up(
+        accounts_of(shared, shard), item.state, shared.cube, shared.notional, inputs.bankrupt,
+        inputs.ranking, shard.start,
+    )  # fmt: skip
+    return LineResult(shard.index, line, process_peak_bytes())
+
+
 _KEPT: dict[tuple[str, str, int, int], StressedAccounts] = {}
 """Accounts of the shards that this process has read last, for they come again in every round."""
 
@@ -97,7 +128,7 @@ KEPT_SHARDS = 16
 
 
 def accounts_of(inputs: StressInputs, shard: Shard) -> StressedAccounts:
-    """Return the accounts of a shard, as this process has read them last."""
+    """Return the accounts of a shard, read once by each process."""
     key = (inputs.book_digest, inputs.run_id, shard.start, shard.stop)
     if key not in _KEPT:
         while len(_KEPT) >= KEPT_SHARDS:

@@ -1,6 +1,7 @@
 """What is known of a stress run before its first scenario."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +12,13 @@ from risk.methodology import parse_methodology
 from risk.revaluation import cash_delta
 from risk.systemic.exposures import Issuers
 from storage.staging import Layout
+from workers.memory import Projection, Room
 from workers.revaluation import terms_and_market_of
 from workers.shards import Shard, cut, shard_length
-from workers.stress.cascade import Ground
+from workers.stress.deleveraging import LARGEST
 from workers.stress.holdings import Holdings, holdings_of
+from workers.stress.memory import fitting_batch, project_stress, size_of
+from workers.stress.prices import Ground
 from workers.stress.request import StressIdentity, StressRequest
 from workers.stress.scenarios import StressScenarios, require_failures, stress_scenarios
 
@@ -36,12 +40,18 @@ class StressWork:
     layout: Layout
     issuers: Issuers
     holdings: Holdings | None
+    projection: Projection
 
 
-def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
+def plan_stress(
+    identity: StressIdentity, request: StressRequest, rooms: Sequence[Room]
+) -> StressWork:
     """Build the scenarios and what prices come from, and cut accounts and scenarios.
 
+    Fewer scenarios go together than were asked for where that many do not fit into memory.
+
     Raises:
+        TooLargeForMemory: not even one scenario at a time fits.
         ValueError: the plan asks for what the margin run does not have, or says nothing of a coin.
     """
     run, book, plan = identity.run, identity.book, identity.named.plan
@@ -59,10 +69,13 @@ def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
     notional = unit_notional(instruments, market.index)
     unit = np.where(notional > 0.0, notional, 1.0)
     table = book.instruments()
-    width = min(request.batch, len(scenarios))
     holdings = None if identity.pool is None else holdings_of(identity.pool, request.runs)
     issuers = Issuers() if holdings is None else holdings.issuers
     require_failures(plan, scenarios.name)
+    shards = cut(book.accounts, shard_length(book.accounts, request.shards))
+    asked = min(request.batch, len(scenarios))
+    size = size_of(book, plan, shards, len(instruments), asked)
+    width = fitting_batch(size, rooms)
     return StressWork(
         identity=identity,
         scenarios=scenarios,
@@ -77,7 +90,7 @@ def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
         notional=notional,
         lot_size=table["lot_size"].to_numpy(),
         table=table,
-        shards=cut(book.accounts, shard_length(book.accounts, request.shards)),
+        shards=shards,
         batches=cut(len(scenarios), width),
         issuers=issuers,
         holdings=holdings,
@@ -90,6 +103,7 @@ def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
                 "member": book.members().num_rows,
                 "issuer": len(issuers),
                 "upon": len(issuers),
+                "place": LARGEST,
             },
             chunks={"scenario": width},
             labels={
@@ -100,4 +114,5 @@ def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
                 "issuer": issuers.names,
             },
         ),
+        projection=project_stress(replace(size, batch=width), rooms),
     )

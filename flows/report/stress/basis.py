@@ -4,12 +4,16 @@ from flows.format import money, percent
 from flows.report.picture import Table
 from flows.report.stress.view import StressView
 from risk.systemic.cascade import LiquidationRules
+from risk.systemic.requirement import MaintenanceRules
+from risk.systemic.winners import DeleveragingRules
 
 CLOSING = {
     "all": "the whole account at once",
     "slice": "a slice in every round",
     "to_target": "as much as brings equity back to its target, at least a slice",
 }
+
+ORDERS = {"largest_deficit": "the largest deficit", "riskiest": "the riskiest"}
 
 
 def basis(view: StressView) -> Table:
@@ -35,8 +39,8 @@ def basis(view: StressView) -> Table:
         ("How a shock arrives", "assumed", f"in {rules.cascade.steps} equal steps of logarithms, "
          "with a round of selling after each" if rules.cascade.steps > 1
          else "as a jump, before anybody is closed"),
-        ("Maintenance", "assumed", "that of the margin run, in proportion to what an account "
-         "still holds"),
+        ("Maintenance", "assumed", _maintenance(rules.maintenance)),
+        ("Auto-deleveraging", "assumed", _deleveraging(rules.deleveraging)),
         ("Insurance fund", "assumed", money(rules.insurance_fund)),
         ("Own capital", "assumed", money(rules.own_capital)),
     ]  # fmt: skip
@@ -62,13 +66,41 @@ def _impact(view: StressView) -> str:
     )
 
 
+def _maintenance(rules: MaintenanceRules | None) -> str:
+    part = "that of the margin run, in proportion to what an account still holds"
+    if rules is None:
+        return part
+    return (
+        f"{part}, and to the worst loss of what it holds, contract by contract, when coins move "
+        f"by {percent(rules.scan)} from the prices of the round, at least "
+        f"{percent(rules.minimum)} of notional. {rules.source}"
+    )
+
+
+def _deleveraging(rules: DeleveragingRules | None) -> str:
+    if rules is None:
+        return "none"
+    when = {
+        "at_backstop": "who falls below the backstop is closed against winners",
+        "vault_exhausted": "a vault that lost more than the insurance fund is closed against "
+        "winners",
+    }
+    return f"{when[rules.trigger]}, at the end, by the ranking {rules.ranking}. {rules.source}"
+
+
 def _closing(rules: LiquidationRules) -> str:
     vault = (
         f"below {percent(rules.backstop)} of maintenance the vault takes all of it"
         if rules.backstop > 0.0
         else "no vault"
     )
-    return f"{CLOSING[rules.closing]}; fee {percent(rules.fee)} of notional; {vault}"
+    order = ""
+    if rules.capacity is not None:
+        order = (
+            f"; {ORDERS[rules.order]} first, and a round takes {percent(rules.capacity)} of the "
+            "volume that is there"
+        )
+    return f"{CLOSING[rules.closing]}; fee {percent(rules.fee)} of notional; {vault}{order}"
 
 
 def sources(view: StressView) -> Table:

@@ -14,6 +14,7 @@ from flows.report.stress import (
     systems,
     volume,
     waterfall,
+    winners,
 )
 from flows.report.stress.view import StressView
 
@@ -64,7 +65,12 @@ def sections(view: StressView) -> list[Section]:
             "waterfall",
             "Who pays",
             "Accounts first, with all they had. What is left comes to the layers below.",
-            (waterfall.layers(view), waterfall.layer_table(view), waterfall.members(view)),
+            (
+                waterfall.layers(view),
+                waterfall.layer_table(view),
+                waterfall.members(view),
+                *winners.winners(view),
+            ),
         ),
         *systems.sections_of_systems(view),
         Section(

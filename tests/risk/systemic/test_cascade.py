@@ -1,19 +1,17 @@
 """A round of a liquidation cascade against a slow twin, by hand, and what must hold of any."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from risk.kernels.sums import UNIT
-from risk.systemic.cascade import (
-    CLOSING,
-    Liquidated,
-    LiquidationRules,
-    StressedAccounts,
-    cascade_round,
-    settle,
-)
+from risk.systemic.cascade import CLOSING, LiquidationRules, cascade_round
+from risk.systemic.requirement import UnitMaintenance
+from risk.systemic.settlement import settle
+from risk.systemic.stressed import Liquidated, StressedAccounts
 
 
 def rounded(amount):
@@ -32,9 +30,21 @@ def part_closed(rules, equity, required, fee, remaining):
     return min(max(part * remaining, rules.slice), remaining)
 
 
-def twin_round(accounts, remaining, cash, cube, notional, active, rules):
+def grown(accounts, rows, unit, scenario):
+    """What the maintenance of an account has grown to, 1 at first."""
+    if unit is None:
+        return 1.0
+    before, now = 0.0, 0.0
+    for p in rows:
+        side, size = int(accounts.quantity[p] <= 0.0), abs(accounts.quantity[p])
+        before += size * unit.first[side, accounts.instrument[p]]
+        now += size * unit.now[side, accounts.instrument[p], scenario]
+    return now / before if before > 0.0 else 1.0
+
+
+def twin_round(accounts, remaining, cash, cube, notional, active, rules, unit, at_bankruptcy):
     """The same round with every account in the state, ``(account, scenario)``."""
-    sold, taken = np.zeros(cube.shape), np.zeros(cube.shape)
+    sold, taken, handed = np.zeros(cube.shape), *np.zeros((2, 2, *cube.shape))
     liquidated = np.zeros(cube.shape[1], dtype=int)
     remaining, cash = remaining.copy(), cash.copy()
     for a in range(len(accounts)):
@@ -50,21 +60,33 @@ def twin_round(accounts, remaining, cash, cube, notional, active, rules):
                 pnl += accounts.quantity[p] * cube[accounts.instrument[p], s]
             left = remaining[a, s]
             equity = accounts.equity[a] + cash[a, s] + left * pnl
-            required = left * accounts.maintenance[a]
+            required = left * (accounts.maintenance[a] * grown(accounts, rows, unit, s))
             if left <= 0.0 or equity >= required:
                 continue
             vault = rules.backstop > 0.0 and equity < rules.backstop * required
             fee = 0.0 if vault else rules.fee * left * gross
             part = left if vault else part_closed(rules, equity, required, fee, left)
-            cash[a, s] += part * pnl - (0.0 if vault else rules.fee * part * gross)
+            had = 0.0
+            if vault and at_bankruptcy and gross > 0.0:
+                had = cash[a, s] + left * pnl + max(accounts.equity[a], 0.0)
+                cash[a, s] = -max(accounts.equity[a], 0.0)
+            elif vault:
+                cash[a, s] += left * pnl
+            else:
+                cash[a, s] += part * pnl - rules.fee * part * gross
             remaining[a, s] = left - part
             liquidated[s] += 1
             for p in rows:
-                i = accounts.instrument[p]
-                (taken if vault else sold)[i, s] += rounded(
-                    part * accounts.quantity[p] * notional[i]
-                )
-    return remaining, cash, sold, taken, liquidated
+                i, side = accounts.instrument[p], int(accounts.quantity[p] <= 0.0)
+                size = rounded(part * accounts.quantity[p] * notional[i])
+                if not vault:
+                    sold[i, s] += size
+                    continue
+                taken[side, i, s] += size
+                if had != 0.0:
+                    share = abs(accounts.quantity[p]) * notional[i] / gross
+                    handed[side, i, s] += rounded(had * share)
+    return remaining, cash, sold, taken, handed, liquidated
 
 
 def dense(state, accounts, scenarios):
@@ -106,20 +128,23 @@ def cases(draw):
     )
     cubes = [array(money, instruments, scenarios) / 100.0 for _ in range(3)]
     active = array(st.booleans(), scenarios).astype(np.bool_)
-    return book, cubes, array(st.floats(1.0, 1e4), instruments), active, rules
+    units = st.floats(0.0, 1e3).map(lambda x: round(x, 3))
+    unit = UnitMaintenance(array(units, 2, instruments), array(units, 2, instruments, scenarios))
+    how = {"unit": draw(st.sampled_from([None, unit])), "at_bankruptcy": draw(st.booleans())}
+    return book, cubes, array(st.floats(1.0, 1e4), instruments), active, rules, how
 
 
 @settings(max_examples=150, deadline=None)
 @given(cases())
 def test_three_rounds_are_those_of_the_twin(case):
-    book, cubes, notional, active, rules = case
+    book, cubes, notional, active, rules, how = case
     scenarios = cubes[0].shape[1]
     state = Liquidated.nobody(len(book), scenarios)
     remaining, cash = dense(state, len(book), scenarios)
     for cube in cubes:
-        found = cascade_round(book, state, cube, notional, active, rules)
-        *twin, sold, taken, liquidated = twin_round(
-            book, remaining, cash, cube, notional, active, rules
+        found = cascade_round(book, state, cube, notional, active, rules, **how)
+        *twin, sold, taken, handed, liquidated = twin_round(
+            book, remaining, cash, cube, notional, active, rules, **how
         )
         remaining, cash = twin
         state = found.state
@@ -128,6 +153,7 @@ def test_three_rounds_are_those_of_the_twin(case):
         np.testing.assert_array_equal(mine[1], cash)
         np.testing.assert_array_equal(found.sold, sold)
         np.testing.assert_array_equal(found.taken, taken)
+        np.testing.assert_array_equal(found.handed, handed)
         np.testing.assert_array_equal(found.liquidated, liquidated)
         assert (found.sold[:, ~active] == 0.0).all()
         assert ((remaining >= 0.0) & (remaining <= 1.0)).all()
@@ -136,22 +162,22 @@ def test_three_rounds_are_those_of_the_twin(case):
 @settings(max_examples=60, deadline=None)
 @given(cases(), st.integers(0, 6))
 def test_how_accounts_are_cut_changes_no_bit(case, cut):
-    book, cubes, notional, active, rules = case
+    book, cubes, notional, active, rules, how = case
     cut = min(cut, len(book))
     scenarios = cubes[0].shape[1]
     whole = cascade_round(
-        book, Liquidated.nobody(len(book), scenarios), cubes[0], notional, active, rules
+        book, Liquidated.nobody(len(book), scenarios), cubes[0], notional, active, rules, **how
     )
     lost = settle(book, whole.state, cubes[1], 3)
     parts = [part_of(book, 0, cut), part_of(book, cut, len(book))]
     halves = [
         cascade_round(
-            one, Liquidated.nobody(len(one), scenarios), cubes[0], notional, active, rules
+            one, Liquidated.nobody(len(one), scenarios), cubes[0], notional, active, rules, **how
         )
         for one in parts
     ]
     losses = [settle(one, half.state, cubes[1], 3) for one, half in zip(parts, halves, strict=True)]
-    for name in ("sold", "taken", "liquidated"):
+    for name in ("sold", "taken", "handed", "liquidated"):
         summed = sum(getattr(half, name) for half in halves)
         np.testing.assert_array_equal(getattr(whole, name), summed)
     for name in ("lost", "uncovered", "defaulted", "touched"):
@@ -206,7 +232,7 @@ def test_equity_is_restored_to_its_target_by_hand():
 def test_a_vault_takes_what_is_far_below_and_nothing_is_sold():
     rules = LiquidationRules(closing="all", fee=0.01, backstop=2.0 / 3.0)
     found = step(one_account(10.0, 120.0, 100.0), 6.0, rules)  # equity 60, two thirds are 66.67
-    assert found.taken.tolist() == [[1000.0]]
+    assert found.taken.tolist() == [[[1000.0]], [[0.0]]]
     assert found.sold.tolist() == [[0.0]]
     assert found.state.cash.tolist() == [[-60.0]]
 
@@ -214,7 +240,7 @@ def test_a_vault_takes_what_is_far_below_and_nothing_is_sold():
 def test_without_a_vault_even_what_is_under_water_is_sold():
     rules = LiquidationRules(closing="to_target", fee=0.01, backstop=0.0)
     found = step(one_account(10.0, 120.0, 100.0), 13.0, rules)  # equity is -10
-    assert found.taken.tolist() == [[0.0]]
+    assert found.taken.tolist() == [[[0.0]], [[0.0]]]
     assert found.sold.tolist() == [[1000.0]]
     assert found.state.cash.tolist() == [[-140.0]]
 
@@ -244,3 +270,21 @@ def test_an_account_without_positions_is_never_hit():
     assert found.liquidated.tolist() == [0]
     losses = settle(flat, found.state, np.array([[-50.0]]), groups=1)
     assert (losses.lost.sum(), losses.uncovered.sum(), losses.touched.sum()) == (0.0, 0.0, 0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases(), st.lists(st.floats(0.0, 0.9), min_size=2, max_size=6).map(sorted))
+def test_a_more_severe_fall_never_lowers_the_loss_of_longs(case, falls):
+    """Linear, without a vault, and where selling moves no price: a jump and one round."""
+    book, _, notional, _, rules, _ = case
+    longs = dataclasses.replace(book, quantity=np.abs(book.quantity))
+    closing = "all" if rules.closing == "to_target" else rules.closing
+    rules = rules.model_copy(update={"backstop": 0.0, "closing": closing})
+    cube = -notional[:, np.newaxis] * np.array(falls)
+    nobody = Liquidated.nobody(len(longs), len(falls))
+    done = cascade_round(longs, nobody, cube, notional, np.ones(len(falls), np.bool_), rules)
+    for state in (nobody, done.state):
+        losses = settle(longs, state, cube, 3)
+        assert (np.diff(losses.lost) >= 0.0).all()
+        assert (np.diff(losses.uncovered, axis=1) >= 0.0).all()
+        assert (np.diff(losses.touched) >= 0).all()

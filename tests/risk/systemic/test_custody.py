@@ -9,8 +9,9 @@ from risk.claims.issuers import token_issuers
 from risk.claims.lookthrough import look_through
 from risk.claims.tokens import TokenNames, Tokens
 from risk.kernels.sums import UNIT
-from risk.systemic.cascade import Liquidated, StressedAccounts, settle
 from risk.systemic.custody import ClaimWorth, HeldClaims, share_out
+from risk.systemic.settlement import settle
+from risk.systemic.stressed import Liquidated, StressedAccounts
 
 SCENARIOS, TOKENS, ISSUERS = 3, 4, 3
 PART = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.5, 0.5], [0.0, 0.0, 0.0]])

@@ -37,6 +37,37 @@ def test_the_jump_differs_from_the_plan_in_steps_and_vault_alone():
     assert jump.model_copy(update=same) == plan
 
 
+def test_deleveraging_differs_from_the_plan_in_who_closes_alone():
+    plan, other = (
+        load_plan(f"margincube-{name}-2026-01").plan for name in ("stress", "deleveraging")
+    )
+    assert other.taken_at_bankruptcy
+    assert [one.name for one in other.layers if one not in plan.layers] == ["auto_deleveraging"]
+    names = ("name", "title", "sources", "not_verified", "deleveraging", "layers")
+    same = {name: getattr(plan, name) for name in names}
+    assert other.model_copy(update=same) == plan
+
+
+DELEVERAGING = """
+[deleveraging]
+ranking = "zubr"
+trigger = "at_backstop"
+source = "made up"
+
+"""
+
+WINNERS = ("capped = false", 'resource = "deleveraging"')
+
+
+def test_what_is_deleveraged_needs_a_vault_that_takes_it():
+    text = SMALL_PLAN.replace("[impact]", DELEVERAGING + "[impact]").replace(*WINNERS)
+    assert parse_stress_plan(text).taken_at_bankruptcy
+    waits = text.replace("at_backstop", "vault_exhausted")
+    assert not parse_stress_plan(waits).taken_at_bankruptcy
+    with pytest.raises(ValueError, match="backstop is 0; deleveraging closes what is taken"):
+        parse_stress_plan(text.replace("backstop = 0.6667", "backstop = 0.0"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -64,12 +95,24 @@ def test_the_jump_differs_from_the_plan_in_steps_and_vault_alone():
         ("slice = 0.2", "slice = 0.0", "slice"),
         ("slice = 0.2", "target = 0.9", "target"),
         ("slice = 0.2", "fee = 1.5", "fee"),
+        ("slice = 0.2", 'order = "riskiest"', "order is 'riskiest' and capacity None; give a cap"),
+        ("slice = 0.2", "capacity = 0.1", "order is 'together' and capacity 0.1"),
+        ("slice = 0.2", 'order = "loudest"', "order"),
         ("coefficient = 0.8", "coefficient = 0.0", "coefficient"),
         ("coefficient = 0.8", "exponent = 0.9", "exponent is 0.9; a power law has one from 0.4"),
         ("coefficient = 0.8", "strength = 0.8", "strength"),
         ("depth = 0.5", "depth = 0.5\nweather = 1", "weather"),
         ('payer = "venue"', 'payer = "venue"\nresource = "luck"', "'venue' draws on 'luck'; allow"),
-        ("capped = false", "", "'winners' draws on 'socialised_loss'; allowed is no cap"),
+        (
+            "capped = false",
+            "",
+            "draws on 'socialised_loss'; allowed is .'deleveraging'., or no cap",
+        ),
+        ("capped = false", 'resource = "deleveraging"', r"'deleveraging'; give \[deleveraging\]"),
+        ("[impact]", DELEVERAGING + "[impact]", "0 layers draw on 'deleveraging'; give one"),
+        ("[impact]", DELEVERAGING.replace("zubr", "luck") + "[impact]", "ranking is 'luck'; allow"),
+        ("[impact]", DELEVERAGING.replace("at_b", "b") + "[impact]", "trigger"),
+        ("[impact]", "[maintenance]\nscan = 0.1\n[impact]", "minimum"),
         ('payer = "defaulter"', 'payer = "survivors"', "exactly one layer is paid by the 'default"),
     ],
 )

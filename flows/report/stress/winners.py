@@ -1,0 +1,51 @@
+"""Who closed against what bankrupt accounts left, and what they gave up."""
+
+from flows.format import exact, money
+from flows.report.picture import Table
+from flows.report.stress.view import StressView
+
+SCENARIOS = 12
+LARGEST = 3
+
+
+def winners(view: StressView) -> list[Table]:
+    """Return what winners gave up by scenario, nothing of a plan without deleveraging."""
+    rules = view.rules.deleveraging
+    if rules is None:
+        return []
+    given = view.values("given_up").sum(axis=1)
+    hit, closed = view.values("winners"), view.values("closed_by_winners").sum(axis=1)
+    order = [row for row in (-given).argsort(kind="stable").tolist() if hit[row] > 0][:SCENARIOS]
+    return [
+        Table(
+            title="What winners gave up",
+            caption=(
+                f"Winners by the ranking {rules.ranking} close what was taken over, once at the "
+                "end of a cascade; US dollars. Closed: notional at first prices. Given up: "
+                "against the prices of the end, negative where the bankruptcy price was better."
+            ),
+            columns=("Scenario", "Accounts", "Closed", "Given up", "Most given up by"),
+            rows=[
+                (
+                    view.names[row],
+                    exact(float(hit[row])),
+                    money(float(closed[row])),
+                    money(float(given[row])),
+                    _most(view, row),
+                )
+                for row in order
+            ],
+            text_columns=(0, 4),
+            wide=True,
+        )
+    ]
+
+
+def _most(view: StressView, row: int) -> str:
+    names, amounts = view.totals["winner_name"].values[row], view.values("winner_amount")[row]
+    said = [
+        f"{name} {money(float(amount))}"
+        for name, amount in zip(names, amounts, strict=True)
+        if name
+    ]
+    return ", ".join(said[:LARGEST])

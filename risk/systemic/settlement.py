@@ -1,0 +1,88 @@
+"""What accounts have lost once a cascade has ended, and what they lose beyond what they had."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from risk.kernels.compilation import kernel
+from risk.kernels.positions import read_only
+from risk.kernels.sums import UNIT, require_exact
+from risk.systemic.stressed import Liquidated, StressedAccounts, add_pnl, as_read
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What accounts lose by the end, sums over accounts, ``(scenario,)`` or ``(group, scenario)``.
+
+    ``lost``: of the accounts that lose. ``uncovered``: beyond their equity, by group.
+    ``defaulted``: accounts whose equity is gone, by group. ``touched``: accounts that were closed
+    at least in part. ``lost_by_group`` and ``gained_by_group``: of those that lose, and that gain.
+    """
+
+    lost: Floats
+    uncovered: Floats
+    defaulted: Rows
+    touched: Rows
+    lost_by_group: Floats
+    gained_by_group: Floats
+
+
+@kernel
+def _settle(
+    offsets: Any, instrument: Any, quantity: Any, equity: Any, maintenance: Any, group: Any,
+    cube: Any, row: Any, remaining: Any, cash: Any, pnl: Floats, lost: Any, uncovered: Any,
+    defaulted: Any, touched: Any, lost_by_group: Any, gained_by_group: Any,
+) -> None:  # fmt: skip
+    for account in range(equity.size):
+        owner = group[account]
+        if owner < 0:
+            continue
+        start, stop, k = offsets[account], offsets[account + 1], row[account]
+        add_pnl(instrument, quantity, start, stop, cube, pnl)
+        for s in range(pnl.size):
+            gained = pnl[s]
+            if k >= 0:
+                gained = cash[k, s] + remaining[k, s] * pnl[s]
+                touched[s] += 1 if remaining[k, s] < 1.0 else 0
+            if gained < 0.0:
+                lost[s] -= np.rint(gained / UNIT)
+                lost_by_group[owner, s] -= np.rint(gained / UNIT)
+                left = equity[account] + gained
+                if left < 0.0:
+                    # Who had nothing before answers for the whole loss, not for more.
+                    beyond = left if equity[account] > 0.0 else gained
+                    uncovered[owner, s] -= np.rint(beyond / UNIT)
+                    defaulted[owner, s] += 1
+            else:
+                gained_by_group[owner, s] += np.rint(gained / UNIT)
+
+
+def settle(accounts: StressedAccounts, state: Liquidated, cube: Floats, groups: int) -> Losses:
+    """Return what accounts lost at prices, what was closed at the prices of its closing.
+
+    Shapes as ``cascade_round``. The loss without a cascade is that of a state of nobody at the
+    prices of the first round.
+
+    Raises:
+        ValueError: SUM_TOO_LARGE, as ``require_exact``.
+    """
+    scenarios = cube.shape[1]
+    lost, uncovered = np.zeros(scenarios), np.zeros((groups, scenarios))
+    lost_by_group, gained = np.zeros((groups, scenarios)), np.zeros((groups, scenarios))
+    defaulted = np.zeros((groups, scenarios), dtype=np.int64)
+    touched = np.zeros(scenarios, dtype=np.int64)
+    _settle(
+        *as_read(accounts), read_only(accounts.group, np.int32), read_only(cube, np.float64),
+        state.row, state.remaining, state.cash, np.zeros(scenarios), lost, uncovered, defaulted,
+        touched, lost_by_group, gained,
+    )  # fmt: skip
+    for name, sums in (("lost", lost), ("uncovered", uncovered), ("gained", gained)):
+        require_exact(name, UNIT * sums)
+    return Losses(
+        UNIT * lost, UNIT * uncovered, defaulted, touched, UNIT * lost_by_group, UNIT * gained
+    )
