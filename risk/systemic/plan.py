@@ -66,6 +66,26 @@ class Severity(Specification):
     times: Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
+class Depths(Specification):
+    """Scenarios once more, each at several depths: the same shock where less or more is there.
+
+    ``of`` names scenarios of the margin run or of the plan, ``parts`` what is there of a coin's
+    daily volume. The name of each is that of the scenario with its depth behind it.
+    """
+
+    of: Annotated[tuple[str, ...], Field(min_length=1)]
+    parts: Annotated[tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...], Field(min_length=1)]
+
+
+def at_depth(name: str, part: float) -> str:
+    """Return the name of a scenario at another depth.
+
+    >>> at_depth("half", 0.05)
+    'half at depth 0.05'
+    """
+    return f"{name} at depth {part:g}"
+
+
 class StressScenario(Specification):
     """A scenario of the plan's own: shocks by coin, or by ``default`` for every other one."""
 
@@ -107,6 +127,7 @@ class StressPlan(Specification):
     not_verified: tuple[str, ...] = ()
     origins: Annotated[tuple[str, ...], Field(min_length=1)]
     severities: tuple[Severity, ...] = ()
+    depths: tuple[Depths, ...] = ()
     scenarios: tuple[StressScenario, ...] = ()
     liquidation: LiquidationRules = LiquidationRules()
     impact: ImpactSpec

@@ -40,6 +40,7 @@ TITLES = {
         "Sold by kind of instrument",
         "Sold against daily volume",
         "Amplification against depth",
+        "The same shock at several depths",
     ],
     "basis": ["Real, measured, assumed", "Sources of the plan"],
     "run": ["Where the time went", "Manifest"],

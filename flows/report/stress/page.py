@@ -5,7 +5,7 @@ from pathlib import Path
 from flows.report import running
 from flows.report.document import Head, document
 from flows.report.picture import Section
-from flows.report.stress import basis, headline, rounds, scenarios, volume, waterfall
+from flows.report.stress import basis, depth, headline, rounds, scenarios, volume, waterfall
 from flows.report.stress.view import StressView
 
 FOOTNOTE = (
@@ -61,7 +61,12 @@ def sections(view: StressView) -> list[Section]:
             "volume",
             "What was sold, and what that did",
             "Positions are closed on the market of their coin; the vault sells nothing.",
-            (volume.volume_table(view), volume.coin_table(view), volume.amplification(view)),
+            (
+                volume.volume_table(view),
+                volume.coin_table(view),
+                volume.amplification(view),
+                depth.by_depth(view),
+            ),
         ),
         Section(
             "basis",
