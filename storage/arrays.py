@@ -252,3 +252,6 @@ STRESS = RunKind(
     small=("plan", "totals"),
 )
 """A stress run."""
+
+REVERSE = RunKind(name="reverse", written={}, markers={}, small=("found", "history"))
+"""A reverse stress of a margin run."""

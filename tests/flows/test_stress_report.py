@@ -42,6 +42,7 @@ TITLES = {
         "Amplification against depth",
         "The same shock at several depths",
     ],
+    "reverse": ["How far the nearest shock is", "The shocks in numbers"],
     "basis": ["Real, measured, assumed", "Sources of the plan"],
     "run": ["Where the time went", "Manifest"],
 }

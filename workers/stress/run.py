@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import xarray as xr
 
 from storage.arrays import STRESS
 from storage.digest import dataset_digest, text_digest
+from storage.objects import S3Folder
 from storage.runs import RunStore
 from workers.code_version import code_version, library_versions
 from workers.engine import Engine
@@ -24,7 +26,7 @@ from workers.stress.cascade import run_cascade
 from workers.stress.request import StressRequest, identify_stress, stress_store
 from workers.stress.results import plan_dataset, stored_arrays, totals_dataset
 from workers.stress.tasks import StressInputs
-from workers.stress.work import plan_stress
+from workers.stress.work import StressWork, plan_stress
 
 
 class StressRun:
@@ -83,7 +85,7 @@ class StressRun:
                     part = work.scenarios.take(slice(batch.start, batch.stop))
                     cascade = run_cascade(
                         engine,
-                        self._inputs(len(part)),
+                        stress_inputs(work, self.request.runs, len(part)),
                         work.shards,
                         part,
                         work.ground,
@@ -93,22 +95,6 @@ class StressRun:
                     fork.write("scenarios", stored_arrays(cascade, rounds), batch.start)
                     self._staged.checkpoint([fork], f"scenarios {batch.start} to {batch.stop}")
                 self.stages.advance(stage, batch.stop - batch.start)
-
-    def _inputs(self, scenarios: int) -> StressInputs:
-        work, book = self.work, self.work.identity.book
-        store = RunStore(self.request.runs)
-        return StressInputs(
-            book=book.location,
-            book_digest=book.digest,
-            run_id=work.identity.run.run_id,
-            margin=store.rows(work.identity.run.run_id, "accounts"),
-            lot_size=work.lot_size,
-            notional=work.notional,
-            cube=np.zeros((len(work.notional), scenarios)),
-            active=np.ones(scenarios, dtype=np.bool_),
-            rules=work.identity.named.plan.liquidation,
-            groups=work.layout.sizes["member"],
-        )
 
     def publish(self, peak_memory: Callable[[], int] = int) -> dict[str, Any]:
         """Verify that every scenario is there, write the manifest, and make the run visible.
@@ -177,3 +163,20 @@ class StressRun:
             "digests": digests,
             "digest": text_digest(*(f"{name}={digests[name]}" for name in sorted(digests))),
         }
+
+
+def stress_inputs(work: StressWork, runs: Path | S3Folder, scenarios: int) -> StressInputs:
+    """Return what tasks share before the first round of so many scenarios."""
+    book, run_id = work.identity.book, work.identity.run.run_id
+    return StressInputs(
+        book=book.location,
+        book_digest=book.digest,
+        run_id=run_id,
+        margin=RunStore(runs).rows(run_id, "accounts"),
+        lot_size=work.lot_size,
+        notional=work.notional,
+        cube=np.zeros((len(work.notional), scenarios)),
+        active=np.ones(scenarios, dtype=np.bool_),
+        rules=work.identity.named.plan.liquidation,
+        groups=work.layout.sizes["member"],
+    )

@@ -5,7 +5,16 @@ from pathlib import Path
 from flows.report import running
 from flows.report.document import Head, document
 from flows.report.picture import Section
-from flows.report.stress import basis, depth, headline, rounds, scenarios, volume, waterfall
+from flows.report.stress import (
+    basis,
+    depth,
+    headline,
+    reverse,
+    rounds,
+    scenarios,
+    volume,
+    waterfall,
+)
 from flows.report.stress.view import StressView
 
 FOOTNOTE = (
@@ -67,6 +76,13 @@ def sections(view: StressView) -> list[Section]:
                 volume.amplification(view),
                 depth.by_depth(view),
             ),
+        ),
+        Section(
+            "reverse",
+            "What it would take",
+            "The other way round: not what a shock costs, but which shock, of those that exhaust "
+            "a resource, is the most plausible.",
+            (reverse.frontier(view), reverse.shocks(view)),
         ),
         Section(
             "basis",
