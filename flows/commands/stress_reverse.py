@@ -63,6 +63,7 @@ def run_reverse(
     """
     from flows.progress import TerminalProgress
     from workers.dask_engine import DaskEngine
+    from workers.memory import PeakMemory
     from workers.reverse.request import ReverseRequest, reverse_store
     from workers.reverse.run import ReverseRun
     from workers.stages import StageTable
@@ -78,13 +79,16 @@ def run_reverse(
         stresses=settings.stresses,
     )
     engine = DaskEngine(settings.workers)
-    with TerminalProgress(MESSAGES) as progress:
-        with ReverseRun(request, lambda: engine, StageTable(progress)) as made:
-            if made.prepare():
-                found = reverse_store(request.stresses).read(made.run_id)
-                return {**found.manifest, "recognised": True}
-            made.search()
-            return {**made.publish(), "recognised": False}
+    with (
+        TerminalProgress(MESSAGES) as progress,
+        ReverseRun(request, lambda: engine, StageTable(progress)) as made,
+        PeakMemory() as memory,
+    ):
+        if made.prepare():
+            found = reverse_store(request.stresses).read(made.run_id)
+            return {**found.manifest, "recognised": True}
+        made.search()
+        return {**made.publish(lambda: memory.peak_bytes), "recognised": False}
 
 
 def _numbers(text: str) -> tuple[int, ...]:

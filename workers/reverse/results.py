@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from risk.scenarios.moves import FactorMoves
 from risk.systemic.bearing import bear_losses
@@ -34,7 +34,7 @@ def found_dataset(
     stresses = [one.stress for one in found if one.stress is not None]
     coins = scenarios.underlyings
 
-    def spread(values: Sequence[float] | Floats, missing: float = np.nan) -> NDArray[np.generic]:
+    def spread(values: ArrayLike, missing: float = np.nan) -> NDArray[np.generic]:
         given = np.asarray(values)
         whole = np.full((len(found), *given.shape[1:]), missing, dtype=given.dtype)
         whole[rows] = given

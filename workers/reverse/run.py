@@ -2,17 +2,17 @@
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
-from risk.scenarios.moves import FactorMoves, factor_moves, shocks_from
+from risk.scenarios.moves import factor_moves, shocks_from
+from risk.summation import BLOCK_ACCOUNTS
 from risk.systemic.exhaustion import Exhaustion, exhaustion, layers_to_exhaust
 from storage.arrays import REVERSE
 from storage.digest import dataset_digest, text_digest
-from storage.runs import RunStore
 from storage.staging import Layout
 from workers.code_version import code_version, library_versions
 from workers.engine import Engine
@@ -24,8 +24,8 @@ from workers.reverse.request import (
     reverse_store,
 )
 from workers.reverse.results import found_dataset, history_dataset
-from workers.reverse.search import EVERYBODY, Found, search_targets, targets_of
-from workers.shards import Shard, cut, shard_length
+from workers.reverse.search import Found, search_targets, targets_of
+from workers.shards import Shard, cut
 from workers.stages import StageTable
 from workers.stress.cascade import Cascade, run_cascade
 from workers.stress.request import StressIdentity, StressRequest
@@ -97,7 +97,7 @@ class ReverseRun:
     def _looked_at(self) -> tuple[tuple[Shard, ...], float]:
         """Return the shards that the search looks at, and how much all accounts are of them."""
         accounts, sample = self.identity.book.accounts, self.request.sample
-        blocks = cut(accounts, shard_length(1))
+        blocks = cut(accounts, BLOCK_ACCOUNTS)
         if sample is None or sample >= len(blocks):
             return tuple(self.work.shards), 1.0
         chosen = np.unique(np.rint(np.linspace(0, len(blocks) - 1, sample)).astype(np.int64))
@@ -114,7 +114,7 @@ class ReverseRun:
             self.identity.named.plan,
         )
 
-    def publish(self) -> dict[str, Any]:
+    def publish(self, peak_memory: Callable[[], int] = int) -> dict[str, Any]:
         """Write what was found, and make the run visible; return its manifest."""
         sampled = self._looked_at()
         datasets = {
@@ -158,6 +158,7 @@ class ReverseRun:
                 "shocks_tried": sum(stage.items for stage in self.stages.stages),
             },
             "stages": self.stages.rows(),
+            "memory": {"peak_total": peak_memory()},
             "digests": digests,
             "digest": text_digest(*(f"{name}={digests[name]}" for name in sorted(digests))),
         }

@@ -3,8 +3,8 @@
 import numpy as np
 
 from flows.format import NOTHING, money, percent, short
-from flows.report.picture import Choice, Picture, Sentence, Table, hover, plain, safe
-from flows.report.stress.view import ReverseView, StressView
+from flows.report.picture import Choice, Layout, Picture, Sentence, Table, hover, plain, safe
+from flows.report.stress.view import Floats, ReverseView, Rows, StressView
 
 TITLE = "How far the nearest shock is"
 
@@ -33,7 +33,7 @@ def frontier(view: StressView) -> Picture | Sentence:
     choices = []
     if len(everybody):
         amounts = found.values("resource")
-        axis = {
+        axis: Layout = {
             "type": "log",
             "title": {"text": "What is to be exhausted, USD"},
             "tickformat": "~s",
@@ -76,9 +76,9 @@ def words(name: str) -> str:
 def _choice(
     found: ReverseView,
     label: str,
-    rows: np.ndarray[tuple[int], np.dtype[np.int64]],
-    across: np.ndarray[tuple[int], np.dtype[np.float64]],
-    axis: dict[str, object],
+    rows: Rows,
+    across: Floats,
+    axis: Layout,
 ) -> Choice:
     distance = found.values("distance")
     farthest = float(np.asarray(found.history["distance"].values).max())
