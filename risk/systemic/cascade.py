@@ -51,7 +51,8 @@ class StressedAccounts:
 
     ``offsets`` ``(account+1,)`` cuts ``instrument`` and ``quantity`` ``(position,)``, contracts,
     long positive. ``equity`` and ``maintenance`` are ``(account,)``, reporting currency; ``group``
-    ``(account,)`` is whose account it is, and -1 where it is held back and left out.
+    ``(account,)`` is whose account it is, and -1 where it is held back and left out. ``impaired``
+    ``(account,)`` is what collateral counts more than in ``equity``, below 0 where it counts less.
     """
 
     offsets: Rows
@@ -60,6 +61,7 @@ class StressedAccounts:
     equity: Floats
     maintenance: Floats
     group: NDArray[np.int32]
+    impaired: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.equity)
@@ -248,7 +250,7 @@ def cascade_round(
 
 @kernel
 def _settle(
-    offsets: Any, instrument: Any, quantity: Any, equity: Any, maintenance: Any, group: Any,
+    offsets: Any, instrument: Any, quantity: Any, equity: Any, impaired: Any, group: Any,
     cube: Any, row: Any, remaining: Any, cash: Any, pnl: Floats, lost: Any, uncovered: Any,
     defaulted: Any, touched: Any,
 ) -> None:  # fmt: skip
@@ -259,9 +261,9 @@ def _settle(
         start, stop, k = offsets[account], offsets[account + 1], row[account]
         _pnl(instrument, quantity, start, stop, cube, pnl)
         for s in range(pnl.size):
-            gained = pnl[s]
+            gained = pnl[s] + impaired[account]
             if k >= 0:
-                gained = cash[k, s] + remaining[k, s] * pnl[s]
+                gained = cash[k, s] + remaining[k, s] * pnl[s] + impaired[account]
                 touched[s] += 1 if remaining[k, s] < 1.0 else 0
             if gained < 0.0:
                 lost[s] -= np.rint(gained / UNIT)
@@ -286,10 +288,13 @@ def settle(accounts: StressedAccounts, state: Liquidated, cube: Floats, groups: 
     lost, uncovered = np.zeros(scenarios), np.zeros((groups, scenarios))
     defaulted = np.zeros((groups, scenarios), dtype=np.int64)
     touched = np.zeros(scenarios, dtype=np.int64)
+    offsets, instrument, quantity, *_ = _as_read(accounts)
+    impaired = np.zeros(len(accounts)) if accounts.impaired is None else accounts.impaired
     _settle(
-        *_as_read(accounts), read_only(accounts.group, np.int32), read_only(cube, np.float64),
-        state.row, state.remaining, state.cash, np.zeros(scenarios), lost, uncovered, defaulted,
-        touched,
+        offsets, instrument, quantity, read_only(accounts.equity, np.float64),
+        read_only(impaired, np.float64), read_only(accounts.group, np.int32),
+        read_only(cube, np.float64), state.row, state.remaining, state.cash, np.zeros(scenarios),
+        lost, uncovered, defaulted, touched,
     )  # fmt: skip
     for name, sums in (("lost", lost), ("uncovered", uncovered)):
         require_exact(name, UNIT * sums)
@@ -297,10 +302,12 @@ def settle(accounts: StressedAccounts, state: Liquidated, cube: Floats, groups: 
 
 
 def _as_read(accounts: StressedAccounts) -> tuple[NDArray[Any], ...]:
+    impaired = accounts.impaired
+    equity = accounts.equity if impaired is None else accounts.equity + impaired
     return (
         read_only(accounts.offsets, np.int64),
         read_only(accounts.instrument, np.int32),
         read_only(accounts.quantity, np.float64),
-        read_only(accounts.equity, np.float64),
+        read_only(equity, np.float64),
         read_only(accounts.maintenance, np.float64),
     )

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from risk.scenarios.shocks import SHOCKS
 from risk.specification import Name, NonNegative, Positive, Specification
 from risk.systemic.cascade import LiquidationRules
+from risk.systemic.disruptions import ChainHalt, CollateralMove, OracleError
 from risk.systemic.impact import ImpactSpec
 from risk.systemic.waterfall import LayerSpec, WaterfallSpec
 
@@ -87,13 +88,24 @@ def at_depth(name: str, part: float) -> str:
 
 
 class StressScenario(Specification):
-    """A scenario of the plan's own: shocks by coin, or by ``default`` for every other one."""
+    """A scenario of the plan's own: shocks by coin, or by ``default`` for every other one.
+
+    ``collateral``, ``oracle`` and ``halt`` are what it breaks beside.
+    """
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
     title: Annotated[str, Field(min_length=1)]
     shocks: dict[str, dict[str, float]]
     depth: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    collateral: tuple[CollateralMove, ...] = ()
+    oracle: OracleError | None = None
+    halt: ChainHalt | None = None
     source: Source
+
+    @property
+    def breaks_something(self) -> bool:
+        """Whether more happens than shocks."""
+        return bool(self.collateral) or self.oracle is not None or self.halt is not None
 
     @model_validator(mode="after")
     def _known(self) -> "StressScenario":
@@ -163,6 +175,17 @@ class StressPlan(Specification):
                     f"layer {layer.name!r} of {layer.payer!r} draws on {layer.amounts!r}; allowed "
                     f"is {list(allowed) or 'no cap'}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _room_for_what_comes_back(self) -> "StressPlan":
+        for one in self.scenarios:
+            for broken in (one.oracle, one.halt):
+                if broken is not None and broken.rounds >= self.cascade.rounds:
+                    raise ValueError(
+                        f"scenario {one.name!r} breaks something for {broken.rounds} rounds; a "
+                        f"cascade has {self.cascade.rounds}, allowed is less"
+                    )
         return self
 
     @model_validator(mode="after")

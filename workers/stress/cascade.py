@@ -17,6 +17,7 @@ from risk.systemic.plan import StressPlan
 from risk.systemic.pressure import delta_sold
 from workers.engine import Engine
 from workers.shards import Shard
+from workers.stress.disruptions import Disruption
 from workers.stress.scenarios import StressScenarios
 from workers.stress.tasks import StressInputs, StressItem, settle_shard, stress_shard
 
@@ -71,16 +72,19 @@ def run_cascade(
     ground: Ground,
     plan: StressPlan,
     told: Callable[[int], None] = lambda rounds: None,
+    disruption: Disruption | None = None,
 ) -> Cascade:
     """Run the scenarios to the end of their cascades, all of them together, round by round.
 
+    A ``disruption`` is that of all of them; a cascade goes on for a round after it is over.
     ``told`` is called with the accounts that a pass has gone through.
     """
     width, coins = len(scenarios), len(ground.volume)
     whole = scenarios.shocks
     cube = _cube(ground, whole, np.ones((coins, width)))
     items = [StressItem(s, Liquidated.nobody(s.stop - s.start, width)) for s in shards]
-    first = _losses(engine, replace(inputs, cube=cube), items, told)
+    end = None if disruption is None else disruption.backing_at_the_end()
+    first = _losses(engine, replace(inputs, cube=cube, backing=end), items, told)
     total, taken = np.zeros(cube.shape), np.zeros(cube.shape)
     paid = np.zeros(width)
     active = np.ones(width, dtype=np.bool_)
@@ -89,19 +93,22 @@ def run_cascade(
         come = min(number + 1, plan.cascade.steps) / plan.cascade.steps
         moves = part_of_shocks(whole, come)
         factor = _factor(total, ground, scenarios.depth, plan)
+        if disruption is not None:
+            factor = factor * disruption.price(number)[:, np.newaxis]
         prices.append((1.0 + moves.price.T) * factor)
         cube = _cube(ground, moves, factor)
         if not active.any() or number == plan.cascade.rounds:
             break
-        shared = replace(inputs, cube=cube, active=active)
+        behind = None if disruption is None else disruption.backing(number)
+        shared = replace(inputs, cube=cube, active=active, backing=behind)
         closed, vault, hit, items = _round(engine, shared, items, told)
         total, taken = total + closed, taken + vault
         paid += _worth(vault, inputs.notional, cube)
         sold.append(np.where(active, np.abs(closed).sum(axis=0), np.nan))
         liquidated.append(np.where(active, hit, -1))
-        if come == 1.0:
+        if come == 1.0 and (disruption is None or number >= disruption.rounds):
             active = active & (np.abs(closed).sum(axis=0) >= max(plan.cascade.least, 1e-300))
-    last = _losses(engine, replace(inputs, cube=cube), items, told)
+    last = _losses(engine, replace(inputs, cube=cube, backing=end), items, told)
     by_round = np.array(sold).reshape(-1, width).T
     return Cascade(
         sold=by_round,

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from storage.arrays import STRESS
 from storage.digest import dataset_digest, text_digest
@@ -21,6 +22,7 @@ from storage.runs import RunStore
 from workers.code_version import code_version, library_versions
 from workers.engine import Engine
 from workers.fold import IncompleteRun
+from workers.shards import Shard
 from workers.stages import StageTable
 from workers.stress.cascade import run_cascade
 from workers.stress.request import StressRequest, identify_stress, stress_store
@@ -82,19 +84,32 @@ class StressRun:
         with self.stages.stage("stress", total, "scenarios", engine.workers) as stage:
             for batch in work.batches:
                 if batch.start not in done:
-                    part = work.scenarios.take(slice(batch.start, batch.stop))
-                    cascade = run_cascade(
-                        engine,
-                        stress_inputs(work, self.request.runs, len(part)),
-                        work.shards,
-                        part,
-                        work.ground,
-                        work.identity.named.plan,
-                    )
                     fork = self._staged.fork()
-                    fork.write("scenarios", stored_arrays(cascade, rounds), batch.start)
+                    fork.write("scenarios", self._batch(engine, batch, rounds), batch.start)
                     self._staged.checkpoint([fork], f"scenarios {batch.start} to {batch.stop}")
                 self.stages.advance(stage, batch.stop - batch.start)
+
+    def _batch(self, engine: Engine, batch: Shard, rounds: int) -> dict[str, NDArray[np.generic]]:
+        """Run the cascades of a batch; scenarios that break something go by themselves."""
+        work = self.work
+        rows = range(batch.start, batch.stop)
+        alone = [row for row in rows if work.scenarios.name[row] in work.disruptions]
+        parts = [[row for row in rows if row not in alone], *([row] for row in alone)]
+        stored = []
+        for part in filter(None, parts):
+            scenarios = work.scenarios.take(np.array(part))
+            cascade = run_cascade(
+                engine,
+                stress_inputs(work, self.request.runs, len(part)),
+                work.shards,
+                scenarios,
+                work.ground,
+                work.identity.named.plan,
+                disruption=work.disruptions.get(scenarios.name[0]),
+            )
+            stored.append(stored_arrays(cascade, rounds))
+        order = np.argsort([row for part in parts for row in part])
+        return {name: np.concatenate([one[name] for one in stored])[order] for name in stored[0]}
 
     def publish(self, peak_memory: Callable[[], int] = int) -> dict[str, Any]:
         """Verify that every scenario is there, write the manifest, and make the run visible.

@@ -38,12 +38,13 @@ class StressScenarios:
     def __len__(self) -> int:
         return len(self.name)
 
-    def take(self, rows: slice) -> "StressScenarios":
+    def take(self, rows: NDArray[np.int64]) -> "StressScenarios":
         """Return some of them."""
+        chosen = rows.tolist()
         return StressScenarios(
-            self.name[rows],
-            self.title[rows],
-            self.origin[rows],
+            tuple(self.name[row] for row in chosen),
+            tuple(self.title[row] for row in chosen),
+            tuple(self.origin[row] for row in chosen),
             self.depth[rows],
             Shocks(**{name: getattr(self.shocks, name)[rows] for name in SHOCKS}),
             self.underlyings,

@@ -21,6 +21,7 @@ from storage.objects import S3Folder
 from storage.rows import StoredRows
 from workers.memory import process_peak_bytes
 from workers.shards import Shard
+from workers.stress.disruptions import Backing, disrupted
 
 Floats = NDArray[np.float64]
 
@@ -47,6 +48,7 @@ class StressInputs:
     active: NDArray[np.bool_]
     rules: LiquidationRules
     groups: int
+    backing: Backing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +99,19 @@ KEPT_SHARDS = 16
 
 
 def stressed_accounts(inputs: StressInputs, shard: Shard) -> StressedAccounts:
-    """Return the accounts of a shard; those that this process read last are kept."""
+    """Return the accounts of a shard; those that this process read last are kept.
+
+    With a ``backing``, what is behind them is that of the round.
+    """
     key = (inputs.book_digest, inputs.run_id, shard.start, shard.stop)
     if key not in _KEPT:
         while len(_KEPT) >= KEPT_SHARDS:
             del _KEPT[next(iter(_KEPT))]
         _KEPT[key] = _read(inputs, shard)
-    return _KEPT[key]
+    if inputs.backing is None:
+        return _KEPT[key]
+    book = _open(inputs.book, inputs.book_digest)
+    return disrupted(_KEPT[key], book, shard.start, shard.stop, inputs.backing)
 
 
 def _read(inputs: StressInputs, shard: Shard) -> StressedAccounts:

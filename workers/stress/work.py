@@ -1,5 +1,6 @@
 """What is known of a stress run before its first scenario."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,11 @@ from risk.instruments import unit_notional
 from risk.methodology import parse_methodology
 from risk.revaluation import cash_delta
 from storage.staging import Layout
+from workers.collateral import counted_assets
 from workers.revaluation import terms_and_market_of
 from workers.shards import Shard, cut, shard_length
 from workers.stress.cascade import Ground
+from workers.stress.disruptions import Disruption, disruptions_of
 from workers.stress.request import StressIdentity, StressRequest
 from workers.stress.scenarios import StressScenarios, stress_scenarios
 
@@ -32,6 +35,7 @@ class StressWork:
     shards: list[Shard]
     batches: list[Shard]
     layout: Layout
+    disruptions: Mapping[str, Disruption]
 
 
 def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
@@ -55,6 +59,7 @@ def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
     notional = unit_notional(instruments, market.index)
     unit = np.where(notional > 0.0, notional, 1.0)
     table = book.instruments()
+    counted = counted_assets(book.assets(), run.manifest["index"], methodology.collateral)
     width = min(request.batch, len(scenarios))
     return StressWork(
         identity=identity,
@@ -88,4 +93,5 @@ def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
                 "member": book.members()["member"].to_pylist(),
             },
         ),
+        disruptions=disruptions_of(plan, book, counted.value, scenarios.underlyings),
     )
