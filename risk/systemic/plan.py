@@ -87,6 +87,13 @@ def at_depth(name: str, part: float) -> str:
     return f"{name} at depth {part:g}"
 
 
+class OwnerGroup(Specification):
+    """Members under common ownership, on whatever venues and chains: they default together."""
+
+    owner: Annotated[str, Field(min_length=1)]
+    members: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
 class StressScenario(Specification):
     """A scenario of the plan's own: shocks by coin, or by ``default`` for every other one.
 
@@ -129,6 +136,7 @@ class StressPlan(Specification):
     ``origins`` are those of the margin run's scenarios that are taken as they are. ``depth`` is the
     part of a coin's daily volume that is there under stress.
     ``layers`` bear what accounts and the vault lose beyond what accounts had, in their order.
+    Members that ``owners`` do not name are their own.
     """
 
     name: Name
@@ -149,6 +157,7 @@ class StressPlan(Specification):
     own_capital: NonNegative = 0.0
     insurance_fund: NonNegative = 0.0
     layers: Annotated[tuple[LayerSpec, ...], Field(min_length=1)]
+    owners: tuple[OwnerGroup, ...] = ()
 
     @property
     def waterfall(self) -> WaterfallSpec:
@@ -193,6 +202,8 @@ class StressPlan(Specification):
         for what, names in (
             ("market", sorted(one.coin for one in self.markets)),
             ("scenario", sorted(one.name for one in self.scenarios)),
+            ("owner", sorted(one.owner for one in self.owners)),
+            ("member of an owner", sorted(name for one in self.owners for name in one.members)),
         ):
             for one, other in pairwise(names):
                 if one == other:

@@ -8,7 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from risk.systemic.bearing import bear_losses
-from risk.systemic.cover import cover
+from risk.systemic.cover import cover, group_losses
 from workers.stress.cascade import Cascade
 from workers.stress.work import StressWork
 
@@ -84,6 +84,8 @@ def totals_dataset(work: StressWork, stored: xr.Dataset) -> xr.Dataset:
         members["default_fund"].to_numpy(),
     )
     one, two = (cover(borne.beyond.T, number).by_scenario for number in (1, 2))
+    by_owner = group_losses(borne.beyond.T, work.owner, int(work.owner.max()) + 1)
+    owner_one, owner_two = (cover(by_owner, number).by_scenario for number in (1, 2))
     return xr.Dataset(
         {
             "shortfall": ("scenario", borne.loss),
@@ -99,6 +101,8 @@ def totals_dataset(work: StressWork, stored: xr.Dataset) -> xr.Dataset:
             "beyond_contribution": (("scenario", "member"), borne.beyond.T),
             "cover_1": ("scenario", one),
             "cover_2": ("scenario", two),
+            "cover_1_by_owner": ("scenario", owner_one),
+            "cover_2_by_owner": ("scenario", owner_two),
             "default_fund": ("member", members["default_fund"].to_numpy()),
         },
         coords={"layer": np.array(borne.names, dtype=object)},

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from risk.instruments import unit_notional
 from risk.methodology import parse_methodology
 from risk.revaluation import cash_delta
+from risk.systemic.cover import owner_rows
 from storage.staging import Layout
 from workers.collateral import counted_assets
 from workers.revaluation import terms_and_market_of
@@ -36,6 +37,7 @@ class StressWork:
     batches: list[Shard]
     layout: Layout
     disruptions: Mapping[str, Disruption]
+    owner: NDArray[np.int64]
 
 
 def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
@@ -92,6 +94,9 @@ def plan_stress(identity: StressIdentity, request: StressRequest) -> StressWork:
                 "instrument": table["instrument"].to_pylist(),
                 "member": book.members()["member"].to_pylist(),
             },
+        ),
+        owner=owner_rows(
+            book.members()["member"].to_pylist(), [one.members for one in plan.owners]
         ),
         disruptions=disruptions_of(plan, book, counted.value, scenarios.underlyings),
     )
