@@ -8,12 +8,9 @@ import plotly.graph_objects as go
 import pytest
 
 from flows.report.stress.depth import by_depth, curves
-from flows.report.stress.waterfall import layer_table
 from flows.stress_view import stress_view
-from storage.runs import RunStore
 from tests.workers.stressed import SMALL_PLAN, plan_file, stress
 from workers.engine import SerialEngine
-from workers.inputs import book_of
 from workers.stress.request import StressRequest
 from workers.stress.run import StressRun
 
@@ -104,33 +101,3 @@ def test_depths_that_make_no_sense_are_refused(request_of, text, message):
     request = request_of(f"{SMALL_PLAN}\n[[depths]]\n{text}\n")
     with StressRun(request, SerialEngine) as run, pytest.raises(ValueError, match=message):
         run.prepare()
-
-
-def test_members_of_one_owner_default_together(request_of):
-    members = stored_members(request_of)
-    owners = f'\n[[owners]]\nowner = "one"\nmembers = {json.dumps(members[::2])}\n'
-    made = stress(request_of(SMALL_PLAN + owners))
-    totals = made.run.groups["totals"].load()
-    beyond = totals["beyond_contribution"].values
-    each = [beyond[:, ::2].sum(axis=1), *beyond[:, 1::2].T]
-    largest = -np.sort(-np.array(each), axis=0)
-    np.testing.assert_allclose(totals["cover_1_by_owner"].values, largest[0])
-    np.testing.assert_allclose(totals["cover_2_by_owner"].values, largest[:2].sum(axis=0))
-    assert (totals["cover_1_by_owner"].values > totals["cover_1"].values).any()
-    rows = layer_table(stress_view(made.run))
-    assert rows.columns[-2:] == ("Cover-1 by owner", "Cover-2 by owner")
-
-
-def test_an_owner_of_nobody_and_a_member_of_two_are_refused(request_of):
-    for members, message in (
-        ('["nobody"]', r"owners have members \['nobody'\]; members are"),
-        ('["a", "a"]', "member of an owner 'a' is named twice"),
-    ):
-        request = request_of(f'{SMALL_PLAN}\n[[owners]]\nowner = "one"\nmembers = {members}\n')
-        with StressRun(request, SerialEngine) as run, pytest.raises(ValueError, match=message):
-            run.prepare()
-
-
-def stored_members(request_of):
-    request = request_of(SMALL_PLAN)
-    return book_of(RunStore(request.runs).open(request.run)).members()["member"].to_pylist()

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from flows.report.stress.waterfall import layer_table
+from flows.stress_view import stress_view
 from risk.kernels.sums import UNIT
 from tests.workers.stressed import plan_file, stress
 from tests.workers.test_stress_by_hand import METHODOLOGY, PLAN, PRICE, perpetuals_book
@@ -55,6 +57,12 @@ source = "made up"
 halt = { chains = ["Avalanche"], rounds = 2 }
 [scenarios.shocks.price]
 default = 0.0
+"""
+
+OWNERS = """
+[[owners]]
+owner = "one"
+members = [{}]
 """
 
 
@@ -158,3 +166,32 @@ def test_what_cannot_break_is_refused(request_of, old, new, message):
 def test_the_plan_that_ships_breaks_something_in_each_of_its_scenarios():
     plan = load_plan("margincube-disruption-2026-01").plan
     assert all(one.breaks_something for one in plan.scenarios)
+
+
+def test_members_of_one_owner_default_together(made, request_of):
+    """Both members' accounts owe in full what they lose, and no contribution stands before it."""
+    owned = stress(request_of(SCENARIOS + OWNERS.format('"m0", "m1"')))
+    row, totals = made.row("bridge fails"), owned.run.groups["totals"].load()
+    owed = made.values("uncovered")[row]
+    assert (owed > 0.5 * PRICE).all()
+    assert totals["cover_1"].values[row] == owed.max()
+    assert totals["cover_2"].values[row] == owed.sum()
+    assert totals["cover_1_by_owner"].values[row] == owed.sum()
+    assert totals["cover_2_by_owner"].values[row] == owed.sum()
+    apart = made.run.groups["totals"].load()
+    for name in ("cover_1", "cover_2"):
+        np.testing.assert_array_equal(apart[f"{name}_by_owner"].values, apart[name].values)
+    table = layer_table(stress_view(owned.run))
+    assert table.columns[-2:] == ("Cover-1 by owner", "Cover-2 by owner")
+    assert "one has 2 members" in table.caption
+    assert layer_table(stress_view(made.run)).columns[-1] == "Cover-2"
+
+
+def test_an_owner_of_nobody_and_a_member_of_two_are_refused(request_of):
+    for members, message in (
+        ('"nobody"', r"owners have members \['nobody'\]; members are"),
+        ('"m0", "m0"', "member of an owner 'm0' is named twice"),
+    ):
+        request = request_of(SCENARIOS + OWNERS.format(members))
+        with StressRun(request, SerialEngine) as run, pytest.raises(ValueError, match=message):
+            run.prepare()
