@@ -12,6 +12,7 @@ from risk.specification import Name, NonNegative, Positive, Specification
 from risk.systemic.cascade import LiquidationRules
 from risk.systemic.disruptions import ChainHalt, CollateralMove, OracleError
 from risk.systemic.impact import ImpactSpec
+from risk.systemic.insulation import InsulationSpec
 from risk.systemic.waterfall import LayerSpec, WaterfallSpec
 
 RESOURCES = {
@@ -137,6 +138,7 @@ class StressPlan(Specification):
     part of a coin's daily volume that is there under stress.
     ``layers`` bear what accounts and the vault lose beyond what accounts had, in their order.
     Members that ``owners`` do not name are their own.
+    With ``insulation``, margin systems are compared under the same scenarios.
     """
 
     name: Name
@@ -158,6 +160,7 @@ class StressPlan(Specification):
     insurance_fund: NonNegative = 0.0
     layers: Annotated[tuple[LayerSpec, ...], Field(min_length=1)]
     owners: tuple[OwnerGroup, ...] = ()
+    insulation: InsulationSpec | None = None
 
     @property
     def waterfall(self) -> WaterfallSpec:

@@ -12,6 +12,7 @@ from flows.report.stress import (
     reverse,
     rounds,
     scenarios,
+    systems,
     volume,
     waterfall,
 )
@@ -66,6 +67,7 @@ def sections(view: StressView) -> list[Section]:
             "Accounts first, with all they had. What is left comes to the layers below.",
             (waterfall.layers(view), waterfall.layer_table(view), waterfall.members(view)),
         ),
+        *systems.sections_of_systems(view),
         Section(
             "volume",
             "What was sold, and what that did",
