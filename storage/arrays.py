@@ -270,3 +270,6 @@ STRESS = RunKind(
     small=("plan", "totals", "network"),
 )
 """A stress run."""
+
+REVERSE = RunKind(name="reverse", written={}, markers={}, small=("found", "history"))
+"""A reverse stress of a margin run."""

@@ -8,9 +8,11 @@ from typing import Any
 from cyclopts import App
 
 from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, print_json, say_report
+from flows.commands.stress_reverse import reverse
 from flows.settings import EngineName, FoldName, Settings, prepare_prefect
 
 app = App(help="Stress of the whole system: default, liquidation cascade, who pays.")
+app.command(reverse)
 
 
 @app.default
@@ -83,7 +85,7 @@ def report(
         json: print the path as JSON
     """
     from flows.report.stress import write_stress_report
-    from flows.stress_view import stress_view
+    from flows.stress_view import newest_reverse, stress_view
     from storage.arrays import STRESS
     from storage.runs import RunStore
 
@@ -91,7 +93,7 @@ def report(
     run = RunStore(settings.stresses, STRESS).read(stress)
     path = output or settings.reports / f"{run.run_id}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_stress_report(stress_view(run), path)
+    write_stress_report(stress_view(run, newest_reverse(settings.stresses, run)), path)
     say_report(run.run_id, path, json=json)
 
 

@@ -7,6 +7,7 @@ Source: CPMI-IOSCO, Principles for financial market infrastructures (2012), prin
 considerations 4 and 6: the participant and its affiliates with the largest exposures.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +49,26 @@ def group_losses(loss: ArrayLike, group: ArrayLike, groups: int) -> Floats:
             f"{lost.shape[1]} members"
         )
     return np.array([np.bincount(owner, row, groups) for row in lost]).reshape(len(lost), groups)
+
+
+def owner_rows(members: Sequence[str], owned: Sequence[Sequence[str]]) -> NDArray[np.int64]:
+    """Return the group of each member, ``(member,)``: those of one owner share one.
+
+    Raises:
+        ValueError: an owner has a member that is not there.
+
+    >>> owner_rows(["a", "b", "c", "d"], [["d", "b"]]).tolist()
+    [0, 1, 2, 1]
+    """
+    unknown = sorted({name for names in owned for name in names} - set(members))
+    if unknown:
+        raise ValueError(f"owners have members {unknown}; members are {list(members)}")
+    first = list(range(len(members)))
+    for names in owned:
+        rows = sorted(members.index(name) for name in names)
+        for row in rows:
+            first[row] = rows[0]
+    return np.unique(first, return_inverse=True)[1].astype(np.int64)
 
 
 def cover(loss: ArrayLike, number: int) -> Cover:

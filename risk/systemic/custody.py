@@ -169,7 +169,7 @@ def share_out(
     by_token, bad = np.zeros((len(worth.value), scenarios)), np.zeros((issuers, scenarios))
     _share(
         read_only(accounts.offsets, np.int64), read_only(accounts.instrument, np.int32),
-        read_only(accounts.quantity, np.float64), read_only(accounts.equity, np.float64),
+        read_only(accounts.quantity, np.float64), read_only(accounts.backing, np.float64),
         read_only(accounts.group, np.int32), read_only(cube, np.float64), state.row,
         state.remaining, state.cash, read_only(claims.offsets, np.int64),
         read_only(claims.token, np.int32), read_only(claims.held, np.float64),

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from risk.scenarios.shocks import SHOCKS
 from risk.specification import Name, NonNegative, Positive, Specification
 from risk.systemic.cascade import LiquidationRules
+from risk.systemic.disruptions import ChainHalt, CollateralMove, OracleError
 from risk.systemic.exposures import ContagionRules
 from risk.systemic.impact import ImpactSpec
 from risk.systemic.insulation import InsulationSpec
@@ -71,14 +72,52 @@ class Severity(Specification):
     times: Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
+class Depths(Specification):
+    """Scenarios once more, each at several depths: the same shock where less or more is there.
+
+    ``of`` names scenarios of the margin run or of the plan, ``parts`` what is there of a coin's
+    daily volume. The name of each is that of the scenario with its depth behind it.
+    """
+
+    of: Annotated[tuple[str, ...], Field(min_length=1)]
+    parts: Annotated[tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...], Field(min_length=1)]
+
+
+def at_depth(name: str, part: float) -> str:
+    """Return the name of a scenario at another depth.
+
+    >>> at_depth("half", 0.05)
+    'half at depth 0.05'
+    """
+    return f"{name} at depth {part:g}"
+
+
+class OwnerGroup(Specification):
+    """Members under common ownership, on whatever venues and chains: they default together."""
+
+    owner: Annotated[str, Field(min_length=1)]
+    members: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
 class StressScenario(Specification):
-    """A scenario of the plan's own: shocks by coin, or by ``default`` for every other one."""
+    """A scenario of the plan's own: shocks by coin, or by ``default`` for every other one.
+
+    ``collateral``, ``oracle`` and ``halt`` are what it breaks beside.
+    """
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
     title: Annotated[str, Field(min_length=1)]
     shocks: dict[str, dict[str, float]]
     depth: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    collateral: tuple[CollateralMove, ...] = ()
+    oracle: OracleError | None = None
+    halt: ChainHalt | None = None
     source: Source
+
+    @property
+    def breaks_something(self) -> bool:
+        """Whether more happens than shocks."""
+        return bool(self.collateral) or self.oracle is not None or self.halt is not None
 
     @model_validator(mode="after")
     def _known(self) -> "StressScenario":
@@ -102,6 +141,7 @@ class StressPlan(Specification):
     ``origins`` are those of the margin run's scenarios that are taken as they are. ``depth`` is the
     part of a coin's daily volume that is there under stress.
     ``layers`` bear what accounts and the vault lose beyond what accounts had, in their order.
+    Members that ``owners`` do not name are their own.
     With ``insulation``, margin systems are compared under the same scenarios.
     ``contagion`` is what the network of members, venue and issuers assumes.
     ``maintenance`` says how it follows prices, and is that of the margin run where left out. With
@@ -116,6 +156,7 @@ class StressPlan(Specification):
     not_verified: tuple[str, ...] = ()
     origins: Annotated[tuple[str, ...], Field(min_length=1)]
     severities: tuple[Severity, ...] = ()
+    depths: tuple[Depths, ...] = ()
     scenarios: tuple[StressScenario, ...] = ()
     liquidation: LiquidationRules = LiquidationRules()
     maintenance: MaintenanceRules | None = None
@@ -127,6 +168,7 @@ class StressPlan(Specification):
     own_capital: NonNegative = 0.0
     insurance_fund: NonNegative = 0.0
     layers: Annotated[tuple[LayerSpec, ...], Field(min_length=1)]
+    owners: tuple[OwnerGroup, ...] = ()
     insulation: InsulationSpec | None = None
     contagion: ContagionRules = ContagionRules()
 
@@ -182,10 +224,23 @@ class StressPlan(Specification):
         return self
 
     @model_validator(mode="after")
+    def _room_for_what_comes_back(self) -> "StressPlan":
+        for one in self.scenarios:
+            for broken in (one.oracle, one.halt):
+                if broken is not None and broken.rounds >= self.cascade.rounds:
+                    raise ValueError(
+                        f"scenario {one.name!r} breaks something for {broken.rounds} rounds; a "
+                        f"cascade has {self.cascade.rounds}, allowed is less"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _named_once(self) -> "StressPlan":
         for what, names in (
             ("market", sorted(one.coin for one in self.markets)),
             ("scenario", sorted(one.name for one in self.scenarios)),
+            ("owner", sorted(one.owner for one in self.owners)),
+            ("member of an owner", sorted(name for one in self.owners for name in one.members)),
         ):
             for one, other in pairwise(names):
                 if one == other:

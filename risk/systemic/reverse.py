@@ -50,6 +50,17 @@ class Search:
     batch: int = 4096
     seed: int = 0
 
+    def expected(self, observed: tuple[int, ...]) -> int:
+        """Return about how many shocks are tried, given ``(observation, factor)`` moves."""
+        observations, factors = observed
+        rays = 2 * self.rays + 4 * factors
+        turned = 3 + _TURNED
+        return (
+            observations
+            + rays * (self.steps + 8)
+            + self.starts * self.turns * (turned * (self.steps + 8) + 2 * factors)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ReverseStress:

@@ -21,7 +21,8 @@ class Losses:
 
     ``lost``: of the accounts that lose. ``uncovered``: beyond their equity, by group.
     ``defaulted``: accounts whose equity is gone, by group. ``touched``: accounts that were closed
-    at least in part. ``lost_by_group`` and ``gained_by_group``: of those that lose, and that gain.
+    at least in part. ``lost_by_group`` and ``gained_by_group``: owed by those that lose, and due to
+    those that gain.
     """
 
     lost: Floats
@@ -34,7 +35,7 @@ class Losses:
 
 @kernel
 def _settle(
-    offsets: Any, instrument: Any, quantity: Any, equity: Any, maintenance: Any, group: Any,
+    offsets: Any, instrument: Any, quantity: Any, equity: Any, impaired: Any, group: Any,
     cube: Any, row: Any, remaining: Any, cash: Any, pnl: Floats, lost: Any, uncovered: Any,
     defaulted: Any, touched: Any, lost_by_group: Any, gained_by_group: Any,
 ) -> None:  # fmt: skip
@@ -45,21 +46,23 @@ def _settle(
         start, stop, k = offsets[account], offsets[account + 1], row[account]
         add_pnl(instrument, quantity, start, stop, cube, pnl)
         for s in range(pnl.size):
-            gained = pnl[s]
+            gained, unpaid = pnl[s] + impaired[account], 0.0
             if k >= 0:
-                gained = cash[k, s] + remaining[k, s] * pnl[s]
+                gained = cash[k, s] + remaining[k, s] * pnl[s] + impaired[account]
                 touched[s] += 1 if remaining[k, s] < 1.0 else 0
             if gained < 0.0:
                 lost[s] -= np.rint(gained / UNIT)
-                lost_by_group[owner, s] -= np.rint(gained / UNIT)
                 left = equity[account] + gained
                 if left < 0.0:
                     # Who had nothing before answers for the whole loss, not for more.
                     beyond = left if equity[account] > 0.0 else gained
-                    uncovered[owner, s] -= np.rint(beyond / UNIT)
+                    unpaid = -np.rint(beyond / UNIT)
+                    uncovered[owner, s] += unpaid
                     defaulted[owner, s] += 1
-            else:
-                gained_by_group[owner, s] += np.rint(gained / UNIT)
+            # What collateral lost is owed to nobody.
+            traded = np.rint((gained - impaired[account]) / UNIT)
+            lost_by_group[owner, s] += max(-traded, unpaid)
+            gained_by_group[owner, s] += max(traded, 0.0)
 
 
 def settle(accounts: StressedAccounts, state: Liquidated, cube: Floats, groups: int) -> Losses:
@@ -76,9 +79,13 @@ def settle(accounts: StressedAccounts, state: Liquidated, cube: Floats, groups: 
     lost_by_group, gained = np.zeros((groups, scenarios)), np.zeros((groups, scenarios))
     defaulted = np.zeros((groups, scenarios), dtype=np.int64)
     touched = np.zeros(scenarios, dtype=np.int64)
+    offsets, instrument, quantity, *_ = as_read(accounts)
+    impaired = np.zeros(len(accounts)) if accounts.impaired is None else accounts.impaired
     _settle(
-        *as_read(accounts), read_only(accounts.group, np.int32), read_only(cube, np.float64),
-        state.row, state.remaining, state.cash, np.zeros(scenarios), lost, uncovered, defaulted,
+        offsets, instrument, quantity, read_only(accounts.equity, np.float64),
+        read_only(impaired, np.float64), read_only(accounts.group, np.int32),
+        read_only(cube, np.float64), state.row, state.remaining, state.cash, np.zeros(scenarios),
+        lost, uncovered, defaulted,
         touched, lost_by_group, gained,
     )  # fmt: skip
     for name, sums in (("lost", lost), ("uncovered", uncovered), ("gained", gained)):

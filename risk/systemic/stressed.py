@@ -29,7 +29,8 @@ class StressedAccounts:
 
     ``offsets`` ``(account+1,)`` cuts ``instrument`` and ``quantity`` ``(position,)``, contracts,
     long positive. ``equity`` and ``maintenance`` are ``(account,)``, reporting currency; ``group``
-    ``(account,)`` is whose account it is, and -1 where it is held back and left out.
+    ``(account,)`` is whose account it is, and -1 where it is held back and left out. ``impaired``
+    ``(account,)`` is what collateral counts more than in ``equity``, below 0 where it counts less.
     """
 
     offsets: Rows
@@ -38,9 +39,15 @@ class StressedAccounts:
     equity: Floats
     maintenance: Floats
     group: NDArray[np.int32]
+    impaired: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.equity)
+
+    @property
+    def backing(self) -> Floats:
+        """Return what accounts have before what they gain or lose, ``(account,)``."""
+        return self.equity if self.impaired is None else self.equity + self.impaired
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +135,11 @@ def gains(accounts: StressedAccounts, state: Liquidated, cube: Floats) -> Floats
 
 
 def as_read(accounts: StressedAccounts) -> tuple[NDArray[Any], ...]:
-    """Return offsets, instruments, quantities, equity and maintenance as kernels take them."""
+    """Return offsets, instruments, quantities, backing and maintenance as kernels take them."""
     return (
         read_only(accounts.offsets, np.int64),
         read_only(accounts.instrument, np.int32),
         read_only(accounts.quantity, np.float64),
-        read_only(accounts.equity, np.float64),
+        read_only(accounts.backing, np.float64),
         read_only(accounts.maintenance, np.float64),
     )

@@ -176,7 +176,7 @@ def line_up(
     side = (accounts.quantity > 0.0).astype(np.int64)
     lines = []
     for scenario in np.flatnonzero(bankrupt.units.any(axis=(0, 1))).tolist():
-        value = accounts.equity + gained[:, scenario]
+        value = accounts.backing + gained[:, scenario]
         solvent = (value > 0.0) & (accounts.group >= 0)
         wanted = bankrupt.units[side, accounts.instrument, scenario] > 0
         rows = np.flatnonzero(wanted & solvent[owner] & (accounts.quantity != 0.0))
@@ -191,7 +191,7 @@ def line_up(
             entry=size,
             bankruptcy=mark - value[who] / contracts,
             account_value=value[who],
-            wallet=(accounts.equity + cash)[who],
+            wallet=(accounts.backing + cash)[who],
             maintenance=left[who] * accounts.maintenance[who],
             mark=mark,
             lot=lot,

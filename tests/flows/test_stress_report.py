@@ -47,7 +47,9 @@ TITLES = {
         "Sold by kind of instrument",
         "Sold against daily volume",
         "Amplification against depth",
+        "The same shock at several depths",
     ],
+    "reverse": ["How far the nearest shock is", "The shocks in numbers"],
     "basis": ["Real, measured, assumed", "Sources of the plan"],
     "run": ["Where the time went", "Manifest"],
 }

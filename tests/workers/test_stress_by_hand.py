@@ -120,8 +120,10 @@ default = -0.05
 PRICE = sample_market().index["BTC"].price
 
 
-def perpetuals_book(folder, holdings):
+def perpetuals_book(folder, holdings, chain="none"):
     """A book of BTC perpetuals: contracts and cash of each account, in thousandths of a coin.
+
+    The cash lies on a chain.
 
     One more account, which nothing can hurt, holds the other side.
     """
@@ -131,7 +133,7 @@ def perpetuals_book(folder, holdings):
              "protocol": "none", "chain": "none"}  # fmt: skip
     other = (-sum(lots for lots, _ in holdings), 1e12)
     rows = [*holdings, other]
-    cash = {"asset": "CASH", "chain": "none", "protocol": "none", "underlying": "USD",
+    cash = {"asset": "CASH", "chain": chain, "protocol": "none", "underlying": "USD",
             "haircut": 0.0}  # fmt: skip
     with BookWriter(
         folder / "book",

@@ -16,6 +16,7 @@ from risk.systemic.stressed import SIDES, Liquidated
 from workers.engine import Engine
 from workers.shards import Shard
 from workers.stress.deleveraging import Deleveraged, deleverage_cascade
+from workers.stress.disruptions import Disruption
 from workers.stress.holdings import Holdings, hold
 from workers.stress.order import turns
 from workers.stress.prices import Ground, cube_at, part_of_shocks, price_factor, unit_now
@@ -71,16 +72,19 @@ def run_cascade(
     plan: StressPlan,
     holdings: Holdings | None = None,
     told: Callable[[int], None] = lambda rounds: None,
+    disruption: Disruption | None = None,
 ) -> Cascade:
     """Run the scenarios to the end of their cascades, all of them together, round by round.
 
+    A ``disruption`` is that of all of them; a cascade goes on for a round after it is over.
     ``told`` is called with the accounts that a pass has gone through.
     """
     width, coins = len(scenarios), len(ground.volume)
     whole = scenarios.shocks
     cube = cube_at(ground, whole, np.ones((coins, width)))
     items = [StressItem(s, Liquidated.nobody(s.stop - s.start, width)) for s in shards]
-    first = _losses(engine, replace(inputs, cube=cube), items, told)
+    end = None if disruption is None else disruption.backing_at_the_end()
+    first = _losses(engine, replace(inputs, cube=cube, backing=end), items, told)
     total, taken = np.zeros(cube.shape), np.zeros((len(SIDES), *cube.shape))
     paid = np.zeros(taken.shape)
     active = np.ones(width, dtype=np.bool_)
@@ -89,11 +93,14 @@ def run_cascade(
         come = min(number + 1, plan.cascade.steps) / plan.cascade.steps
         moves = part_of_shocks(whole, come)
         factor = price_factor(total, ground, scenarios.depth, plan)
+        if disruption is not None:
+            factor = factor * disruption.price(number)[:, np.newaxis]
         prices.append((1.0 + moves.price.T) * factor)
         cube = cube_at(ground, moves, factor)
         if not active.any() or number == plan.cascade.rounds:
             break
-        shared = replace(inputs, cube=cube, active=active)
+        behind = None if disruption is None else disruption.backing(number)
+        shared = replace(inputs, cube=cube, active=active, backing=behind)
         if plan.maintenance is not None:
             unit = unit_now(ground, plan.maintenance, moves, factor, cube)
             shared = replace(shared, unit=unit)
@@ -106,10 +113,10 @@ def run_cascade(
         gross = np.abs(done.sold).sum(axis=0)
         sold.append(np.where(active, gross, np.nan))
         liquidated.append(np.where(active, done.liquidated, -1))
-        if come == 1.0:
+        if come == 1.0 and (disruption is None or number >= disruption.rounds):
             enough = gross >= max(plan.cascade.least, 1e-300)
             active = active & (enough | (waiting > 0))
-    at_end = replace(inputs, cube=cube)
+    at_end = replace(inputs, cube=cube, backing=end)
     pnl = _worth(taken, inputs.notional, cube) - paid
     winners, items = deleverage_cascade(engine, at_end, items, plan, taken, pnl, told)
     last = _losses(engine, at_end, items, told)

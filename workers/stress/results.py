@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from risk.claims.issuers import TokenIssuers
 from risk.summation import BLOCK_ACCOUNTS
 from risk.systemic.bearing import bear_losses
-from risk.systemic.cover import cover
+from risk.systemic.cover import cover, group_losses
 from storage.book import Book
 from workers.stress.cascade import Cascade
 from workers.stress.network import issued_arrays
@@ -98,6 +98,8 @@ def totals_dataset(work: StressWork, stored: xr.Dataset) -> xr.Dataset:
         np.maximum(stored["given_up"].values.sum(axis=1), 0.0),
     )
     one, two = (cover(borne.beyond.T, number).by_scenario for number in (1, 2))
+    by_owner = group_losses(borne.beyond.T, work.owner, int(work.owner.max()) + 1)
+    owner_one, owner_two = (cover(by_owner, number).by_scenario for number in (1, 2))
     return xr.Dataset(
         {
             "shortfall": ("scenario", borne.loss),
@@ -113,6 +115,8 @@ def totals_dataset(work: StressWork, stored: xr.Dataset) -> xr.Dataset:
             "beyond_contribution": (("scenario", "member"), borne.beyond.T),
             "cover_1": ("scenario", one),
             "cover_2": ("scenario", two),
+            "cover_1_by_owner": ("scenario", owner_one),
+            "cover_2_by_owner": ("scenario", owner_two),
             "default_fund": ("member", members["default_fund"].to_numpy()),
             "winner_name": (
                 ("scenario", "place"),

@@ -8,19 +8,23 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from storage.arrays import STRESS
 from storage.digest import dataset_digest, text_digest
+from storage.objects import S3Folder
 from storage.runs import RunStore
 from workers.code_version import code_version, library_versions
 from workers.engine import Engine
 from workers.fold import IncompleteRun
 from workers.memory import Room, room_here
 from workers.pool.manifest import projected
+from workers.shards import Shard
 from workers.stages import StageTable
 from workers.stress.cascade import run_cascade
 from workers.stress.network import network_dataset
@@ -28,7 +32,7 @@ from workers.stress.request import StressRequest, identify_stress, pool_input, s
 from workers.stress.results import plan_dataset, stored_arrays, totals_dataset
 from workers.stress.systems import Compared, compare_systems, systems_dataset
 from workers.stress.tasks import StressInputs
-from workers.stress.work import plan_stress
+from workers.stress.work import StressWork, plan_stress
 
 
 class Measured:
@@ -115,19 +119,8 @@ class StressRun:
         with self.stages.stage("stress", total, "scenarios", engine.workers) as stage:
             for batch in work.batches:
                 if batch.start not in done:
-                    part = work.scenarios.take(slice(batch.start, batch.stop))
-                    cascade = run_cascade(
-                        engine,
-                        self._inputs(len(part)),
-                        work.shards,
-                        part,
-                        work.ground,
-                        work.identity.named.plan,
-                        work.holdings,
-                    )
                     fork = self._staged.fork()
-                    issued = None if work.holdings is None else work.holdings.issued
-                    fork.write("scenarios", stored_arrays(cascade, rounds, issued), batch.start)
+                    fork.write("scenarios", self._batch(engine, batch, rounds), batch.start)
                     self._staged.checkpoint([fork], f"scenarios {batch.start} to {batch.stop}")
                 self.stages.advance(stage, batch.stop - batch.start)
         self._insulate(engine)
@@ -143,28 +136,35 @@ class StressRun:
         with self.stages.stage("margin systems", accounts, "accounts", engine.workers) as stage:
             self._compared = compare_systems(
                 engine,
-                self._inputs(len(work.scenarios)),
+                stress_inputs(work, self.request.runs, len(work.scenarios)),
                 work,
                 spec,
                 lambda done: self.stages.advance(stage, done),
             )
 
-    def _inputs(self, scenarios: int) -> StressInputs:
-        work, book = self.work, self.work.identity.book
-        store = RunStore(self.request.runs)
-        return StressInputs(
-            book=book.location,
-            book_digest=book.digest,
-            run_id=work.identity.run.run_id,
-            margin=store.rows(work.identity.run.run_id, "accounts"),
-            lot_size=work.lot_size,
-            notional=work.notional,
-            cube=np.zeros((len(work.notional), scenarios)),
-            active=np.ones(scenarios, dtype=np.bool_),
-            rules=work.identity.named.plan.liquidation,
-            groups=work.layout.sizes["member"],
-            at_bankruptcy=work.identity.named.plan.taken_at_bankruptcy,
-        )
+    def _batch(self, engine: Engine, batch: Shard, rounds: int) -> dict[str, NDArray[np.generic]]:
+        """Run the cascades of a batch; scenarios that break something go by themselves."""
+        work = self.work
+        rows = range(batch.start, batch.stop)
+        alone = [row for row in rows if work.scenarios.name[row] in work.disruptions]
+        parts = [[row for row in rows if row not in alone], *([row] for row in alone)]
+        stored = []
+        for part in filter(None, parts):
+            scenarios = work.scenarios.take(np.array(part))
+            cascade = run_cascade(
+                engine,
+                stress_inputs(work, self.request.runs, len(part)),
+                work.shards,
+                scenarios,
+                work.ground,
+                work.identity.named.plan,
+                work.holdings,
+                disruption=work.disruptions.get(scenarios.name[0]),
+            )
+            issued = None if work.holdings is None else work.holdings.issued
+            stored.append(stored_arrays(cascade, rounds, issued))
+        order = np.argsort([row for part in parts for row in part])
+        return {name: np.concatenate([one[name] for one in stored])[order] for name in stored[0]}
 
     def publish(self, peak_memory: Callable[[], int] = int) -> dict[str, Any]:
         """Verify that every scenario is there, write the manifest, and make the run visible.
@@ -254,3 +254,21 @@ class StressRun:
             "digests": digests,
             "digest": text_digest(*(f"{name}={digests[name]}" for name in sorted(digests))),
         }
+
+
+def stress_inputs(work: StressWork, runs: Path | S3Folder, scenarios: int) -> StressInputs:
+    """Return what tasks share before the first round of so many scenarios."""
+    book, run_id = work.identity.book, work.identity.run.run_id
+    return StressInputs(
+        book=book.location,
+        book_digest=book.digest,
+        run_id=run_id,
+        margin=RunStore(runs).rows(run_id, "accounts"),
+        lot_size=work.lot_size,
+        notional=work.notional,
+        cube=np.zeros((len(work.notional), scenarios)),
+        active=np.ones(scenarios, dtype=np.bool_),
+        rules=work.identity.named.plan.liquidation,
+        groups=work.layout.sizes["member"],
+        at_bankruptcy=work.identity.named.plan.taken_at_bankruptcy,
+    )

@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from risk.scenarios.events import event_scenarios
 from risk.scenarios.shocks import SHOCKS, Shocks
 from risk.scenarios.specification import EventSpec
-from risk.systemic.plan import StressPlan
+from risk.systemic.plan import StressPlan, at_depth
 
 Floats = NDArray[np.float64]
+
+Row = tuple[str, str, str, float, dict[str, Floats]]
+"""Name, title, origin, depth and shocks of a scenario."""
 
 LEAST_VOLATILITY_MOVE = -0.95
 """A volatility never loses more than this, however severe the scenario."""
@@ -35,12 +38,13 @@ class StressScenarios:
     def __len__(self) -> int:
         return len(self.name)
 
-    def take(self, rows: slice) -> "StressScenarios":
+    def take(self, rows: NDArray[np.int64]) -> "StressScenarios":
         """Return some of them."""
+        chosen = rows.tolist()
         return StressScenarios(
-            self.name[rows],
-            self.title[rows],
-            self.origin[rows],
+            tuple(self.name[row] for row in chosen),
+            tuple(self.title[row] for row in chosen),
+            tuple(self.origin[row] for row in chosen),
             self.depth[rows],
             Shocks(**{name: getattr(self.shocks, name)[rows] for name in SHOCKS}),
             self.underlyings,
@@ -65,7 +69,7 @@ def stress_scenarios(run_scenarios: xr.Dataset, plan: StressPlan) -> StressScena
             f"{sorted(set(origins))}; margin the book by a methodology that has them"
         )
     moves = {name: run_scenarios[name].values for name in SHOCKS}
-    rows: list[tuple[str, str, str, float, dict[str, Floats]]] = []
+    rows: list[Row] = []
     for row, origin in enumerate(origins):
         if origin in plan.origins:
             shocks = {name: values[row] for name, values in moves.items()}
@@ -84,6 +88,11 @@ def stress_scenarios(run_scenarios: xr.Dataset, plan: StressPlan) -> StressScena
                 title = f"{titles[row]}, {times:g} times"
                 rows.append((f"{name} x{times:g}", title, origins[row], plan.depth, shocks))
     rows += _own(plan, coins)
+    known = [
+        (names[row], titles[row], origins[row], plan.depth, {one: moves[one][row] for one in moves})
+        for row in range(len(names))
+    ]
+    rows += _at_depths(plan, rows, known)
     every = [name for name, *_ in rows]
     twice = sorted({name for name in every if every.count(name) > 1})
     if twice:
@@ -127,9 +136,25 @@ def severe(name: str, move: Floats, times: float) -> Floats:
     return np.maximum(grown, LEAST_VOLATILITY_MOVE) if name == "volatility" else grown
 
 
-def _own(
-    plan: StressPlan, coins: list[str]
-) -> list[tuple[str, str, str, float, dict[str, Floats]]]:
+def _at_depths(plan: StressPlan, rows: list[Row], known: list[Row]) -> list[Row]:
+    """Return scenarios of the plan, or of the margin run, once more at other depths."""
+    by_name = {row[0]: row for row in [*known, *rows]}
+    found: list[Row] = []
+    for depths in plan.depths:
+        for name in depths.of:
+            if name not in by_name:
+                raise ValueError(
+                    f"plan {plan.name} takes {name!r} at other depths, which neither the margin "
+                    f"run nor the plan has; the plan's scenarios are {[row[0] for row in rows]}"
+                )
+            _, title, origin, _, shocks = by_name[name]
+            for part in depths.parts:
+                words = f"{title}, with {100.0 * part:g} % of daily volume there"
+                found.append((at_depth(name, part), words, origin, part, shocks))
+    return found
+
+
+def _own(plan: StressPlan, coins: list[str]) -> list[Row]:
     events = [
         EventSpec(name=one.name, label=one.title, shocks=one.shocks) for one in plan.scenarios
     ]

@@ -17,6 +17,7 @@ from storage.objects import S3Folder
 from storage.rows import StoredRows
 from workers.memory import process_peak_bytes
 from workers.shards import Shard
+from workers.stress.disruptions import Backing, disrupted
 
 Floats = NDArray[np.float64]
 
@@ -45,6 +46,7 @@ class StressInputs:
     groups: int
     at_bankruptcy: bool = False
     unit: UnitMaintenance | None = None
+    backing: Backing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +130,19 @@ KEPT_SHARDS = 16
 
 
 def accounts_of(inputs: StressInputs, shard: Shard) -> StressedAccounts:
-    """Return the accounts of a shard, read once by each process."""
+    """Return the accounts of a shard; those that this process read last are kept.
+
+    With a ``backing``, what is behind them is that of the round.
+    """
     key = (inputs.book_digest, inputs.run_id, shard.start, shard.stop)
     if key not in _KEPT:
         while len(_KEPT) >= KEPT_SHARDS:
             del _KEPT[next(iter(_KEPT))]
         _KEPT[key] = _read(inputs, shard)
-    return _KEPT[key]
+    if inputs.backing is None:
+        return _KEPT[key]
+    book = _open(inputs.book, inputs.book_digest)
+    return disrupted(_KEPT[key], book, shard.start, shard.stop, inputs.backing)
 
 
 def _read(inputs: StressInputs, shard: Shard) -> StressedAccounts:

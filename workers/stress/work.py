@@ -1,6 +1,6 @@
 """What is known of a stress run before its first scenario."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 from risk.instruments import unit_notional
 from risk.methodology import parse_methodology
 from risk.revaluation import cash_delta
+from risk.systemic.cover import owner_rows
 from risk.systemic.exposures import Issuers
 from storage.staging import Layout
+from workers.collateral import counted_assets
 from workers.memory import Projection, Room
 from workers.revaluation import terms_and_market_of
 from workers.shards import Shard, cut, shard_length
 from workers.stress.deleveraging import LARGEST
+from workers.stress.disruptions import Disruption, disruptions_of
 from workers.stress.holdings import Holdings, holdings_of
 from workers.stress.memory import fitting_batch, project_stress, size_of
 from workers.stress.prices import Ground
@@ -41,6 +44,8 @@ class StressWork:
     issuers: Issuers
     holdings: Holdings | None
     projection: Projection
+    disruptions: Mapping[str, Disruption]
+    owner: NDArray[np.int64]
 
 
 def plan_stress(
@@ -76,6 +81,7 @@ def plan_stress(
     asked = min(request.batch, len(scenarios))
     size = size_of(book, plan, shards, len(instruments), asked)
     width = fitting_batch(size, rooms)
+    counted = counted_assets(book.assets(), run.manifest["index"], methodology.collateral)
     return StressWork(
         identity=identity,
         scenarios=scenarios,
@@ -115,4 +121,8 @@ def plan_stress(
             },
         ),
         projection=project_stress(replace(size, batch=width), rooms),
+        owner=owner_rows(
+            book.members()["member"].to_pylist(), [one.members for one in plan.owners]
+        ),
+        disruptions=disruptions_of(plan, book, counted.value, scenarios.underlyings),
     )

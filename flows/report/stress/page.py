@@ -8,7 +8,9 @@ from flows.report.picture import Section
 from flows.report.stress import (
     basis,
     contagion,
+    depth,
     headline,
+    reverse,
     rounds,
     scenarios,
     systems,
@@ -90,7 +92,19 @@ def sections(view: StressView) -> list[Section]:
             "volume",
             "What was sold, and what that did",
             "Positions are closed on the market of their coin; the vault sells nothing.",
-            (volume.volume_table(view), volume.coin_table(view), volume.amplification(view)),
+            (
+                volume.volume_table(view),
+                volume.coin_table(view),
+                volume.amplification(view),
+                depth.by_depth(view),
+            ),
+        ),
+        Section(
+            "reverse",
+            "What it would take",
+            "The other way round: not what a shock costs, but which shock, of those that exhaust "
+            "a resource, is the most plausible.",
+            (reverse.frontier(view), reverse.shocks(view)),
         ),
         Section(
             "basis",

@@ -15,6 +15,24 @@ Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class ReverseView:
+    """A reverse stress: its manifest, one row a target, and the windows of history."""
+
+    manifest: dict[str, Any]
+    found: xr.Dataset
+    history: xr.Dataset
+
+    def values(self, name: str) -> Floats:
+        """Return an array of the targets as float64, ``(target, ...)``."""
+        return np.asarray(self.found[name].values, dtype=np.float64)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of the targets."""
+        return [str(name) for name in self.found["target"].values]
+
+
+@dataclass(frozen=True)
 class StressView:
     """One stress run, ready to be drawn; a pure value that knows no store.
 
@@ -26,6 +44,7 @@ class StressView:
         moves: The scenarios themselves: titles, origins, depth and shocks, and the instruments.
         rules: The plan, as the manifest has it.
         network: Who owes whom in each scenario, and what became of it.
+        reverse: The newest reverse stress of the same margin run and plan, if there is one.
     """
 
     run_id: str
@@ -35,6 +54,7 @@ class StressView:
     moves: xr.Dataset
     rules: StressPlan
     network: xr.Dataset
+    reverse: ReverseView | None = None
 
     def values(self, name: str) -> Floats:
         """Return an array of the scenarios as float64, ``(scenario, ...)``."""

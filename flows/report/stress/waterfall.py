@@ -101,14 +101,17 @@ def layer_table(view: StressView) -> Table:
     names, borne = _borne(view)
     shortfall = view.total("shortfall")
     order = largest_first(shortfall, len(shortfall))
+    covers = ["cover_1", "cover_2"]
+    owned = ", ".join(f"{one.owner} has {len(one.members)} members" for one in view.rules.owners)
+    if owned:
+        covers += ["cover_1_by_owner", "cover_2_by_owner"]
     rows = [
         (
             view.names[row],
             exact(float(shortfall[row])),
             *(exact(float(one)) for one in borne[row]),
             exact(float(view.total("defaulted_members")[row])),
-            exact(float(view.total("cover_1")[row])),
-            exact(float(view.total("cover_2")[row])),
+            *(exact(float(view.total(name)[row])) for name in covers),
         )
         for row in order
         if shortfall[row] > 0.0
@@ -119,13 +122,25 @@ def layer_table(view: StressView) -> Table:
             "US dollars, in scenarios in which anything is left over what accounts had. In "
             "default are members whose accounts owe more than the member's contribution. Cover-1 "
             "and Cover-2: what the one and the two members with the most owe over their "
-            "contributions, each within one scenario; members of one owner are not known."
+            "contributions, each within one scenario. "
+            + (
+                f"By owner: the members of one owner count as one; {owned}."
+                if owned
+                else "The plan names no owners of members."
+            )
         ),
-        columns=("Scenario", "Shortfall", *names, "In default", "Cover-1", "Cover-2"),
+        columns=(
+            *("Scenario", "Shortfall", *names, "In default"),
+            *(_cover_words(name) for name in covers),
+        ),
         rows=rows,
         wide=True,
         folded=True,
     )
+
+
+def _cover_words(name: str) -> str:
+    return name.replace("cover_", "Cover-").replace("_", " ")
 
 
 def members(view: StressView) -> Picture | Sentence:

@@ -1,0 +1,99 @@
+"""The command ``stress reverse``: the most plausible shock that exhausts a resource."""
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, print_json
+from flows.settings import Settings
+
+
+def reverse(
+    run: str,
+    *,
+    plan: str | None = None,
+    resource: Annotated[list[str] | None, Parameter(negative=())] = None,
+    defaulters: str = "1,2,4,8",
+    sample: int | None = None,
+    runs: Runs = None,
+    stresses: str | None = None,
+    workers: int | None = None,
+    json: Json = False,
+) -> None:
+    """Find the most plausible shock that exhausts a resource, and how few members it takes.
+
+    Plausible is near in Mahalanobis distance, by the historical windows of the margin run. Every
+    shock that is found is run to the end of its cascade as well.
+
+    Args:
+        run: name of a published margin run, or an unambiguous start of it
+        plan: name of a shipped stress plan, or a TOML file
+        resource: a layer of the plan with all before it, or an amount of USD; may be given many
+            times, every layer that has an end when left out
+        defaulters: numbers of members, with commas, that are to exhaust the first resource alone
+        sample: blocks of accounts that the search looks at; all of them when left out
+        runs: folder of the margin runs, or s3://bucket/prefix; runs of the data folder
+        stresses: folder of the stress runs, or s3://bucket/prefix; stresses of the data folder
+        workers: cores to use
+        json: print the manifest as JSON
+    """
+    from flows.reverse_tables import print_reverse
+    from workers.reverse.request import reverse_store
+
+    settings = Settings.given(runs=runs, stresses=stresses, workers=workers)
+    manifest = run_reverse(settings, run, plan, resource or [], defaulters, sample)
+    if json:
+        print_json(manifest)
+        return
+    print_reverse(CONSOLE, reverse_store(settings.stresses).read(manifest["run_id"]))
+
+
+def run_reverse(
+    settings: Settings,
+    run: str,
+    plan: str | None,
+    resources: list[str],
+    defaulters: str,
+    sample: int | None,
+) -> dict[str, Any]:
+    """Search in this process; return what is published already as it is.
+
+    Raises:
+        ValueError: defaulters are no numbers, or an input is not usable.
+    """
+    from flows.progress import TerminalProgress
+    from workers.dask_engine import DaskEngine
+    from workers.memory import PeakMemory
+    from workers.reverse.request import ReverseRequest, reverse_store
+    from workers.reverse.run import ReverseRun
+    from workers.stages import StageTable
+    from workers.stress.request import DEFAULT_PLAN
+
+    request = ReverseRequest(
+        run=run,
+        plan=plan or DEFAULT_PLAN,
+        resources=tuple(resources),
+        defaulters=_numbers(defaulters),
+        sample=sample,
+        runs=settings.runs,
+        stresses=settings.stresses,
+    )
+    engine = DaskEngine(settings.workers)
+    with (
+        TerminalProgress(MESSAGES) as progress,
+        ReverseRun(request, lambda: engine, StageTable(progress)) as made,
+        PeakMemory() as memory,
+    ):
+        if made.prepare():
+            found = reverse_store(request.stresses).read(made.run_id)
+            return {**found.manifest, "recognised": True}
+        made.search()
+        return {**made.publish(lambda: memory.peak_bytes), "recognised": False}
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    wrong = [word for word in words if not word.isdigit()]
+    if wrong:
+        raise ValueError(f"defaulters {text!r} has {wrong}; give whole numbers, such as 1,2,4")
+    return tuple(int(word) for word in words)

@@ -1,0 +1,72 @@
+"""What a reverse stress is made of, and the key that its inputs make."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.arrays import REVERSE
+from storage.book import Book
+from storage.digest import text_digest
+from storage.objects import S3Folder
+from storage.runs import Run, RunStore
+from workers.code_version import code_version
+from workers.inputs import book_of
+from workers.stress.request import DEFAULT_PLAN, NamedPlan, load_plan
+
+
+@dataclass(frozen=True, slots=True)
+class ReverseRequest:
+    """What is to be exhausted, and by whom.
+
+    ``resources`` are layers of the plan or amounts of USD, all layers that have an end where there
+    are none. ``defaulters`` are numbers of members that ascend: for each, the nearest shock at
+    which so many alone exhaust the first resource. ``sample`` is the number of blocks of
+    accounts that the search looks at; all of them when left out.
+    """
+
+    run: str
+    plan: str = DEFAULT_PLAN
+    resources: tuple[str, ...] = ()
+    defaulters: tuple[int, ...] = (1, 2, 4, 8)
+    sample: int | None = None
+    runs: Path | S3Folder = Path("margincube-data/runs")
+    stresses: Path | S3Folder = Path("margincube-data/stresses")
+
+
+@dataclass(frozen=True, slots=True)
+class ReverseIdentity:
+    """Which reverse stress a request means: the same inputs and code are the same."""
+
+    run_id: str
+    key: str
+    run: Run
+    book: Book
+    named: NamedPlan
+
+
+def identify_reverse(request: ReverseRequest) -> ReverseIdentity:
+    """Open the inputs of a reverse stress and name it.
+
+    Raises:
+        UnknownRun: no margin run of that name has been published.
+        BookChanged: the book of the run is another one now.
+        UnknownPlan: neither a shipped plan nor a file.
+        ValueError: defaulters that do not ascend from 1 up, or a sample of nothing.
+    """
+    numbers = request.defaulters
+    if list(numbers) != sorted(set(numbers)) or (numbers and numbers[0] < 1):
+        raise ValueError(
+            f"defaulters are {list(numbers)}; allowed are numbers from 1 up, ascending"
+        )
+    if request.sample is not None and request.sample < 1:
+        raise ValueError(f"sample is {request.sample} blocks; allowed is 1 or more")
+    run = RunStore(request.runs).open(request.run)
+    book, named = book_of(run), load_plan(request.plan)
+    asked = [*request.resources, "by", *map(str, numbers), "of", str(request.sample)]
+    key = text_digest(run.manifest["digest"], named.digest, code_version(), *asked)
+    name = f"{book.name}-{book.as_of:%Y%m%d}-reverse-{key[:12]}"
+    return ReverseIdentity(name, key, run, book, named)
+
+
+def reverse_store(stresses: Path | S3Folder) -> RunStore:
+    """Return where reverse stresses are published: beside the stress runs."""
+    return RunStore(stresses / "reverse", REVERSE)

@@ -1,0 +1,214 @@
+"""One reverse stress, from its inputs to a published run: search, cascade, publish."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from risk.scenarios.moves import factor_moves, shocks_from
+from risk.summation import BLOCK_ACCOUNTS
+from risk.systemic.exhaustion import Exhaustion, exhaustion, layers_to_exhaust
+from storage.arrays import REVERSE
+from storage.digest import dataset_digest, text_digest
+from storage.staging import Layout
+from workers.code_version import code_version, library_versions
+from workers.engine import Engine
+from workers.memory import room_here
+from workers.reverse.losses import MemberLosses, ShockInputs
+from workers.reverse.request import (
+    ReverseIdentity,
+    ReverseRequest,
+    identify_reverse,
+    reverse_store,
+)
+from workers.reverse.results import found_dataset, history_dataset
+from workers.reverse.search import Found, search_targets, targets_of
+from workers.shards import Shard, cut
+from workers.stages import StageTable
+from workers.stress.cascade import Cascade, run_cascade
+from workers.stress.request import StressIdentity, StressRequest
+from workers.stress.run import stress_inputs
+from workers.stress.scenarios import StressScenarios
+from workers.stress.work import StressWork, plan_stress
+
+
+class ReverseRun:
+    """A reverse stress in progress: ``prepare``, ``search`` and ``publish``, in this order."""
+
+    def __init__(
+        self,
+        request: ReverseRequest,
+        engine: Callable[[], Engine],
+        stages: StageTable | None = None,
+    ) -> None:
+        self.request = request
+        self.stages = stages or StageTable()
+        self._engine = engine
+        self._store = reverse_store(request.stresses)
+        self._lock = contextlib.ExitStack()
+
+    def __enter__(self) -> "ReverseRun":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let another process work on the run."""
+        self._lock.close()
+
+    def prepare(self) -> bool:
+        """Open and check every input; return whether the run is published already.
+
+        Raises:
+            AlreadyLocked: another process works on this very run.
+            BookDamaged: a file of the book is not the one that was written.
+            ValueError: an input is not usable; the message says which and why.
+        """
+        with self.stages.stage("prepare", 1, "plan"):
+            identity = identify_reverse(self.request)
+            self.run_id = identity.run_id
+            self._lock.enter_context(self._store.run_lock(self.run_id))
+            if self._store.is_published(self.run_id):
+                return True
+            identity.book.verify()
+            self.identity = identity
+            self.work = _work(identity, self.request)
+            self.moves = factor_moves(identity.run.scenarios.load())
+            self.fund = identity.book.members()["default_fund"].to_numpy()
+            self.exhaustions = _exhaustions(identity, self.request, self.fund)
+        return False
+
+    def search(self) -> None:
+        """Find the shocks, and run each to the end of its cascade."""
+        engine, work = self._engine(), self.work
+        inputs = stress_inputs(work, self.request.runs, 1)
+        shards, scale = self._looked_at()
+        losses = MemberLosses(engine, ShockInputs(inputs, work.ground), shards, scale)
+        targets = targets_of(self.exhaustions, self.request.defaulters)
+        self.found = search_targets(targets, losses, self.fund, self.moves, self.stages)
+        with self.stages.stage("history", len(self.moves.observed), "shocks") as stage:
+            told = losses.of(lambda shocks: self.stages.advance(stage, shocks))
+            self.lost_in_history = told(self.moves.observed)
+        self.scenarios = _scenarios(self.found, work)
+        rounds = self.identity.named.plan.cascade.rounds
+        with self.stages.stage("cascade of what was found", rounds, "rounds"):
+            self.cascade = self._cascade(engine) if len(self.scenarios) else None
+
+    def _looked_at(self) -> tuple[tuple[Shard, ...], float]:
+        """Return the shards that the search looks at, and how much all accounts are of them."""
+        accounts, sample = self.identity.book.accounts, self.request.sample
+        blocks = cut(accounts, BLOCK_ACCOUNTS)
+        if sample is None or sample >= len(blocks):
+            return tuple(self.work.shards), 1.0
+        chosen = np.unique(np.rint(np.linspace(0, len(blocks) - 1, sample)).astype(np.int64))
+        shards = tuple(blocks[row] for row in chosen.tolist())
+        return shards, accounts / sum(one.stop - one.start for one in shards)
+
+    def _cascade(self, engine: Engine) -> Cascade:
+        return run_cascade(
+            engine,
+            stress_inputs(self.work, self.request.runs, len(self.scenarios)),
+            self.work.shards,
+            self.scenarios,
+            self.work.ground,
+            self.identity.named.plan,
+        )
+
+    def publish(self, peak_memory: Callable[[], int] = int) -> dict[str, Any]:
+        """Write what was found, and make the run visible; return its manifest."""
+        sampled = self._looked_at()
+        datasets = {
+            "found": found_dataset(
+                self.found, self.scenarios, self.cascade, self.work, self.moves,
+                self.lost_in_history,
+            ),
+            "history": history_dataset(self.moves, self.lost_in_history),
+        }  # fmt: skip
+        digests = {name: dataset_digest(dataset) for name, dataset in datasets.items()}
+        identity = self.identity
+        run, plan = identity.run, identity.named.plan
+        settings = {one.name: str(getattr(self.request, one.name)) for one in fields(self.request)}
+        manifest = {
+            "kind": REVERSE.name,
+            "run_id": self.run_id,
+            "key": identity.key,
+            "status": "published",
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "as_of": identity.book.as_of.isoformat(),
+            "code_version": code_version(),
+            "inputs": {
+                "run": {"run_id": run.run_id, "digest": run.manifest["digest"]},
+                "book": run.manifest["inputs"]["book"],
+                "plan": {
+                    "name": plan.name,
+                    "version": plan.version,
+                    "title": plan.title,
+                    "digest": identity.named.digest,
+                },
+            },
+            "settings": settings | self._engine().describe(),
+            "libraries": library_versions(),
+            "totals": {
+                "accounts": identity.book.accounts,
+                "accounts_searched": sum(one.stop - one.start for one in sampled[0]),
+                "factors": len(self.moves.names),
+                "windows": len(self.moves.window),
+                "targets": len(self.found),
+                "exhausted": sum(one.stress is not None for one in self.found),
+                "shocks_tried": sum(stage.items for stage in self.stages.stages),
+            },
+            "stages": self.stages.rows(),
+            "memory": {"peak_total": peak_memory()},
+            "digests": digests,
+            "digest": text_digest(*(f"{name}={digests[name]}" for name in sorted(digests))),
+        }
+        staged = self._store.stage(self.run_id, Layout({}, {}, {}), identity.key)
+        self._store.publish(self.run_id, staged, datasets, manifest)
+        return manifest
+
+
+def _work(identity: ReverseIdentity, request: ReverseRequest) -> StressWork:
+    """Return what the cascade of the plan needs; its own scenarios are of no interest here."""
+    own = identity.named.plan
+    alone = StressIdentity(
+        identity.run_id, identity.key, identity.run, identity.book, identity.named
+    )
+    given = StressRequest(request.run, own.name, request.runs, request.stresses)
+    return plan_stress(alone, given, [room_here(1)])
+
+
+def _exhaustions(identity: ReverseIdentity, request: ReverseRequest, fund: Any) -> list[Exhaustion]:
+    plan = identity.named.plan
+    asked = request.resources or tuple(layers_to_exhaust(plan))
+    found = []
+    for name in asked:
+        try:
+            amount = float(name)
+        except ValueError:
+            found.append(exhaustion(plan, name, fund))
+            continue
+        if not 0.0 < amount < np.inf:
+            raise ValueError(f"resource is {name}; allowed is an amount above 0, or a layer")
+        found.append(Exhaustion(f"{amount:,.0f} USD", amount))
+    names = [one.name for one in found]
+    if len(set(names)) < len(names):
+        raise ValueError(f"resources {names} name one twice; name each once")
+    return found
+
+
+def _scenarios(found: list[Found], work: StressWork) -> StressScenarios:
+    """Return the shocks that were found as scenarios at the plan's depth."""
+    plan = work.identity.named.plan
+    there = [one for one in found if one.stress is not None]
+    moves = [one.stress.shock for one in there if one.stress is not None]
+    names = tuple(one.target.name for one in there)
+    coins = work.scenarios.underlyings
+    return StressScenarios(
+        name=names,
+        title=names,
+        origin=("reverse",) * len(names),
+        depth=np.full(len(names), plan.depth),
+        shocks=shocks_from(np.array(moves).reshape(len(names), 2 * len(coins))),
+        underlyings=coins,
+    )
