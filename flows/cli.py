@@ -94,10 +94,12 @@ def _exit_code(error: Exception) -> int | None:
     from risk.proofs.outcome import ProofRefused
     from storage.locks import AlreadyLocked
     from storage.quarantine import DatasetRefused
+    from workers.approval import ModelNotApproved
     from workers.fold import IncompleteRun
 
     kinds: tuple[tuple[type[Exception], int], ...] = (
         (DatasetRefused, EXIT_REFUSED),
+        (ModelNotApproved, EXIT_REFUSED),
         (ProofRefused, EXIT_REFUSED),
         (AlreadyLocked, EXIT_BUSY),
         (IncompleteRun, EXIT_INCOMPLETE),

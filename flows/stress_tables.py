@@ -4,7 +4,7 @@ import xarray as xr
 from rich.console import Console
 
 from flows.format import short
-from flows.tables import columns, print_stages
+from flows.tables import columns, print_approval, print_stages
 from storage.runs import StoredRun
 
 SHOWN = 20
@@ -25,6 +25,7 @@ def print_stress(console: Console, stress: StoredRun) -> None:
         highlight=False,
         markup=False,
     )
+    print_approval(console, manifest)
     found, totals = stress.groups["scenarios"].load(), stress.groups["totals"].load()
     table = columns(
         "Scenarios by shortfall: what nobody's equity covers, USD",

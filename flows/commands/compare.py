@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 
-from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, print_json
+from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, Unapproved, print_json
 from flows.format import short
 from flows.settings import Settings
 from flows.tables import columns
@@ -23,6 +23,8 @@ def compare(
     market: str | None = None,
     out: Path | None = None,
     runs: Runs = None,
+    unapproved: Unapproved = False,
+    reason: str | None = None,
     json: Json = False,
 ) -> None:
     """Margin a book under several systems, and show what each requires and whom it liquidates.
@@ -38,6 +40,8 @@ def compare(
         market: folder of a market; the shipped sample when left out
         out: Parquet file for one row an account with the numbers of every system
         runs: folder of the runs, or s3://bucket/prefix; runs of the data folder when left out
+        unapproved: run a model that is not approved on the day; every page says so
+        reason: why it is run, for the manifest and the audit log
         json: print everything as JSON
     """
     from flows.progress import TerminalProgress
@@ -62,6 +66,8 @@ def compare(
         market=None if market is None else settings.market_path(market),
         runs=settings.runs,
         threads=settings.workers,
+        unapproved=unapproved,
+        reason=reason,
     )
     with TerminalProgress(MESSAGES) as progress:
 

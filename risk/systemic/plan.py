@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from risk.approval import Approval
 from risk.scenarios.shocks import SHOCKS
 from risk.specification import Name, NonNegative, Positive, Specification
 from risk.systemic.cascade import LiquidationRules
@@ -116,6 +117,7 @@ class StressPlan(Specification):
     own_capital: NonNegative = 0.0
     insurance_fund: NonNegative = 0.0
     layers: Annotated[tuple[LayerSpec, ...], Field(min_length=1)]
+    approval: Approval | None = None
 
     @property
     def waterfall(self) -> WaterfallSpec:

@@ -1,6 +1,7 @@
 """What a stress run is made of, and the key that its inputs make."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import resources
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from storage.book import Book
 from storage.digest import text_digest
 from storage.objects import S3Folder
 from storage.runs import Run, RunStore
+from workers.approval import ModelStanding, require_approved, standing_of_model
 from workers.code_version import code_version
 from workers.inputs import book_of
 
@@ -31,6 +33,10 @@ class NamedPlan:
     def digest(self) -> str:
         """The digest of the text."""
         return text_digest(self.text)
+
+    def standing(self, as_of: datetime) -> ModelStanding:
+        """Return whether the text is approved on a day, and why not."""
+        return standing_of_model(self.plan, self.text, as_of)
 
 
 def shipped_plans() -> list[str]:
@@ -67,7 +73,8 @@ class StressRequest:
     """What a stress run is to be made of, and how its work is to be cut.
 
     ``run`` and ``plan`` decide the numbers; the rest only how fast they come. ``batch`` scenarios
-    go through the book together, and are what a kill can cost.
+    go through the book together, and are what a kill can cost. ``unapproved`` takes a plan that is
+    not approved on the day, ``reason`` says why it runs.
     """
 
     run: str
@@ -76,6 +83,8 @@ class StressRequest:
     stresses: Path | S3Folder = Path("margincube-data/stresses")
     shards: int | None = None
     batch: int = 32
+    unapproved: bool = False
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +105,14 @@ def identify_stress(request: StressRequest) -> StressIdentity:
         UnknownRun: no margin run of that name has been published.
         BookChanged: the book of the run is another one now.
         UnknownPlan: neither a shipped plan nor a file.
+        ModelNotApproved: the plan is not, and is not asked for all the same.
         ValueError: a batch of no scenarios.
     """
     if request.batch < 1:
         raise ValueError(f"batch is {request.batch}; allowed is 1 or more")
     run = RunStore(request.runs).open(request.run)
     book, named = book_of(run), load_plan(request.plan)
+    require_approved(named.standing(book.as_of), unapproved=request.unapproved)
     key = text_digest(run.manifest["digest"], named.digest, code_version())
     name = f"{book.name}-{book.as_of:%Y%m%d}-stress-{key[:12]}"
     return StressIdentity(name, key, run, book, named)

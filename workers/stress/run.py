@@ -16,6 +16,7 @@ import xarray as xr
 from storage.arrays import STRESS
 from storage.digest import dataset_digest, text_digest
 from storage.runs import RunStore
+from workers.approval import accountability
 from workers.code_version import code_version, library_versions
 from workers.engine import Engine
 from workers.fold import IncompleteRun
@@ -161,6 +162,12 @@ class StressRun:
                     "text": work.identity.named.text,
                 },
             },
+            **accountability(
+                work.identity.named.standing(work.identity.book.as_of),
+                settings,
+                self.request.reason,
+                run.manifest,
+            ),
             "settings": settings | self._engine().describe(),
             "libraries": library_versions(),
             "totals": {
