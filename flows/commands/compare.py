@@ -57,6 +57,7 @@ def compare(
     if unknown:
         raise ValueError(f"netting {unknown} is unknown; use {list(MODES)}")
     settings = Settings.given(runs=runs)
+    signer = settings.signer()
     chosen = netting or (None, *MODES) if not methodology or netting else (None,)
     systems = [
         System(name, mode) for name in methodology or [DEFAULT_METHODOLOGY] for mode in chosen
@@ -75,7 +76,7 @@ def compare(
             MESSAGES.print(f"[bold]{escape(system.name)}[/]", highlight=False)
             return StageTable(progress)
 
-        comparison = compare_systems(request, systems, stages)
+        comparison = compare_systems(request, systems, stages, signer)
         with progress.waiting("compare accounts and levels"):
             found = summary(comparison)
             found["levels"] = layered(comparison)

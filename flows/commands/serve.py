@@ -73,12 +73,16 @@ def serve(
     from prefect.types.entrypoint import EntrypointType
 
     from flows.margin_run import margin_run
+    from storage.audit import record
 
     if get_current_settings().api.url is None:
         raise NoServer(
             "no Prefect server is configured; start one with `prefect server start` and set "
             "PREFECT_API_URL, such as http://127.0.0.1:4200/api"
         )
+    what = {"book": book, "deployment": f"margin_run/{name}", "cron": cron, "timezone": timezone}
+    rules = {"methodology": parameters.methodology, "unapproved": unapproved}
+    record(settings.runs, "serve", what | rules, reason)
     schedule = Cron(cron, timezone=timezone)
     CONSOLE.print(
         f"serving margin_run of {book} at '{cron}' {timezone} as margin_run/{name}; "

@@ -16,6 +16,7 @@ import xarray as xr
 from storage.arrays import STRESS
 from storage.digest import dataset_digest, text_digest
 from storage.runs import RunStore
+from storage.signature import Signer
 from workers.approval import accountability
 from workers.code_version import code_version, library_versions
 from workers.engine import Engine
@@ -111,7 +112,9 @@ class StressRun:
             groups=work.layout.sizes["member"],
         )
 
-    def publish(self, peak_memory: Callable[[], int] = int) -> dict[str, Any]:
+    def publish(
+        self, peak_memory: Callable[[], int] = int, signer: Signer | None = None
+    ) -> dict[str, Any]:
         """Verify that every scenario is there, write the manifest, and make the run visible.
 
         Raises:
@@ -133,7 +136,7 @@ class StressRun:
             }
             self.stages.advance(stage, 1)
         manifest = self._manifest(stored, digests, peak_memory())
-        self._store.publish(self.run_id, self._staged, datasets, manifest)
+        self._store.publish(self.run_id, self._staged, datasets, manifest, signer)
         return manifest
 
     def _manifest(self, stored: xr.Dataset, digests: dict[str, str], peak: int) -> dict[str, Any]:
