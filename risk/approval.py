@@ -78,7 +78,11 @@ def with_approval(text: str, approval: Approval) -> str:
         if not inside:
             kept.append(line)
     body = "\n".join(kept).rstrip()
-    if TABLE in tomllib.loads(body):
+    try:
+        there = TABLE in tomllib.loads(body)
+    except tomllib.TOMLDecodeError:  # the lines that were left out were no table
+        there = True
+    if there:
         raise ValueError(f"the approval is not a table of its own; write it as [{TABLE}]")
     written = (
         f"{body}\n\n[{TABLE}]\n"

@@ -71,7 +71,7 @@ def test_a_second_approval_takes_the_place_of_the_first():
     ],
 )
 def test_what_cannot_be_told_from_an_approval_is_refused(text):
-    with pytest.raises(ValueError, match=r"table of its own|cannot be told|Expected"):
+    with pytest.raises(ValueError, match="not a table of its own"):
         approve(text)
 
 

@@ -67,6 +67,7 @@ def changed(signed, tmp_path):
         repository.create_branch(f"{name}-forged", before.id)
         session = repository.writable_session(f"{name}-forged")
         root = zarr.open_group(session.store, mode="r+")
+        root.attrs["made"] = "by a forger"
         for attribute, value in attributes.items():
             if value is None:
                 del root.attrs[attribute]
