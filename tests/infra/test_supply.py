@@ -1,4 +1,4 @@
-"""The bill of materials: whole, by the rules of CycloneDX, and pinned; and what it does not know."""
+"""The bill of materials: whole, in the shape of CycloneDX, pinned; and what is not known."""
 
 import json
 import re
