@@ -99,10 +99,10 @@ def test_a_whole_run_on_ray_and_prefect_leaves_no_secret(synthetic_book, tmp_pat
             **SECRETS,
         )
         command = (BIN / "python", "-m", "flows.cli", "run", book, "--workers", "1", "--json")
-        done = run(*command, env=env, cwd=tmp_path, timeout=800)
+        done = run(*command, env=env, cwd=tmp_path, seconds=800)
         assert done.returncode == 0, done.stderr
         reported = (BIN / "python", "-m", "flows.cli", "report")
-        done_report = run(*reported, env=env, cwd=tmp_path, timeout=100)
+        done_report = run(*reported, env=env, cwd=tmp_path, seconds=100)
         for text in (done.stdout, done.stderr, done_report.stdout, done_report.stderr):
             assert "planted" not in text
         logs = [one for one in Path(ray).rglob("*.log") if one.is_file()]
