@@ -8,6 +8,8 @@ from cyclopts import App
 from pydantic import ValidationError
 
 from flows.commands import (
+    approve,
+    audit,
     books,
     calls,
     claims,
@@ -16,6 +18,7 @@ from flows.commands import (
     conformance,
     demo,
     explain,
+    keys,
     markets,
     methodologies,
     proofs,
@@ -63,6 +66,10 @@ app.command(runs.export)
 app.command(conformance.conformance)
 app.command(proofs.app, name="proofs")
 app.command(serve.serve)
+app.command(approve.approve)
+app.command(audit.audit)
+app.command(keys.app, name="keys")
+app.command(keys.verify_signature)
 
 
 def main() -> None:
@@ -92,12 +99,19 @@ def _exit_code(error: Exception) -> int | None:
         return EXIT_MISTAKE
     # A command that needs none of these starts in half the time.
     from risk.proofs.outcome import ProofRefused
+    from storage.audit import AuditBroken
     from storage.locks import AlreadyLocked
     from storage.quarantine import DatasetRefused
+    from storage.signature import RunUnsigned, SignatureRefused
+    from workers.approval import ModelNotApproved
     from workers.fold import IncompleteRun
 
     kinds: tuple[tuple[type[Exception], int], ...] = (
         (DatasetRefused, EXIT_REFUSED),
+        (ModelNotApproved, EXIT_REFUSED),
+        (AuditBroken, EXIT_REFUSED),
+        (RunUnsigned, EXIT_REFUSED),
+        (SignatureRefused, EXIT_REFUSED),
         (ProofRefused, EXIT_REFUSED),
         (AlreadyLocked, EXIT_BUSY),
         (IncompleteRun, EXIT_INCOMPLETE),

@@ -11,6 +11,7 @@ from flows.engines import Engines, running_engines
 from flows.margin_run import TRIED_AGAIN
 from flows.parameters import CollateralParameters
 from flows.progress import observer
+from flows.settings import Settings
 from workers.memory import PeakMemory
 from workers.pool.request import pool_store
 from workers.pool.run import PoolRun
@@ -43,9 +44,9 @@ def fold(run: PoolRun) -> None:
 
 
 @task(name="publish pool", **TRIED_AGAIN)
-def publish(run: PoolRun, memory: PeakMemory) -> dict[str, Any]:
+def publish(run: PoolRun, memory: PeakMemory, settings: Settings) -> dict[str, Any]:
     """Verify, and make the run visible."""
-    return run.publish(lambda: memory.peak_bytes)
+    return run.publish(lambda: memory.peak_bytes, settings.signer())
 
 
 @flow(name="collateral_report", persist_result=False, validate_parameters=True)
@@ -56,6 +57,7 @@ def collateral_report(parameters: CollateralParameters) -> dict[str, Any]:
     ``recognised`` set.
     """
     settings = parameters.settings()
+    settings.signer()  # a key that cannot be used is known before anything is computed
     request = parameters.request(settings)
     with contextlib.ExitStack() as started:
         engines = running_engines() or started.enter_context(Engines(settings))
@@ -69,7 +71,7 @@ def collateral_report(parameters: CollateralParameters) -> dict[str, Any]:
         count(run)
         pool(run)
         fold(run)
-        manifest = publish(run, memory)
+        manifest = publish(run, memory, settings)
     _artifacts(manifest)
     return {**manifest, "recognised": False}
 

@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 
 from flows.format import short
-from flows.tables import columns, print_stages
+from flows.tables import columns, print_approval, print_stages
 from risk.claims.tokens import REASONS, Outcome
 
 DOUBLE_COUNTS = {
@@ -33,6 +33,7 @@ def print_pool(console: Console, manifest: dict[str, Any]) -> None:
         highlight=False,
         markup=False,
     )
+    print_approval(console, manifest)
     table = columns("The pool, USD", "", "", left=1)
     for row in _totals(totals):
         table.add_row(*row)

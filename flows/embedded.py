@@ -8,6 +8,7 @@ The parent imports nothing of Prefect to start it, so that both import at the sa
 """
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from types import TracebackType
 
 SECONDS_TO_START = 300.0
 """How long the server may take to answer; a new database is migrated before it does."""
+
+OURS = "embedded"
+"""What stands behind the URL of a server that was started here."""
 
 SECONDS_TO_END = 10.0
 """How long the server may take to leave when it is told to."""
@@ -29,6 +33,8 @@ class EmbeddedServer:
     """The server of a command; starts at once, and ends with the context."""
 
     def __init__(self) -> None:
+        # Who reaches the loopback could otherwise read its runs, and have it do work.
+        self.auth_string = f"margincube:{secrets.token_hex(32)}"
         # In a session of its own it does not hear the Ctrl-C that is meant for this process.
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__],
@@ -36,6 +42,8 @@ class EmbeddedServer:
             stdout=subprocess.PIPE,
             start_new_session=True,
             text=True,
+            # Not an argument, which every user of the machine could read.
+            env=os.environ | {"PREFECT_SERVER_API_AUTH_STRING": self.auth_string},
         )
 
     def __enter__(self) -> "EmbeddedServer":
@@ -57,8 +65,10 @@ class EmbeddedServer:
             if pipe is not None:
                 pipe.close()
 
-    def url(self) -> str:
-        """Wait until the server answers and return the URL of its API.
+    def url(self) -> tuple[str, bool]:
+        """Wait until the server answers; return the URL of its API, and whether it is our own.
+
+        Our own answers to ``auth_string`` alone.
 
         Raises:
             ServerNotStarted: it ended, or was ended for its silence, before it answered.
@@ -70,13 +80,14 @@ class EmbeddedServer:
             url = self._process.stdout.readline().strip()
         finally:
             limit.cancel()
+        url, _, whose = url.partition(" ")
         if not url:
             raise ServerNotStarted(
                 f"Prefect's embedded server ended with {self._process.wait()} before it answered; "
                 "what it says stands above. Name another server by PREFECT_API_URL, or another "
                 "folder for its database by PREFECT_HOME"
             )
-        return url
+        return url, whose == OURS
 
 
 def _serve() -> None:
@@ -96,7 +107,7 @@ def _serve() -> None:
             await super().startup(sockets)
             if self.started:
                 port = self.servers[0].sockets[0].getsockname()[1]
-                print(f"http://127.0.0.1:{port}/api", flush=True)
+                print(f"http://127.0.0.1:{port}/api {OURS}", flush=True)
 
     def end() -> None:
         sys.stdin.read()

@@ -23,11 +23,16 @@ def run_here(settings: Settings, load: Callable[[], Callable[[], Result]]) -> Re
 
     with TerminalProgress(MESSAGES) as progress, EmbeddedServer() as server, Engines(settings):
         with progress.waiting("start the engines"):
-            from prefect.settings import PREFECT_API_URL, temporary_settings
+            from prefect.settings import (
+                PREFECT_API_AUTH_STRING,
+                PREFECT_API_URL,
+                temporary_settings,
+            )
 
             flow = load()
-            url = server.url()
-        with observing(progress), temporary_settings({PREFECT_API_URL: url}):
+            url, ours = server.url()
+            password = {PREFECT_API_AUTH_STRING: server.auth_string} if ours else {}
+        with observing(progress), temporary_settings({PREFECT_API_URL: url, **password}):
             result = flow()
         server.release()
         return result

@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State
 from flows.engines import Engines, running_engines
 from flows.parameters import RunParameters
 from flows.progress import observer
+from flows.settings import Settings
 from storage.locks import AlreadyLocked
 from storage.runs import RunStore
 from workers.margin_run import MarginRun
@@ -60,9 +61,9 @@ def fold(run: MarginRun) -> None:
 
 
 @task(name="publish", **TRIED_AGAIN)
-def publish(run: MarginRun, memory: PeakMemory) -> dict[str, Any]:
+def publish(run: MarginRun, memory: PeakMemory, settings: Settings) -> dict[str, Any]:
     """Verify, and make the run visible."""
-    return run.publish(lambda: memory.peak_bytes)
+    return run.publish(lambda: memory.peak_bytes, settings.signer())
 
 
 @flow(name="margin_run", persist_result=False, validate_parameters=True)
@@ -73,6 +74,7 @@ def margin_run(parameters: RunParameters) -> dict[str, Any]:
     ``recognised`` set.
     """
     settings = parameters.settings()
+    settings.signer()  # a key that cannot be used is known before anything is computed
     with contextlib.ExitStack() as started:
         engines = running_engines() or started.enter_context(Engines(settings))
         memory = started.enter_context(PeakMemory())
@@ -90,7 +92,7 @@ def margin_run(parameters: RunParameters) -> dict[str, Any]:
         price(run)
         margin(run)
         fold(run)
-        manifest = publish(run, memory)
+        manifest = publish(run, memory, settings)
     _artifacts(manifest)
     return {**manifest, "recognised": False}
 

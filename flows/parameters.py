@@ -35,6 +35,13 @@ class Work(BaseModel):
         str | None, Field(description="Address of a Ray cluster; a local Ray when left out")
     ] = None
 
+    unapproved: Annotated[
+        bool, Field(description="Run a model that is not approved on the day; every page says so")
+    ] = False
+    reason: Annotated[
+        str | None, Field(description="Why it is run, for the manifest and the audit log")
+    ] = None
+
     def settings(self) -> Settings:
         """Return the settings of this process with what the parameters override."""
         return Settings.given(**self.model_dump(include=set(OVERRIDES)))
@@ -77,6 +84,8 @@ class RunParameters(Work):
             shards=self.shards,
             threads=settings.threads,
             workers=settings.workers,
+            unapproved=self.unapproved,
+            reason=self.reason,
         )
 
 
@@ -112,6 +121,8 @@ class CollateralParameters(Work):
             runs=settings.runs,
             pools=settings.pools,
             shards=self.shards,
+            unapproved=self.unapproved,
+            reason=self.reason,
         )
 
 
@@ -151,4 +162,6 @@ class StressParameters(Work):
             pools=settings.pools,
             shards=self.shards,
             batch=self.batch,
+            unapproved=self.unapproved,
+            reason=self.reason,
         )

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from storage.objects import SCHEME, S3Folder, located
+from storage.signature import Signer
 
 EngineName = Literal["ray", "dask", "serial"]
 FoldName = Literal["threads", "ray", "serial"]
@@ -46,6 +47,7 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1)] = os.cpu_count() or 1
     threads: Annotated[int, Field(ge=1)] = 1
     ray_address: str | None = None
+    signing_key: Path | None = None
 
     @model_validator(mode="after")
     def _fold_where_ray_is(self) -> Self:
@@ -60,6 +62,14 @@ class Settings(BaseSettings):
     def given(cls, **chosen: Any) -> Self:
         """Return the settings of this process with those that were chosen; None chooses nothing."""
         return cls(**{name: value for name, value in chosen.items() if value is not None})
+
+    def signer(self) -> Signer | None:
+        """Return what signs the manifests of runs, where there is a key.
+
+        Raises:
+            KeyUnusable: the file is no Ed25519 key, or others may read it.
+        """
+        return None if self.signing_key is None else Signer(self.signing_key)
 
     @property
     def books(self) -> Path:

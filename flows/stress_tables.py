@@ -5,7 +5,7 @@ from rich.console import Console
 
 from flows.format import percent, short
 from flows.stress_systems import print_systems
-from flows.tables import columns, print_stages
+from flows.tables import columns, print_approval, print_stages
 from storage.runs import StoredRun
 
 SHOWN = 20
@@ -26,6 +26,7 @@ def print_stress(console: Console, stress: StoredRun) -> None:
         highlight=False,
         markup=False,
     )
+    print_approval(console, manifest)
     found, totals = stress.groups["scenarios"].load(), stress.groups["totals"].load()
     table = columns(
         "Scenarios by shortfall: what nobody's equity covers, USD",

@@ -11,6 +11,7 @@ from flows.engines import Engines, running_engines
 from flows.margin_run import TRIED_AGAIN
 from flows.parameters import StressParameters
 from flows.progress import observer
+from flows.settings import Settings
 from workers.memory import PeakMemory
 from workers.stages import StageTable
 from workers.stress.request import stress_store
@@ -30,9 +31,9 @@ def stress(run: StressRun) -> None:
 
 
 @task(name="publish stress", **TRIED_AGAIN)
-def publish(run: StressRun, memory: PeakMemory) -> dict[str, Any]:
+def publish(run: StressRun, memory: PeakMemory, settings: Settings) -> dict[str, Any]:
     """Verify, and make the run visible."""
-    return run.publish(lambda: memory.peak_bytes)
+    return run.publish(lambda: memory.peak_bytes, settings.signer())
 
 
 @flow(name="stress_test", persist_result=False, validate_parameters=True)
@@ -43,6 +44,7 @@ def stress_test(parameters: StressParameters) -> dict[str, Any]:
     ``recognised`` set.
     """
     settings = parameters.settings()
+    settings.signer()  # a key that cannot be used is known before anything is computed
     request = parameters.request(settings)
     with contextlib.ExitStack() as started:
         engines = running_engines() or started.enter_context(Engines(settings))
@@ -53,7 +55,7 @@ def stress_test(parameters: StressParameters) -> dict[str, Any]:
         if prepare(run):
             return {**stress_store(request).read(run.run_id).manifest, "recognised": True}
         stress(run)
-        manifest = publish(run, memory)
+        manifest = publish(run, memory, settings)
     create_table_artifact(
         [{"total": name, "value": value} for name, value in manifest["totals"].items()],
         key="stress-totals",

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.approval import not_approved, override_words
 from flows.format import short, size
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def print_run(console: Console, manifest: dict[str, Any], run: "Run | None" = No
     )
     settings = manifest["settings"]
     print_rule_book(console, manifest["inputs"]["methodology"], settings["methodology"])
+    print_approval(console, manifest)
     if settings.get("netting", "None") != "None":
         console.print(f"every account is netted as {settings['netting']}", highlight=False)
     if since := manifest.get("since"):
@@ -78,6 +80,15 @@ def print_rule_book(console: Console, rules: dict[str, Any], where: str) -> None
     points = "1 point is" if count == 1 else f"{count} points are"
     doubts = f"; {points} not verified: margincube methodologies {where}" if count else ""
     console.print(escape(f"{rules['standing']}{doubts}"), highlight=False, soft_wrap=True)
+
+
+def print_approval(console: Console, manifest: dict[str, Any]) -> None:
+    """Print that the model of a run is not approved, and why; nothing where it is."""
+    missing = not_approved(manifest)
+    if missing:
+        console.print(f"[bold red]{escape(override_words(manifest))}[/]", soft_wrap=True)
+    for line in missing:
+        console.print(f"- {escape(line)}", highlight=False, soft_wrap=True)
 
 
 def _totals(totals: dict[str, Any]) -> list[tuple[str, str]]:

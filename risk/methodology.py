@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from risk.approval import Approval
 from risk.charges import ChargeSpec
 from risk.collateral import HAIRCUT_LAYER, CollateralRule
 from risk.health import HealthSpec
@@ -118,6 +119,7 @@ class Methodology(Specification):
     ``collateral`` add what its assets do not count for, which nothing is stacked on.
     ``maintenance_factor`` is the part of the layers of measures or sensitivities that an account
     must hold to keep its positions; ``health`` says when it is warned, called and liquidated.
+    ``approval`` says who lets it be used, and until when.
     ``venue`` names whose number this is, and only where every parameter is known:
     ``not_verified`` says which are not, and then there is no venue.
     """
@@ -145,6 +147,7 @@ class Methodology(Specification):
     charges: tuple[ChargeSpec, ...] = ()
     buffers: tuple[BufferSpec, ...] = ()
     health: HealthSpec = HealthSpec()
+    approval: Approval | None = None
     events: tuple[EventSpec, ...] = ()
 
     @model_validator(mode="after")
@@ -313,7 +316,16 @@ def parse_methodology(text: str, events: str = "") -> Methodology:
 OWN_FORMS = {"rules": "standard", "buckets": "sensitivities"}
 """Tables that a file of rules by leg, or of Greeks, has at its top, and what they describe."""
 
-BESIDE = ("netting", "volatility_tenor", "collateral", "wrong_way", "charges", "buffers", "health")
+BESIDE = (
+    "netting",
+    "volatility_tenor",
+    "collateral",
+    "wrong_way",
+    "charges",
+    "buffers",
+    "health",
+    "approval",
+)
 """What such a file may say beside its own tables, as every methodology may."""
 
 REPORTING_TENOR = {

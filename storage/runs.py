@@ -17,8 +17,10 @@ import icechunk
 import zarr
 
 from storage.arrays import MARGIN, RunKind
+from storage.audit import record_publication
 from storage.locks import exclusive
 from storage.objects import S3Folder, StoreUnavailable, located
+from storage.signature import Published, Signer
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -155,13 +157,21 @@ class RunStore:
         staged: "StagedRun",
         datasets: Mapping[str, "xr.Dataset"],
         manifest: Mapping[str, Any],
+        signer: Signer | None = None,
     ) -> None:
         """Commit the last of a run, name it, and move ``main`` to it; may be called again.
 
+        The audit log has it before anybody sees it: an entry may be of a run that was cut short
+        just then, and no run is without one. A ``signer`` signs the manifest in the same commit.
         ``main`` stays where it is if it shows a run that was committed later.
+
+        Raises:
+            AuditBroken: the audit log is not as it was written; nothing becomes visible.
         """
         if run_id not in self._repository.list_tags():
-            snapshot = staged.finish(datasets, manifest)
+            signature = None if signer is None else signer.sign(manifest)
+            snapshot = staged.finish(datasets, manifest, signature)
+            record_publication(self.path, manifest, None if signer is None else signer.fingerprint)
             with self._commit_lock():
                 self._repository.create_tag(run_id, snapshot)
         self._move_main(run_id)
@@ -252,6 +262,19 @@ class RunStore:
         manifest: Any = zarr.open_group(store, mode="r").attrs["manifest"]
         groups = {group: open_group(store, group) for group in self._kind.groups}
         return StoredRun(run_id, dict(manifest), groups)
+
+    def published(self, name: str) -> Published:
+        """Return the manifest of a run, as readers see it and as committed, and its signature.
+
+        Raises:
+            UnknownRun: no run of that name has been published.
+        """
+        run_id = self.resolve(name)
+        committed = self._newest(tag=run_id).metadata
+        root = zarr.open_group(self._repository.readonly_session(tag=run_id).store, mode="r")
+        seen: Any = root.attrs["manifest"]
+        signature: Any = root.attrs.get("signature")
+        return Published(run_id, dict(seen), json.loads(str(committed["manifest"])), signature)
 
     def open(self, name: str = "latest") -> Run:
         """Open a published margin run.

@@ -203,7 +203,12 @@ class StagedRun:
         store = self._repository.readonly_session(branch=self.branch).store
         return stored_rows(store, group, self._kind)
 
-    def finish(self, datasets: Mapping[str, xr.Dataset], manifest: Mapping[str, Any]) -> str:
+    def finish(
+        self,
+        datasets: Mapping[str, xr.Dataset],
+        manifest: Mapping[str, Any],
+        signature: Mapping[str, str] | None = None,
+    ) -> str:
         """Write the small groups and the manifest, commit, and return the snapshot's name."""
         self._session = self._repository.writable_session(self.branch)
         for group, dataset in datasets.items():
@@ -224,6 +229,8 @@ class StagedRun:
             )
         root = zarr.open_group(self._session.store, mode="r+")
         root.attrs["manifest"] = dict(manifest)
+        if signature is not None:
+            root.attrs["signature"] = dict(signature)
         return self._commit("finished", {"manifest": json.dumps(manifest)})
 
     def _commit(self, message: str, metadata: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ import shutil
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import hypothesis
@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from risk.approval import Approval, content_digest, with_approval
 from storage import tables
 from storage.arrays import POOL
 from storage.book import Book, BookWriter, canonical_instruments
@@ -102,6 +103,22 @@ side = "short"
 initial = 0.10
 maintenance = 0.08
 """
+
+
+def approved(text: str) -> str:
+    """A model's text with an approval of it."""
+    return with_approval(
+        text,
+        Approval(
+            owner="the desk of the tests",
+            approved_by="the tests",
+            approved_until=date(2024, 12, 31),
+            content=content_digest(text),
+        ),
+    )
+
+
+SMALL_METHODOLOGY = approved(SMALL_METHODOLOGY)
 
 
 @pytest.fixture(scope="session")

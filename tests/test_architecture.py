@@ -29,7 +29,7 @@ THIRD_PARTY = {
         "eth_keys",
         "eth_utils",
     },
-    "storage": {"numpy", "pyarrow", "xarray", "zarr", "icechunk", "obstore"},
+    "storage": {"numpy", "pyarrow", "xarray", "zarr", "icechunk", "obstore", "cryptography"},
     "workers": {"numpy", "pyarrow", "xarray", "psutil", "ray", "dask"},
     "flows": {
         "numpy",

@@ -18,6 +18,7 @@ from risk.margin import Holdings, margin_accounts, measures_of
 from risk.methodology import Methodology, parse_methodology
 from storage.book import PART_ACCOUNTS, Book
 from storage.runs import Run, RunStore
+from storage.signature import Signer
 from storage.tables import MARGIN_MODES
 from workers.engine import SerialEngine
 from workers.inputs import book_of
@@ -45,7 +46,9 @@ class System:
         return f"{self.methodology} {self.netting}" if self.netting else self.methodology
 
 
-def publish(request: RunRequest, system: System, stages: StageTable) -> Run:
+def publish(
+    request: RunRequest, system: System, stages: StageTable, signer: Signer | None = None
+) -> Run:
     """Return the run of a system, made now unless it is there already.
 
     Raises:
@@ -61,7 +64,7 @@ def publish(request: RunRequest, system: System, stages: StageTable) -> Run:
                 run.price()
                 run.margin()
                 run.fold()
-                run.publish(lambda: used.peak_bytes)
+                run.publish(lambda: used.peak_bytes, signer)
     return store.open(run_id)
 
 
@@ -106,6 +109,7 @@ def compare(
     request: RunRequest,
     systems: Sequence[System],
     stages: Callable[[System], StageTable] = lambda _: StageTable(),
+    signer: Signer | None = None,
 ) -> Comparison:
     """Margin a book under every system and return the runs side by side.
 
@@ -116,7 +120,7 @@ def compare(
         raise ValueError(
             f"{len(set(systems))} systems are asked for; a comparison needs two different ones"
         )
-    runs = tuple(publish(request, system, stages(system)) for system in systems)
+    runs = tuple(publish(request, system, stages(system), signer) for system in systems)
     return Comparison(book_of(runs[0]), tuple(systems), runs)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from risk.aggregation import PartialSums
 from storage.arrays import MARGIN
 from storage.digest import text_digest
+from workers.approval import accountability
 from workers.code_version import code_version, library_versions
 from workers.plan import Plan, RunRequest
 from workers.rule_books import rule_book_of
@@ -42,7 +43,12 @@ def run_manifest(
         "index": dict(zip(plan.built.underlyings, plan.built.state.index.tolist(), strict=True)),
         "code_version": code_version(),
         "inputs": _inputs(plan),
-        "settings": _settings(request) | engines,
+        **accountability(
+            plan.identity.named.standing(plan.identity.market.as_of),
+            settings := _settings(request),
+            request.reason,
+        ),
+        "settings": settings | engines,
         "libraries": {"python": platform.python_version(), **library_versions()},
         "totals": _totals(plan, sums),
         "stages": stages,

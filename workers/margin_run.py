@@ -18,6 +18,7 @@ from risk.scenarios.shocks import shocks_of
 from storage.arrays import INSTRUMENTS
 from storage.digest import dataset_digest
 from storage.runs import RunStore
+from storage.signature import Signer
 from workers.collateral import counted_assets
 from workers.earlier import Since, find_earlier
 from workers.engine import Engine, FoldEngine
@@ -212,7 +213,9 @@ class MarginRun:
             by_choice=None if standard is None else standard.choice.astype(np.bool_),
         )
 
-    def publish(self, peak_memory: Callable[[], int] = int) -> dict[str, Any]:
+    def publish(
+        self, peak_memory: Callable[[], int] = int, signer: Signer | None = None
+    ) -> dict[str, Any]:
         """Verify that the run is whole, write its manifest, and make it visible at once.
 
         Raises:
@@ -258,7 +261,7 @@ class MarginRun:
             "market": plan.built.surface,
             "instruments": self._instrument_dataset(),
         }
-        self._store.publish(self.run_id, self._staged, datasets, manifest)
+        self._store.publish(self.run_id, self._staged, datasets, manifest, signer)
         return manifest
 
     def _instrument_dataset(self) -> xr.Dataset:

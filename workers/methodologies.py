@@ -3,12 +3,14 @@
 import re
 import tomllib
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from risk.methodology import Methodology, parse_methodology
 from storage.digest import text_digest
+from workers.approval import ModelStanding, standing_of_model
 
 EVENTS = "events-2026-01.toml"
 DEFAULT_METHODOLOGY = "margincube-portfolio-2026-01"
@@ -20,16 +22,30 @@ class UnknownMethodology(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class NamedMethodology:
-    """A methodology with the texts that it was read from, and their digest."""
+    """A methodology with the texts that it was read from, and their digest.
+
+    ``in_file`` is the text as its file has it, before a margin mode was chosen for all accounts;
+    ``own_events`` tells that its events are of another file than it was approved with.
+    """
 
     methodology: Methodology
     text: str
     events: str
+    in_file: str
+    own_events: bool
 
     @property
     def digest(self) -> str:
         """The digest of both texts."""
         return text_digest(self.text, self.events)
+
+    def standing(self, as_of: datetime) -> ModelStanding:
+        """Return whether it is approved on a day, and why not."""
+        measures = self.methodology.measures
+        binding = any("event" in one.origins and one.layer is not None for one in measures)
+        own = self.own_events and binding
+        also = ("events of another file set a layer of it, and no approval is of them",) * own
+        return standing_of_model(self.methodology, self.in_file, as_of, *also)
 
 
 def shipped_methodologies() -> list[str]:
@@ -62,7 +78,9 @@ def ships(methodology: Methodology) -> bool:
     """
     binding = (one.origins for one in methodology.measures if one.layer is not None)
     reported = not any("event" in origins for origins in binding)
-    own = {"events": methodology.events} if reported else {}
+    # Whoever approved it, it is the same rule book.
+    own: dict[str, object] = {"approval": methodology.approval}
+    own |= {"events": methodology.events} if reported else {}
     events = (resources.files("risk.methodologies") / EVENTS).read_text()
     texts = (entry.read_text() for entry in _shipped().values())
     return any(
@@ -98,13 +116,14 @@ def load_methodology(
             f"no methodology {name!r}; shipped are {sorted(shipped)}, "
             "or give the path of a TOML file"
         )
-    text = text if netting is None else with_netting(text, netting)
+    in_file, text = text, text if netting is None else with_netting(text, netting)
     event_text = (
         Path(events).read_text()
         if events
         else (resources.files("risk.methodologies") / EVENTS).read_text()
     )
-    return NamedMethodology(parse_methodology(text, event_text), text, event_text)
+    rules = parse_methodology(text, event_text)
+    return NamedMethodology(rules, text, event_text, in_file, own_events=events is not None)
 
 
 def with_netting(text: str, mode: str) -> str:

@@ -18,6 +18,7 @@ from storage.digest import text_digest
 from storage.market import Market, sample_market
 from storage.objects import S3Folder
 from storage.staging import Layout
+from workers.approval import require_approved
 from workers.code_version import code_version
 from workers.market import BuiltMarket, build_market
 from workers.memory import Projection, Room, Work, fitting_blocks, project
@@ -44,6 +45,7 @@ class RunRequest:
     Book, market, methodology, events and netting decide the numbers; the rest only how fast they
     come. ``netting`` is a margin mode for all accounts, whatever they chose. ``since`` names a
     published run: what depends on nothing that changed is kept from it, to the same bits.
+    ``unapproved`` takes a methodology that is not approved on the day, ``reason`` says why it runs.
     """
 
     book: Path | S3Folder
@@ -56,6 +58,8 @@ class RunRequest:
     shards: int | None = None
     threads: int = 1
     workers: int = 1
+    unapproved: bool = False
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ def identify(request: RunRequest) -> Identity:
 
     Raises:
         InputsDisagree: book and market are of different instants.
+        ModelNotApproved: the methodology is not, and is not asked for all the same.
         ValueError: an input is not usable; the message says which and why.
     """
     book = Book.open(request.book)
@@ -89,6 +94,7 @@ def identify(request: RunRequest) -> Identity:
             f"{market.name} of {market.as_of.isoformat()}; both must be of one instant"
         )
     named = load_methodology(request.methodology, request.events, request.netting)
+    require_approved(named.standing(market.as_of), unapproved=request.unapproved)
     key = text_digest(book.digest, market.digest, named.digest, code_version())
     return Identity(f"{book.name}-{market.as_of:%Y%m%d}-{key[:12]}", key, book, market, named)
 

@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -137,6 +138,9 @@ def _start(workers: int, address: str | None) -> None:
     if address is not None:
         _join(address, options)
         return
+    # Ray would keep one token for good in the home of the user, in a file that others may read.
+    # One that is in the environment is taken instead, and ends with this process.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
         ray.init(
             "local",

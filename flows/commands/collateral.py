@@ -8,7 +8,7 @@ from cyclopts import App
 
 from flows.commands.collateral_explain import explain
 from flows.commands.moves import moves
-from flows.commands.shared import CONSOLE, Json, Runs, print_json, say_report
+from flows.commands.shared import CONSOLE, Json, Runs, Unapproved, print_json, say_report
 from flows.settings import EngineName, FoldName, Settings, prepare_prefect
 
 app = App(help="Collateral over chains, protocols and bridges as one pool.")
@@ -29,6 +29,8 @@ def collateral(
     fold: FoldName | None = None,
     workers: int | None = None,
     ray_address: str | None = None,
+    unapproved: Unapproved = False,
+    reason: str | None = None,
     json: Json = False,
 ) -> None:
     """Value the claims of a margin run's accounts as one pool, and publish the collateral run.
@@ -47,6 +49,8 @@ def collateral(
         fold: threads, ray or serial
         workers: cores to use
         ray_address: address of a Ray cluster; a local Ray when left out
+        unapproved: run a model that is not approved on the day; every page says so
+        reason: why it is run, for the manifest and the audit log
         json: print the manifest as JSON
     """
     given = {name: value for name, value in locals().items() if name != "json"}

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 
-from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, print_json
+from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, Unapproved, print_json
 from flows.format import short
 from flows.settings import Settings
 from flows.tables import columns
@@ -23,6 +23,8 @@ def compare(
     market: str | None = None,
     out: Path | None = None,
     runs: Runs = None,
+    unapproved: Unapproved = False,
+    reason: str | None = None,
     json: Json = False,
 ) -> None:
     """Margin a book under several systems, and show what each requires and whom it liquidates.
@@ -38,6 +40,8 @@ def compare(
         market: folder of a market; the shipped sample when left out
         out: Parquet file for one row an account with the numbers of every system
         runs: folder of the runs, or s3://bucket/prefix; runs of the data folder when left out
+        unapproved: run a model that is not approved on the day; every page says so
+        reason: why it is run, for the manifest and the audit log
         json: print everything as JSON
     """
     from flows.progress import TerminalProgress
@@ -53,6 +57,7 @@ def compare(
     if unknown:
         raise ValueError(f"netting {unknown} is unknown; use {list(MODES)}")
     settings = Settings.given(runs=runs)
+    signer = settings.signer()
     chosen = netting or (None, *MODES) if not methodology or netting else (None,)
     systems = [
         System(name, mode) for name in methodology or [DEFAULT_METHODOLOGY] for mode in chosen
@@ -62,6 +67,8 @@ def compare(
         market=None if market is None else settings.market_path(market),
         runs=settings.runs,
         threads=settings.workers,
+        unapproved=unapproved,
+        reason=reason,
     )
     with TerminalProgress(MESSAGES) as progress:
 
@@ -69,7 +76,7 @@ def compare(
             MESSAGES.print(f"[bold]{escape(system.name)}[/]", highlight=False)
             return StageTable(progress)
 
-        comparison = compare_systems(request, systems, stages)
+        comparison = compare_systems(request, systems, stages, signer)
         with progress.waiting("compare accounts and levels"):
             found = summary(comparison)
             found["levels"] = layered(comparison)

@@ -8,7 +8,17 @@ from rich.markup import escape
 from flows.commands.shared import CONSOLE, Json, print_json
 from flows.tables import columns
 
-SHARED = ("name", "version", "effective", "title", "sources", "venue", "not_verified", "events")
+SHARED = (
+    "name",
+    "version",
+    "effective",
+    "title",
+    "sources",
+    "venue",
+    "not_verified",
+    "events",
+    "approval",
+)
 """Fields that are told apart from the parameters."""
 
 
@@ -30,6 +40,9 @@ def methodologies(name: str | None = None, *, json: Json = False) -> None:
         if name is not None:
             told |= {
                 "layers": list(rules.layers),
+                "approval": None
+                if rules.approval is None
+                else rules.approval.model_dump(mode="json"),
                 "sources": list(rules.sources),
                 "parameters": _parameters(rules.model_dump(mode="json", exclude_none=True)),
             }
@@ -82,7 +95,8 @@ def print_methodology(console: Console, one: dict[str, Any]) -> None:
         f"{escape(one['name'])} {escape(one['version'])}, effective {one['effective']}\n"
         f"base risk from {KINDS[one['kind']]}: {escape(one['extent'])}\n"
         f"{escape(one['standing'])}\n"
-        f"layers, which sum to the requirement: {escape(', '.join(one['layers']))}",
+        f"layers, which sum to the requirement: {escape(', '.join(one['layers']))}\n"
+        f"{escape(_approval(one['approval']))}",
         highlight=False,
         soft_wrap=True,
     )
@@ -92,6 +106,16 @@ def print_methodology(console: Console, one: dict[str, Any]) -> None:
         for line in one[what]:
             console.print(f"- {escape(line)}", highlight=False, soft_wrap=True)
     _print_parameters(console, one["parameters"])
+
+
+def _approval(stated: dict[str, Any] | None) -> str:
+    """Return who owns and approved a rule book, and until when."""
+    if stated is None:
+        return "not approved: it has no [approval]"
+    return (
+        f"owned by {stated['owner']}, approved by {stated['approved_by']} until "
+        f"{stated['approved_until']}"
+    )
 
 
 def _print_parameters(console: Console, parameters: dict[str, Any]) -> None:

@@ -6,7 +6,16 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, print_json, say_report, with_runs
+from flows.commands.shared import (
+    CONSOLE,
+    MESSAGES,
+    Json,
+    Runs,
+    Unapproved,
+    print_json,
+    say_report,
+    with_runs,
+)
 from flows.settings import EngineName, FoldName, Settings, prepare_prefect
 from flows.tables import print_run, print_runs
 
@@ -25,6 +34,8 @@ def run(
     fold: FoldName | None = None,
     workers: int | None = None,
     ray_address: str | None = None,
+    unapproved: Unapproved = False,
+    reason: str | None = None,
     runs: Runs = None,
     json: Json = False,
 ) -> None:
@@ -45,6 +56,8 @@ def run(
         fold: threads, ray or serial
         workers: cores to use
         ray_address: address of a Ray cluster; a local Ray when left out
+        unapproved: run a model that is not approved on the day; every page says so
+        reason: why it is run, for the manifest and the audit log
         runs: folder of the runs, or s3://bucket/prefix; runs of the data folder when left out
         json: print the manifest as JSON
     """

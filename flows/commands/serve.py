@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from flows.commands.shared import CONSOLE
+from flows.commands.shared import CONSOLE, Unapproved
 from flows.settings import EngineName, FoldName, prepare_prefect
 
 SCHEDULE = ("cron", "timezone", "name")
@@ -29,6 +29,8 @@ def serve(
     fold: FoldName | None = None,
     workers: int | None = None,
     ray_address: str | None = None,
+    unapproved: Unapproved = False,
+    reason: str | None = None,
 ) -> None:
     """Serve the flow margin_run for a book on a schedule, until interrupted.
 
@@ -49,6 +51,8 @@ def serve(
         fold: threads, ray or serial
         workers: cores to use
         ray_address: address of a Ray cluster; a local Ray when left out
+        unapproved: run a model that is not approved on the day; every page says so
+        reason: why it is run, for the manifest and the audit log
     """
     given = {key: value for key, value in locals().items() if key not in SCHEDULE}
     chosen = {key: value for key, value in given.items() if value is not None}
@@ -69,12 +73,16 @@ def serve(
     from prefect.types.entrypoint import EntrypointType
 
     from flows.margin_run import margin_run
+    from storage.audit import record
 
     if get_current_settings().api.url is None:
         raise NoServer(
             "no Prefect server is configured; start one with `prefect server start` and set "
             "PREFECT_API_URL, such as http://127.0.0.1:4200/api"
         )
+    what = {"book": book, "deployment": f"margin_run/{name}", "cron": cron, "timezone": timezone}
+    rules = {"methodology": parameters.methodology, "unapproved": unapproved}
+    record(settings.runs, "serve", what | rules, reason)
     schedule = Cron(cron, timezone=timezone)
     CONSOLE.print(
         f"serving margin_run of {book} at '{cron}' {timezone} as margin_run/{name}; "

@@ -15,6 +15,7 @@ CONSOLE = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 MESSAGES = Console(stderr=True)
 
 Runs = Annotated[str | None, Parameter(name="--runs")]
+Unapproved = Annotated[bool, Parameter(name="--unapproved", negative=())]
 Json = Annotated[bool, Parameter(name="--json", negative=(), help="print results as JSON")]
 
 

@@ -7,7 +7,15 @@ from typing import Any
 
 from cyclopts import App
 
-from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, print_json, say_report
+from flows.commands.shared import (
+    CONSOLE,
+    MESSAGES,
+    Json,
+    Runs,
+    Unapproved,
+    print_json,
+    say_report,
+)
 from flows.commands.stress_reverse import reverse
 from flows.settings import EngineName, FoldName, Settings, prepare_prefect
 
@@ -30,6 +38,8 @@ def stress(
     fold: FoldName | None = None,
     workers: int | None = None,
     ray_address: str | None = None,
+    unapproved: Unapproved = False,
+    reason: str | None = None,
     json: Json = False,
 ) -> None:
     """Stress the accounts of a margin run: who fails, what is sold, what that does to prices.
@@ -49,6 +59,8 @@ def stress(
         fold: threads, ray or serial
         workers: cores to use
         ray_address: address of a Ray cluster; a local Ray when left out
+        unapproved: run a model that is not approved on the day; every page says so
+        reason: why it is run, for the manifest and the audit log
         json: print the manifest as JSON
     """
     given = {name: value for name, value in locals().items() if name != "json"}

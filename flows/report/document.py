@@ -39,6 +39,7 @@ class Head:
 
     ``rules`` is the title of the rules, ``standing`` what the numbers may be called, ``doubts``
     what is not verified, ``facts`` what the run was made of, ``summary`` the run in one paragraph.
+    ``banner`` is what nobody may miss, a sentence and its reasons.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Head:
     facts: Sequence[tuple[str, str]]
     summary: str
     tiles: Sequence[Tile]
+    banner: Sequence[str] = ()
 
 
 def document(head: Head, sections: Sequence[Section], footnote: str) -> str:
@@ -91,8 +93,15 @@ def _head(head: Head, sections: Sequence[Section]) -> str:
     standing = f'<p class="standing">{_text(head.standing)}</p>\n' if head.standing else ""
     listed = "".join(f"<li>{_text(doubt)}</li>" for doubt in head.doubts)
     unverified = f'<ul class="unverified">{listed}</ul>\n' if head.doubts else ""
+    reasons = "".join(f"<li>{_text(reason)}</li>" for reason in head.banner[1:])
+    banner = (
+        f'<div class="banner" role="alert"><strong>{_text(head.banner[0])}</strong>'
+        f"<ul>{reasons}</ul></div>\n"
+        if head.banner
+        else ""
+    )
     return (
-        f'<header>\n<p class="brand">margincube</p>\n<h1>{_text(head.title)}</h1>\n'
+        f'{banner}<header>\n<p class="brand">margincube</p>\n<h1>{_text(head.title)}</h1>\n'
         f'<p class="rules">{_text(head.rules)}</p>\n{standing}{unverified}'
         f'<dl class="facts">{facts}</dl>\n'
         f'<p class="summary">{_text(head.summary)}</p>\n</header>\n'

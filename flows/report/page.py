@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from flows.approval import banner
 from flows.report import accounts, headline, quality, running
 from flows.report.distribution import Tail, distribution, system_tail
 from flows.report.document import Head, document
@@ -43,6 +44,7 @@ def render(view: RunView) -> str:
         facts=headline.facts(view),
         summary=headline.summary(view),
         tiles=headline.tiles(view, tail),
+        banner=banner(view.manifest),
     )
     return document(head, sections(view, tail), FOOTNOTE)
 

@@ -78,7 +78,7 @@ def run_command(
     """Run ``margincube run`` in a fresh process; return the run and the wall seconds of it all."""
     command = [
         *(str(PROGRAMS / "margincube"), "run", str(book.path.absolute())),
-        *("--methodology", str(methodology), "--workers", str(workers), "--json"),
+        *("--methodology", str(methodology), "--workers", str(workers), "--json", "--unapproved"),
         *(("--shards", str(shards)) if shards else ()),
     ]
     env = {name: value for name, value in os.environ.items() if name not in THREADS}

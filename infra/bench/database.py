@@ -48,6 +48,7 @@ def run(quick: bool) -> dict[str, dict[str, Any]]:
             book.path,
             methodology=str(METHODOLOGY),
             netting="portfolio",
+            unapproved=True,
             runs=Path(folder),
             shards=4 * cores if quick else None,
             workers=cores,

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from risk.approval import Approval
 from risk.claims.tokens import Standing, TokenKind
 from risk.specification import Fraction, Name, NonNegative, Positive, Specification
 
@@ -232,6 +233,7 @@ class PoolRules(Specification):
     bridges: tuple[BridgeRule, ...] = ()
     protocols: tuple[ProtocolRule, ...] = ()
     scenarios: tuple[PoolScenario, ...] = ()
+    approval: Approval | None = None
 
     @model_validator(mode="after")
     def _named_once(self) -> "PoolRules":

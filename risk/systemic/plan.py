@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from risk.approval import Approval
 from risk.scenarios.shocks import SHOCKS
 from risk.specification import Name, NonNegative, Positive, Specification
 from risk.systemic.cascade import LiquidationRules
@@ -171,6 +172,7 @@ class StressPlan(Specification):
     owners: tuple[OwnerGroup, ...] = ()
     insulation: InsulationSpec | None = None
     contagion: ContagionRules = ContagionRules()
+    approval: Approval | None = None
 
     @property
     def taken_at_bankruptcy(self) -> bool:

@@ -11,6 +11,7 @@ import zarr
 
 from storage.digest import dataset_digest
 from storage.runs import RunStore, UnknownRun
+from tests.conftest import approved
 from tests.failures import killed_run
 from workers.plan import RunRequest
 
@@ -192,7 +193,8 @@ def test_two_starts_of_one_run_compute_it_once(request_of, faultless, tmp_path):
 @pytest.mark.slow
 def test_two_different_runs_share_a_store(request_of, faultless, small_methodology, tmp_path):
     other = tmp_path / "other.toml"
-    other.write_text(small_methodology.read_text().replace("initial = 0.10", "initial = 0.20"))
+    changed = small_methodology.read_text().replace("initial = 0.10", "initial = 0.20")
+    other.write_text(approved(changed))
     requests = [request_of(), request_of(methodology=str(other))]
     begun = [
         begin(request, tmp_path / f"{n}.json", seconds=0.2) for n, request in enumerate(requests)

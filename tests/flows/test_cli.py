@@ -14,6 +14,7 @@ from flows.tables import print_stages
 from storage.market import sample_market, write_market
 from storage.objects import S3Folder
 from storage.runs import RunStore
+from tests.conftest import approved
 from tests.processes import BIN, clean_environment, free_ports, run
 from workers.plan import RunRequest, identify
 
@@ -310,7 +311,8 @@ def methodology(small_methodology, tmp_path, request):
     """A methodology of the test's own, so that its run is another run."""
     own = request.node.name.removeprefix("test_").replace("_", "-")
     path = tmp_path / "own.toml"
-    path.write_text(small_methodology.read_text().replace('name = "small"', f'name = "{own}"'))
+    text = small_methodology.read_text().replace('name = "small"', f'name = "{own}"')
+    path.write_text(approved(text))
     return path
 
 

@@ -219,7 +219,10 @@ def exposure_faults(document: Document) -> Iterator[str]:
         yield "a Secret stands in a file"
     for where, container, _ in containers(document):
         for variable in container.get("env", []):
-            if re.search("TOKEN|PASSWORD|KEY|SECRET", variable["name"]) and "value" in variable:
+            if (
+                re.search("TOKEN|PASSWORD|KEY|SECRET|AUTH_STRING", variable["name"])
+                and "value" in variable
+            ):
                 yield f"{where}: {variable['name']} has its value in a file"
     if document["kind"] not in ("RayCluster", "RayJob"):
         return

@@ -23,7 +23,11 @@ def netted(book, tmp_path_factory):
     """A run by the rules of the large benchmarks, every account one netting set."""
     runs = tmp_path_factory.mktemp("runs")
     request = RunRequest(
-        book.path, methodology=str(database.METHODOLOGY), netting="portfolio", runs=runs
+        book.path,
+        methodology=str(database.METHODOLOGY),
+        netting="portfolio",
+        runs=runs,
+        unapproved=True,
     )
     made = make_run(request, SerialEngine())
     with pytest.raises(ValueError, match="was published before"):

@@ -6,6 +6,7 @@ from typing import Any
 
 from storage.arrays import STRESS
 from storage.runs import RunStore, StoredRun
+from tests.conftest import approved
 from workers.engine import Engine, SerialEngine
 from workers.stress.request import StressRequest
 from workers.stress.run import StressRun
@@ -135,5 +136,5 @@ def plan_file(folder: Path, text: str = SMALL_PLAN, **changes: str) -> str:
         for line in text.splitlines()
     ]
     path = folder / "plan.toml"
-    path.write_text("\n".join(lines))
+    path.write_text(approved("\n".join(lines)))
     return str(path)

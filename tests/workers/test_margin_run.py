@@ -9,6 +9,7 @@ import pytest
 from risk.kernels.sums import UNIT
 from storage.arrays import ACCOUNTS, BLOCKS, CUBE, FOLDS, INSTRUMENTS
 from storage.digest import dataset_digest
+from tests.conftest import approved
 from tests.risk.margin_twin import Rules, margin_of_account
 from workers.margin_run import MarginRun
 from workers.plan import InputsDisagree, RunRequest
@@ -229,9 +230,8 @@ def test_the_key_is_of_what_decides_the_numbers(
 ):
     methodology = tmp_path / "other.toml"
     text = small_methodology.read_text()
-    methodology.write_text(
-        text.replace("initial = 0.10", "initial = 0.20") if change == "rate" else text
-    )
+    other = approved(text.replace("initial = 0.10", "initial = 0.20"))
+    methodology.write_text(other if change == "rate" else text)
     book = synthetic_book(9_000) if change == "book" else mixed_book
     request = RunRequest(
         book=book.path, methodology=str(methodology), runs=done.request.runs, shards=1, threads=2

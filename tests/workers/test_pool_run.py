@@ -14,6 +14,7 @@ from storage.book import BLOCK_ACCOUNTS
 from storage.claims import Claims, ClaimsDamaged
 from storage.digest import dataset_digest
 from storage.runs import RunStore, UnknownRun
+from tests.conftest import approved
 from workers.claims.references import DEVIATING, STALE
 from workers.dask_engine import DaskEngine
 from workers.engine import SerialEngine
@@ -294,7 +295,7 @@ def test_a_run_that_is_there_is_recognised(done, margined, claims, pool_of):
 def test_other_rules_are_another_run(done, tmp_path):
     text = load_rules(DEFAULT_RULES).text
     other = tmp_path / "other.toml"
-    other.write_text(text.replace("target_health = 1.05", "target_health = 1.1"))
+    other.write_text(approved(text.replace("target_health = 1.05", "target_health = 1.1")))
     with PoolRun(dataclasses.replace(done.request, rules=str(other)), None, None) as run:
         assert not run.prepare()
         assert run.run_id != done.pool.run_id
@@ -327,7 +328,7 @@ def test_the_latest_run_is_that_of_the_claims_book(synthetic_book, margin_of, cl
 def test_rules_may_ask_only_for_scenarios_that_the_run_has(done, tmp_path):
     rules = tmp_path / "rules.toml"
     text = load_rules(DEFAULT_RULES).text
-    rules.write_text(text.replace('origins = ["grid"]', 'origins = ["grid", "moon"]'))
+    rules.write_text(approved(text.replace('origins = ["grid"]', 'origins = ["grid", "moon"]')))
     with (
         pytest.raises(ValueError, match=r"take scenarios of origin \['moon'\], run .* has"),
         PoolRun(dataclasses.replace(done.request, rules=str(rules)), None, None) as run,

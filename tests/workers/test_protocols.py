@@ -182,7 +182,9 @@ def run_under(book, runs):
     def run_of(name, **options):
         key = (name, *options.items())
         if key not in made:
-            request = RunRequest(book=book.path, methodology=name, runs=runs, **options)
+            request = RunRequest(
+                book=book.path, methodology=name, runs=runs, unapproved=True, **options
+            )
             with MarginRun(request, SerialEngine, SerialEngine) as run:
                 if not run.prepare():
                     run.price()

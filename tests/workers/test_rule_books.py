@@ -155,7 +155,9 @@ maintenance = 0.1
 
 def run_of(book, methodology, folder):
     """Margin a book under a rule book, and return the published run."""
-    request = RunRequest(book=book.path, methodology=str(methodology), runs=folder / "runs")
+    request = RunRequest(
+        book=book.path, methodology=str(methodology), runs=folder / "runs", unapproved=True
+    )
     with MarginRun(request, SerialEngine, SerialEngine) as run:
         assert not run.prepare()
         run.price()

@@ -10,6 +10,7 @@ from risk.kernels.sums import UNIT
 from storage import tables
 from storage.book import BookWriter, canonical_instruments
 from storage.market import sample_market
+from tests.conftest import approved
 from tests.workers.stressed import plan_file, stress
 from workers.stress.request import StressRequest
 
@@ -177,7 +178,7 @@ def perpetuals_book(folder, holdings, chain="none"):
 def stressed_of(margin_of, tmp_path_factory):
     """Return a function that stresses such accounts by a plan with some of its fields changed."""
     methodology = tmp_path_factory.mktemp("tenth") / "tenth.toml"
-    methodology.write_text(METHODOLOGY)
+    methodology.write_text(approved(METHODOLOGY))
 
     def of(holdings, volume, plans=({},)):
         folder = tmp_path_factory.mktemp("by-hand")

@@ -11,7 +11,7 @@ from rich.console import Console
 from flows.commands.explain import print_explanation
 from risk.margin import HELD
 from storage.runs import RunStore
-from tests.conftest import SMALL_METHODOLOGY
+from tests.conftest import SMALL_METHODOLOGY, approved
 from workers.engine import SerialEngine
 from workers.explain import explain_account
 from workers.explain.source import source_of
@@ -27,7 +27,9 @@ ABOUT = {"rel": 1e-9, "abs": 1e-6}
 def run(mixed_book, tmp_path_factory):
     folder = tmp_path_factory.mktemp("wrong-way")
     path = folder / "small.toml"
-    path.write_text(SMALL_METHODOLOGY.replace("\n[[charges]]", TABLE + "\n[[charges]]", 1))
+    path.write_text(
+        approved(SMALL_METHODOLOGY.replace("\n[[charges]]", f"{TABLE}\n[[charges]]", 1))
+    )
     request = RunRequest(book=mixed_book.path, methodology=str(path), runs=folder / "runs")
     with MarginRun(request, SerialEngine, SerialEngine) as made:
         assert not made.prepare()

@@ -10,6 +10,7 @@ from risk.claims.sums import PoolSums
 from risk.claims.tokens import Outcome
 from storage.arrays import POOL
 from storage.digest import text_digest
+from workers.approval import accountability
 from workers.code_version import code_version, library_versions
 from workers.memory import Projection, Room
 from workers.pool.count import Counted
@@ -39,6 +40,12 @@ def pool_manifest(
         "as_of": plan.book.as_of.isoformat(),
         "code_version": code_version(),
         "inputs": _inputs(plan),
+        **accountability(
+            plan.identity.named.standing(plan.book.as_of),
+            settings,
+            request.reason,
+            plan.identity.run.manifest,
+        ),
         "settings": settings | engines,
         "libraries": {"python": platform.python_version(), **library_versions()},
         "totals": _totals(plan, counted, sums),

@@ -1,6 +1,7 @@
 """What a collateral run is made of, and the key that its inputs make."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import resources
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from storage.claims import Claims
 from storage.digest import text_digest
 from storage.objects import S3Folder
 from storage.runs import Run, RunStore
+from workers.approval import ModelStanding, require_approved, standing_of_model
 from workers.code_version import code_version
 from workers.inputs import book_of
 
@@ -36,6 +38,10 @@ class NamedRules:
     def digest(self) -> str:
         """The digest of the text."""
         return text_digest(self.text)
+
+    def standing(self, as_of: datetime) -> ModelStanding:
+        """Return whether the text is approved on a day, and why not."""
+        return standing_of_model(self.rules, self.text, as_of)
 
 
 def shipped_rules() -> list[str]:
@@ -73,6 +79,7 @@ class PoolRequest:
 
     ``run``, ``claims`` and ``rules`` decide the numbers; the rest only how fast they come. The run
     ``latest`` is the newest margin run of the claims' book.
+    ``unapproved`` takes rules that are not approved on the day, ``reason`` says why it runs.
     ``runs`` is where the margin run was published, ``pools`` where this one is to be.
     """
 
@@ -82,6 +89,8 @@ class PoolRequest:
     runs: Path | S3Folder = Path("margincube-data/runs")
     pools: Path | S3Folder = Path("margincube-data/pools")
     shards: int | None = None
+    unapproved: bool = False
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +114,7 @@ def identify_pool(request: PoolRequest) -> PoolIdentity:
         ClaimsMissing: there are no claims at the path.
         OfAnotherBook: the claims are of another book.
         UnknownRules: neither shipped rules nor a file.
+        ModelNotApproved: the rules are not, and are not asked for all the same.
     """
     claims, store = Claims.open(request.claims), RunStore(request.runs)
     run = store.open(store.resolve(request.run, book=claims.book_digest))
@@ -116,6 +126,7 @@ def identify_pool(request: PoolRequest) -> PoolIdentity:
             "that book"
         )
     named = load_rules(request.rules)
+    require_approved(named.standing(book.as_of), unapproved=request.unapproved)
     key = text_digest(run.manifest["digest"], claims.digest, named.digest, code_version())
     name = f"{book.name}-{book.as_of:%Y%m%d}-pool-{key[:12]}"
     return PoolIdentity(name, key, run, book, claims, named)

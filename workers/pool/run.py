@@ -11,6 +11,7 @@ from typing import Any
 
 from storage.digest import dataset_digest
 from storage.runs import RunStore
+from storage.signature import Signer
 from workers.engine import Engine, FoldEngine
 from workers.memory import Room, room_here
 from workers.pool.count import Counted, count_claims
@@ -156,7 +157,9 @@ class PoolRun:
             self._folded = fold_pool(accounts, stored, blocks, self._fold_engine())
             self.stages.advance(stage, accounts)
 
-    def publish(self, peak_memory: Callable[[], int] = int) -> dict[str, Any]:
+    def publish(
+        self, peak_memory: Callable[[], int] = int, signer: Signer | None = None
+    ) -> dict[str, Any]:
         """Verify that the run is whole, write its manifest, and make it visible at once.
 
         Raises:
@@ -192,7 +195,7 @@ class PoolRun:
             memory=self._memory
             | {"peak_per_worker": self._peak_per_worker, "peak_total": peak_memory()},
         )
-        self._store.publish(self.run_id, self._staged, datasets, manifest)
+        self._store.publish(self.run_id, self._staged, datasets, manifest, signer)
         return manifest
 
     def _known(self) -> Counted:

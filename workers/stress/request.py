@@ -1,6 +1,7 @@
 """What a stress run is made of, and the key that its inputs make."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from storage.book import Book
 from storage.digest import text_digest
 from storage.objects import S3Folder
 from storage.runs import Run, RunStore, StoredRun
+from workers.approval import ModelStanding, require_approved, standing_of_model
 from workers.code_version import code_version
 from workers.inputs import book_of
 
@@ -36,6 +38,10 @@ class NamedPlan:
     def digest(self) -> str:
         """The digest of the text."""
         return text_digest(self.text)
+
+    def standing(self, as_of: datetime) -> ModelStanding:
+        """Return whether the text is approved on a day, and why not."""
+        return standing_of_model(self.plan, self.text, as_of)
 
 
 def shipped_plans() -> list[str]:
@@ -73,7 +79,8 @@ class StressRequest:
 
     ``run``, ``plan`` and ``pool``, a collateral run on the margin run, decide the numbers; the rest
     only how fast they come. ``batch`` scenarios go through the book together, and are what a kill
-    can cost.
+    can cost. ``unapproved`` takes a plan that is not approved on the day, ``reason`` says why it
+    runs.
     """
 
     run: str
@@ -84,6 +91,8 @@ class StressRequest:
     pools: Path | S3Folder = Path("margincube-data/pools")
     shards: int | None = None
     batch: int = 32
+    unapproved: bool = False
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +115,14 @@ def identify_stress(request: StressRequest) -> StressIdentity:
         BookChanged: the book of the run is another one now.
         UnknownPlan: neither a shipped plan nor a file.
         PoolOfAnotherRun: the collateral run is of another margin run.
+        ModelNotApproved: the plan is not, and is not asked for all the same.
         ValueError: a batch of no scenarios.
     """
     if request.batch < 1:
         raise ValueError(f"batch is {request.batch}; allowed is 1 or more")
     run = RunStore(request.runs).open(request.run)
     book, named = book_of(run), load_plan(request.plan)
+    require_approved(named.standing(book.as_of), unapproved=request.unapproved)
     pool = None if request.pool is None else _pool_of(request, run)
     parts = [run.manifest["digest"], named.digest, code_version()]
     key = text_digest(*parts, *([] if pool is None else [pool.manifest["digest"]]))

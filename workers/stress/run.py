@@ -19,6 +19,8 @@ from storage.arrays import STRESS
 from storage.digest import dataset_digest, text_digest
 from storage.objects import S3Folder
 from storage.runs import RunStore
+from storage.signature import Signer
+from workers.approval import accountability
 from workers.code_version import code_version, library_versions
 from workers.engine import Engine
 from workers.fold import IncompleteRun
@@ -166,7 +168,9 @@ class StressRun:
         order = np.argsort([row for part in parts for row in part])
         return {name: np.concatenate([one[name] for one in stored])[order] for name in stored[0]}
 
-    def publish(self, peak_memory: Callable[[], int] = int) -> dict[str, Any]:
+    def publish(
+        self, peak_memory: Callable[[], int] = int, signer: Signer | None = None
+    ) -> dict[str, Any]:
         """Verify that every scenario is there, write the manifest, and make the run visible.
 
         Raises:
@@ -195,7 +199,7 @@ class StressRun:
             }
             self.stages.advance(stage, 1)
         manifest = self._manifest(stored, digests, peak_memory())
-        self._store.publish(self.run_id, self._staged, datasets, manifest)
+        self._store.publish(self.run_id, self._staged, datasets, manifest, signer)
         return manifest
 
     @property
@@ -230,6 +234,12 @@ class StressRun:
                     "text": work.identity.named.text,
                 },
             },
+            **accountability(
+                work.identity.named.standing(work.identity.book.as_of),
+                settings,
+                self.request.reason,
+                run.manifest,
+            ),
             "settings": settings | self._engine().describe(),
             "libraries": library_versions(),
             "totals": {

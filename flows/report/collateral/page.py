@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from flows.approval import banner
 from flows.report import running
 from flows.report.collateral import accounts, counted, failures, headline, known, rules
 from flows.report.collateral.flow import flow
@@ -33,6 +34,7 @@ def render(view: PoolView) -> str:
         facts=headline.facts(view),
         summary=headline.summary(view),
         tiles=headline.tiles(view),
+        banner=banner(view.manifest),
     )
     return document(head, sections(view), FOOTNOTE)
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from flows.approval import banner
 from flows.report import running
 from flows.report.document import Head, document
 from flows.report.picture import Section
@@ -42,6 +43,7 @@ def render(view: StressView) -> str:
         facts=headline.facts(view),
         summary=headline.summary(view),
         tiles=headline.tiles(view),
+        banner=banner(view.manifest),
     )
     return document(head, sections(view), FOOTNOTE)
 

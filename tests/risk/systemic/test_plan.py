@@ -33,6 +33,7 @@ def test_the_jump_differs_from_the_plan_in_steps_and_vault_alone():
         "sources": plan.sources,
         "liquidation": plan.liquidation,
         "cascade": plan.cascade,
+        "approval": plan.approval,
     }
     assert jump.model_copy(update=same) == plan
 

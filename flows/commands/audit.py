@@ -1,0 +1,79 @@
+"""The command ``audit``: who did what to a store of runs, when and why."""
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.markup import escape
+
+from flows.commands.keys import KindName, store_of
+from flows.commands.shared import CONSOLE, Json, print_json
+from flows.settings import Settings
+from flows.tables import columns
+
+
+def audit(
+    *,
+    verify: Annotated[bool, Parameter(negative=())] = False,
+    contains: str | None = None,
+    kind: KindName = "margin",
+    runs: str | None = None,
+    json: Json = False,
+) -> None:
+    """List the audit log of a store of runs; an entry that was changed ends it with an error.
+
+    Args:
+        verify: check the chain and say how long it is, without listing it
+        contains: digest of an entry, or a start of it, that was kept elsewhere and must be there
+        kind: margin, pool or stress
+        runs: folder of the runs of that kind, or s3://bucket/prefix; that of the settings
+        json: print everything as JSON
+    """
+    from storage.audit import AuditBroken, entries
+    from storage.objects import located
+
+    place, _ = store_of(Settings.given(), kind)
+    place = place if runs is None else located(runs)
+    found = list(entries(place))
+    if contains is not None and not any(one.hash.startswith(contains) for one in found):
+        raise AuditBroken(
+            f"the log of {place} has no entry of digest {contains}; it holds {len(found)} entries, "
+            "and those that are gone were at its end, or all of it was written anew"
+        )
+    last = found[-1].hash if found else None
+    if json:
+        told: dict[str, Any] = {"place": str(place), "entries": len(found), "last": last}
+        print_json(told if verify else told | {"log": [one.as_dict() for one in found]})
+        return
+    if not verify:
+        table = columns(
+            f"Audit log of {escape(str(place))}, times in UTC",
+            *("entry", "when", "who", "what", "run", "why"),
+            left=6,
+        )
+        for column in table.columns[4:]:
+            column.no_wrap, column.overflow = False, "fold"
+        for one in found:
+            table.add_row(
+                str(one.number),
+                one.when[:19].replace("T", " "),
+                escape(f"{one.who['user']} at {one.who['host']}"),
+                escape(str(one.what["action"])),
+                escape(_subject(one.what)),
+                escape(one.why or ""),
+            )
+        CONSOLE.print(table, highlight=False)
+    CONSOLE.print(
+        f"{len(found):,} entries, each chained to the one before it; the last is {last}"
+        if last
+        else f"nothing has been recorded in {place}",
+        highlight=False,
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def _subject(what: dict[str, Any]) -> str:
+    """Return what an entry is about, and against which rules it went."""
+    about = str(what.get("run") or what.get("book") or what.get("file") or "")
+    overrides = ", ".join(f"{name} {value}" for name, value in what.get("overrides", {}).items())
+    return f"{about}; overrides: {overrides}" if overrides else about
