@@ -27,6 +27,20 @@ _FILES = (
         "fetch the file again and compare its size with the sender's",
     ),
     Code(
+        "DATASET_TOO_LARGE",
+        _R,
+        "a small file says that it unpacks to far more than any table would",
+        "at most 64 rows for each byte of a file of more than a million rows",
+        "write the file again from the table; a file like this one is made to fill the memory",
+    ),
+    Code(
+        "CELL_TOO_LONG",
+        _R,
+        "a cell is longer than any name or number",
+        "at most 1,024 bytes",
+        "look at the cell: quotes that are not closed swallow lines",
+    ),
+    Code(
         "EMPTY_INPUT",
         _R,
         "a dataset has no usable row, so nothing it said could be an all-clear",

@@ -1,6 +1,5 @@
 """The plan of a stress test: which scenarios, how accounts are liquidated, what selling does."""
 
-import tomllib
 from datetime import date
 from itertools import pairwise
 from typing import Annotated
@@ -8,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from risk.scenarios.shocks import SHOCKS
-from risk.specification import Name, NonNegative, Positive, Specification
+from risk.specification import Name, NonNegative, Positive, Specification, read_toml
 from risk.systemic.cascade import LiquidationRules
 from risk.systemic.impact import ImpactSpec
 from risk.systemic.waterfall import LayerSpec, WaterfallSpec
@@ -162,4 +161,4 @@ def parse_stress_plan(text: str) -> StressPlan:
     Raises:
         ValueError: the text is not TOML, or a field is missing, misspelt or out of its range.
     """
-    return StressPlan.model_validate(tomllib.loads(text))
+    return StressPlan.model_validate(read_toml(text))

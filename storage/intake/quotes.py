@@ -104,7 +104,9 @@ def set_swapped_aside(
     swapped = near & far & ~rows.bad
     seen = np.full(len(rows), "", object)
     for row in np.flatnonzero(swapped).tolist():
-        seen[row] = f"{mark[row]:g} beside a forward of {forward[row]:g}, the coin at {index[row]:g}"
+        seen[row] = (
+            f"{mark[row]:g} beside a forward of {forward[row]:g}, the coin at {index[row]:g}"
+        )
     rows.flag("MARK_INDEX_SWAP", "mark", swapped, values=pa.array(seen, pa.string()))
 
 
