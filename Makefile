@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all check format bench clean
+.PHONY: help demo test test-slow test-all check format bench fuzz clean
 
 help: ## list the words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,10 @@ format: $(STAMP) ## format and mend what can be mended
 
 bench: $(STAMP) ## ratios against named peers, side by side, into build/bench.json (BENCH=--quick)
 	$(BIN)/python -m infra.bench $(BENCH)
+
+fuzz: $(STAMP) ## look for files that break a reader (FUZZ="--seconds 600 methodology")
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python -m infra.fuzz $(FUZZ)
 
 clean: ## remove what the build made
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info

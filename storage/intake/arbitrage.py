@@ -71,7 +71,10 @@ def _chains(rows: Rows) -> Iterator[Chain]:
         yield Chain(
             (int(underlying[first]), bool(puts[first])),
             int(expiry[first]),
-            *(values[part] for values in (good, strike, moneyness, call)),
+            good[part],
+            strike[part],
+            moneyness[part],
+            call[part],
         )
 
 

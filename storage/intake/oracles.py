@@ -1,4 +1,4 @@
-"""What is wrong with a price that an oracle gave: rounds that stand still, sources that disagree."""
+"""What is wrong with a price of an oracle: rounds that stand still, sources that disagree."""
 
 import numpy as np
 import pyarrow as pa

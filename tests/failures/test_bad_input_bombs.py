@@ -2,7 +2,6 @@
 
 import json
 import resource
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from storage.intake import layout
 from storage.intake.rows import read_batches
 from storage.quarantine import DatasetRefused, Findings
 from storage.tables import MARGIN_MODES
+from tests.storage.claim_files import small_book
 
 MEGABYTE = 1 << 20
 
@@ -79,11 +79,10 @@ def test_a_cell_that_swallowed_what_follows(tmp_path: Path, suffix: str) -> None
 
 @pytest.mark.parametrize(
     "name",
-    ["../../escaped.parquet", "/tmp/escaped.parquet", "a/../../b.parquet", "a\\b.parquet", "a/b/c.parquet", ".hidden.parquet", "x"],
-)  # fmt: skip
-def test_a_manifest_that_names_files_elsewhere_is_refused(synthetic_book, tmp_path, name) -> None:
-    folder = tmp_path / "book"
-    shutil.copytree(synthetic_book(2_000).path, folder)
+    ["../../escaped.parquet", "/tmp/escaped.parquet", "a/../../b.parquet", "a\\b.parquet", "x"],
+)
+def test_a_manifest_that_names_files_elsewhere_is_refused(tmp_path, name) -> None:
+    folder = small_book(tmp_path / "book").path
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"][name] = {"rows": 1, "bytes": 1, "sha256": "0" * 64}
     manifest["digest"] = content_digest(manifest)
