@@ -1,6 +1,5 @@
 """A methodology: which scenarios, which netting, which measures, which layers, as frozen data."""
 
-import tomllib
 from datetime import date
 from itertools import groupby, pairwise
 from typing import Annotated, Any, Literal
@@ -18,7 +17,7 @@ from risk.scan.specification import ScanSpec
 from risk.scenarios.specification import EventSpec, GridSpec, HistoricalSpec, StressedSpec
 from risk.sensitivities.margin import LAYERS as GREEKS_LAYERS
 from risk.sensitivities.specification import GreeksSpec
-from risk.specification import Fraction, Name, Positive, Specification
+from risk.specification import Fraction, Name, Positive, Specification, read_toml
 from risk.standard.margin import LAYERS as STANDARD_LAYERS
 from risk.standard.spec import StandardSpec
 from risk.wrong_way import WRONG_WAY_LAYER, WrongWaySpec
@@ -303,8 +302,8 @@ def parse_methodology(text: str, events: str = "") -> Methodology:
     Raises:
         ValueError: the text is not TOML, or a field is missing, misspelt or out of its range.
     """
-    document: dict[str, Any] = tomllib.loads(text)
-    listed = tomllib.loads(events)
+    document: dict[str, Any] = read_toml(text)
+    listed = read_toml(events)
     if set(listed) - {"events"}:
         raise ValueError(
             f"events hold {sorted(set(listed) - {'events'})}; allowed is [[events]] alone"

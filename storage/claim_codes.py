@@ -112,6 +112,13 @@ CLAIM_CODES = (
         "fetch the heights again, all at one instant",
     ),
     Code(
+        "SNAPSHOT_SKEW",
+        _W,
+        "chains were read at different instants, so value on its way may count twice or not at all",
+        "one instant for all chains, at most a minute or the block time of either apart",
+        "read the heights of all chains again, at one instant",
+    ),
+    Code(
         "MARKET_TERMS",
         _Q,
         "terms of a lending market are no fractions, or not in order",

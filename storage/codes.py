@@ -2,6 +2,7 @@
 
 from storage.claim_codes import CLAIM_CODES
 from storage.code import Code, Severity
+from storage.market_codes import MARKET_CODES
 from storage.proof_codes import PROOF_CODES
 
 __all__ = ["CODES", "Code", "Severity"]
@@ -24,6 +25,20 @@ _FILES = (
         "a file is damaged, cut off or not of the format its name promises",
         "a whole CSV or Parquet file",
         "fetch the file again and compare its size with the sender's",
+    ),
+    Code(
+        "DATASET_TOO_LARGE",
+        _R,
+        "a small file says that it unpacks to far more than any table would",
+        "at most 64 rows for each byte of a file of more than a million rows",
+        "write the file again from the table; a file like this one is made to fill the memory",
+    ),
+    Code(
+        "CELL_TOO_LONG",
+        _R,
+        "a cell is longer than any name or number",
+        "at most 1,024 bytes",
+        "look at the cell: quotes that are not closed swallow lines",
     ),
     Code(
         "EMPTY_INPUT",
@@ -316,121 +331,6 @@ _QUANTITIES = (
     ),
 )
 
-_MARKET = (
-    Code(
-        "PRICE_MISSING",
-        _Q,
-        "a price is empty or not a number",
-        "a finite price above 0",
-        "fetch the price again; what it prices is held until then, never valued at zero",
-    ),
-    Code(
-        "PRICE_NOT_FINITE",
-        _Q,
-        "a price is infinite",
-        "a finite price above 0",
-        "fetch the price again",
-    ),
-    Code(
-        "PRICE_NON_POSITIVE",
-        _Q,
-        "a price is zero or negative",
-        "a price above 0; marks of options may be 0",
-        "fetch the price again",
-    ),
-    Code(
-        "PRICE_JUMP",
-        _Q,
-        "a price is too far from its neighbours to be believed from one source",
-        "a change within the limit per hour",
-        "compare with a second source; confirm the jump by name if it is real",
-    ),
-    Code(
-        "UNIT_MISMATCH",
-        _R,
-        "prices are in another unit: cents, gwei, or scaled by a power of ten",
-        "USD per unit of the underlying",
-        "convert the prices to USD",
-    ),
-    Code(
-        "CORPORATE_ACTION",
-        _Q,
-        "the price moves to another power of ten and stays: a split or redenomination",
-        "one unit over the whole history",
-        "rescale the older prices",
-    ),
-    Code(
-        "VOL_NEGATIVE",
-        _Q,
-        "a volatility is negative",
-        "an annual fraction of 0 or more",
-        "fetch the quote again",
-    ),
-    Code(
-        "VOL_UNIT",
-        _Q,
-        "a volatility is so high that it must be in percent",
-        "an annual fraction, so 0.65 for 65 %",
-        "divide by 100 in the export",
-    ),
-    Code(
-        "VOL_ZERO",
-        _W,
-        "the volatility of a live option is zero; it is priced at its intrinsic value",
-        "an annual fraction above 0",
-        "check the quote",
-    ),
-    Code(
-        "STALE_PRICE",
-        _Q,
-        "a price is older than the limit",
-        "a price within the limit before the valuation instant",
-        "fetch the price again, or raise the limit on purpose",
-    ),
-    Code(
-        "FUTURE_DATA",
-        _R,
-        "data is dated after the valuation instant",
-        "instants up to the valuation instant",
-        "correct the valuation instant or the data; allow look-ahead only for studies",
-    ),
-    Code(
-        "PARITY",
-        _W,
-        "call and put of one strike disagree with the forward by more than trading costs",
-        "call - put within the limit of 1 - strike/forward",
-        "check both marks and the forward",
-    ),
-    Code(
-        "HISTORY_GAP",
-        _Q,
-        "hours are missing in the history; they stay missing and are never filled in",
-        "one price per hour",
-        "fetch the missing hours",
-    ),
-    Code(
-        "HISTORY_DUP",
-        _Q,
-        "an hour has more than one price; copies are set aside, and all of them if they differ",
-        "one price per hour",
-        "remove the copies",
-    ),
-    Code(
-        "SHORT_HISTORY",
-        _W,
-        "the history is shorter than was asked for",
-        "the number of hours asked for",
-        "fetch a longer history; the lookback is not shortened silently",
-    ),
-    Code(
-        "ZERO_RETURN_RUN",
-        _W,
-        "the price stands still for many hours, as if filled in",
-        "prices that move",
-        "check the source for filled-in hours",
-    ),
-)
-
 _RULES = (
     Code(
         "RULE_MISSING",
@@ -441,7 +341,7 @@ _RULES = (
     ),
 )
 
-_ALL = (*_FILES, *_KEYS, *_TERMS, *_QUANTITIES, *_MARKET, *CLAIM_CODES, *PROOF_CODES, *_RULES)
+_ALL = (*_FILES, *_KEYS, *_TERMS, *_QUANTITIES, *MARKET_CODES, *CLAIM_CODES, *PROOF_CODES, *_RULES)
 
 CODES = {code.name: code for code in _ALL}
 """Every code by its name."""

@@ -76,8 +76,20 @@ class Market:
             raise MarketInvalid(
                 f"{folder} is not a market: it has no manifest.json; write one with write_market"
             ) from None
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise MarketInvalid(f"{folder / 'manifest.json'} is not JSON: {error}") from None
+        try:
+            return cls._of(folder, manifest)
+        except MarketInvalid:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as fault:
+            raise MarketInvalid(
+                f"{folder / 'manifest.json'} is no manifest of a market ({fault!r}); write the "
+                "market again"
+            ) from fault
+
+    @classmethod
+    def _of(cls, folder: Path, manifest: Any) -> "Market":
         found = (manifest.get("format"), manifest.get("format_version"))
         if found != (FORMAT, FORMAT_VERSION):
             raise MarketInvalid(

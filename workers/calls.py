@@ -3,7 +3,6 @@
 Accounts are read shard by shard and stay in columns; only the rows that are shown become objects.
 """
 
-import tomllib
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.health import AccountHealth, HealthSpec, account_health
+from risk.specification import read_toml
 from storage.book import PART_ACCOUNTS, Book
 from storage.runs import Run, RunStore
 from workers.call_rows import (
@@ -51,7 +51,7 @@ def health_rules(run: Run) -> HealthSpec:
     """
     # What lists calls prices nothing, so it reads no more of the methodology than this.
     text = run.manifest["inputs"]["methodology"]["text"]
-    return HealthSpec.model_validate(tomllib.loads(text).get("health", {}))
+    return HealthSpec.model_validate(read_toml(text).get("health", {}))
 
 
 def run_before(store: RunStore, run: Run) -> Run | None:

@@ -1,7 +1,6 @@
 """Find a methodology by name, among those that ship or in a file of the user's own."""
 
 import re
-import tomllib
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -9,7 +8,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from risk.methodology import Methodology, parse_methodology
+from risk.specification import read_toml
 from storage.digest import text_digest
+from storage.rule_text import read_rule_text
 from workers.approval import ModelStanding, standing_of_model
 
 EVENTS = "events-2026-01.toml"
@@ -110,7 +111,7 @@ def load_methodology(
     if name in shipped:
         text = shipped[name].read_text()
     elif Path(name).is_file():
-        text = Path(name).read_text()
+        text = read_rule_text(name)
     else:
         raise UnknownMethodology(
             f"no methodology {name!r}; shipped are {sorted(shipped)}, "
@@ -118,7 +119,7 @@ def load_methodology(
         )
     in_file, text = text, text if netting is None else with_netting(text, netting)
     event_text = (
-        Path(events).read_text()
+        read_rule_text(events)
         if events
         else (resources.files("risk.methodologies") / EVENTS).read_text()
     )
@@ -139,7 +140,7 @@ def with_netting(text: str, mode: str) -> str:
         raise ValueError(f"netting {mode!r} is unknown; use one of {[*NETTING]}")
     table = r"^[ \t]*\[[ \t]*netting[ \t]*\][^\n]*(?:\n(?![ \t]*\[)[^\n]*)*"
     without = re.sub(table, "", text, flags=re.MULTILINE)
-    if "netting" in tomllib.loads(without):
+    if "netting" in read_toml(without):
         raise ValueError("netting is not written as a table of its own; write it as [netting]")
     keys = "".join(f'{name} = "{NETTING[mode]}"\n' for name in NETTING)
     return f"{without.rstrip()}\n\n[netting]\n{keys}"

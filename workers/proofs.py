@@ -1,6 +1,5 @@
 """Many holdings judged at once, a few hundred to a task of an engine."""
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,14 @@ from risk.proofs.anchors import Trusted
 from risk.proofs.holding import Answer, Claimed, Holding, Verdict, check_answer, judge
 from risk.proofs.outcome import ProofOutcome, ProofRefused
 from risk.proofs.reading import read_holding
+from risk.specification import read_toml
 from storage.intake.proofs import (
     DocumentMalformed,
     DocumentTooLarge,
     proof_files,
     read_document,
 )
+from storage.rule_text import read_rule_text
 from workers.engine import Engine
 
 TASK_HOLDINGS = 256
@@ -41,9 +42,10 @@ def load_trusted(path: Path) -> Trusted:
     if path.suffix == ".json":
         return Trusted.model_validate(read_document(path))
     try:
-        return Trusted.model_validate(tomllib.loads(path.read_text()))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is no TOML: {error}; docs/proofs.md describes it") from None
+        document = read_toml(read_rule_text(path))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; docs/proofs.md describes it") from None
+    return Trusted.model_validate(document)
 
 
 @dataclass(frozen=True, slots=True)

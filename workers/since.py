@@ -4,7 +4,6 @@ Accounts are matched by name. What the positions and the collateral of the earli
 gained if nobody had touched them is known; the rest of the change of equity is not told apart.
 """
 
-import tomllib
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from risk.collateral import CollateralRule
 from risk.health import AccountHealth, Cause, HealthSpec, account_health
 from risk.instruments import MarketState
+from risk.specification import read_toml
 from risk.summation import sum_by_group
 from risk.variation import Variation, variation
 from storage.book import PART_ACCOUNTS, Book
@@ -269,5 +269,5 @@ def _counted(run: Run, assets: pa.Table) -> CountedAssets:
 def _collateral_rules(run: Run) -> list[CollateralRule]:
     # What lists calls prices nothing, so it reads no more of the methodology than this.
     text = run.manifest["inputs"]["methodology"]["text"]
-    listed = tomllib.loads(text).get("collateral", ())
+    listed = read_toml(text).get("collateral", ())
     return [CollateralRule.model_validate(one) for one in listed]

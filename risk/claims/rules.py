@@ -1,6 +1,5 @@
 """The rules of a collateral pool: what a claim counts for, as frozen data read from TOML."""
 
-import tomllib
 from collections.abc import Iterable
 from datetime import date
 from itertools import pairwise
@@ -10,7 +9,7 @@ from pydantic import Field, model_validator
 
 from risk.approval import Approval
 from risk.claims.tokens import Standing, TokenKind
-from risk.specification import Fraction, Name, NonNegative, Positive, Specification
+from risk.specification import Fraction, Name, NonNegative, Positive, Specification, read_toml
 
 NONE = "none"
 """The chain, protocol or bridge of what has none; no rule is needed for it."""
@@ -294,7 +293,7 @@ def parse_pool_rules(text: str) -> PoolRules:
     Raises:
         ValueError: the text is not TOML, or a field is missing, misspelt or out of its range.
     """
-    return PoolRules.model_validate(tomllib.loads(text))
+    return PoolRules.model_validate(read_toml(text))
 
 
 def _flat(names: Iterable[Iterable[str]]) -> list[str]:

@@ -3,7 +3,6 @@
 Every number of the file has an entry in ``provenance``: a source, or that it is our choice.
 """
 
-import tomllib
 from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, NamedTuple
@@ -12,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from risk.specification import Fraction, Positive, Specification
+from risk.specification import (
+    Correlation,
+    Fraction,
+    Positive,
+    Specification,
+    read_toml,
+    require_correlation,
+)
 
 REST = "*"
 """Stands in a bucket for every underlying that no other bucket names."""
@@ -29,7 +35,6 @@ PROVENANCE = (
 )
 """The parameters whose origin must be stated."""
 
-Correlation = Annotated[float, Field(ge=-1.0, le=1.0)]
 Move = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
@@ -128,12 +133,7 @@ class GreeksSpec(Specification):
                 f"bucket_correlations are between {given_pairs}; needed once each, for every two "
                 f"buckets that are not residual, are {wanted}"
             )
-        least = float(np.linalg.eigvalsh(self.bucket_correlation()).min())
-        if least < -1e-12:
-            raise ValueError(
-                f"bucket_correlations are not a correlation matrix: its least eigenvalue is "
-                f"{least:.3g}, allowed is 0 or more"
-            )
+        require_correlation("bucket_correlations", self.bucket_correlation())
         return self
 
     def bucket_correlation(self) -> NDArray[np.float64]:
@@ -204,4 +204,4 @@ def parse_greeks(text: str) -> GreeksSpec:
     Raises:
         ValueError: the text is not TOML, or a field is missing, misspelt or out of its range.
     """
-    return GreeksSpec.model_validate(tomllib.loads(text))
+    return GreeksSpec.model_validate(read_toml(text))

@@ -1,13 +1,12 @@
 """A standard margin rule book as frozen data: one rule for each kind of instrument."""
 
 import itertools
-import tomllib
 from datetime import date
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from risk.specification import Fraction, NonNegative, Positive, Specification
+from risk.specification import Fraction, NonNegative, Positive, Specification, read_toml
 from risk.weights import LiabilityPair, TotalValue, WeightPair
 
 KINDS = ("spot", "future", "perpetual", "option")
@@ -317,4 +316,4 @@ def parse_standard(text: str) -> StandardSpec:
     Raises:
         ValueError: the text is not TOML, or a field is missing, misspelt or out of its range.
     """
-    return StandardSpec.model_validate(tomllib.loads(text))
+    return StandardSpec.model_validate(read_toml(text))

@@ -31,12 +31,14 @@ def liability_matrix(name: str, liabilities: Any, nodes: int | None = None) -> A
     refused = ~((matrix.data >= 0.0) & (matrix.data < np.inf))
     if refused.any():
         raise ValueError(
-            f"{name} holds {matrix.data[refused][0]}; allowed is a finite amount of 0 up, for what "
-            "is owed the other way stands in the other node's row"
+            f"NETWORK_INVALID: {name} holds {matrix.data[refused][0]}; allowed is a finite "
+            "amount of 0 up, for what is owed the other way stands in the other node's row"
         )
     own = np.flatnonzero(matrix.diagonal())
     if len(own):
-        raise ValueError(f"{name}: node {own[0]} owes itself; leave such claims out")
+        raise ValueError(
+            f"NETWORK_INVALID: {name}: node {own[0]} owes itself; leave such claims out"
+        )
     return matrix
 
 

@@ -1,6 +1,5 @@
 """The plan of a stress test: which scenarios, how accounts are liquidated, what selling does."""
 
-import tomllib
 from datetime import date
 from itertools import pairwise
 from typing import Annotated
@@ -9,7 +8,7 @@ from pydantic import Field, model_validator
 
 from risk.approval import Approval
 from risk.scenarios.shocks import SHOCKS
-from risk.specification import Name, NonNegative, Positive, Specification
+from risk.specification import Name, NonNegative, Positive, Specification, read_toml
 from risk.systemic.cascade import LiquidationRules
 from risk.systemic.disruptions import ChainHalt, CollateralMove, OracleError
 from risk.systemic.exposures import ContagionRules
@@ -256,4 +255,4 @@ def parse_stress_plan(text: str) -> StressPlan:
     Raises:
         ValueError: the text is not TOML, or a field is missing, misspelt or out of its range.
     """
-    return StressPlan.model_validate(tomllib.loads(text))
+    return StressPlan.model_validate(read_toml(text))

@@ -7,7 +7,6 @@ Sources: CPMI-IOSCO, Principles for financial market infrastructures (2012), pri
 Regulation (EU) 648/2012, Articles 43 and 45.
 """
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
-from risk.specification import Name, Positive, Specification
+from risk.specification import Name, Positive, Specification, read_toml
 
 Floats = NDArray[np.float64]
 
@@ -93,7 +92,7 @@ def parse_waterfall(text: str) -> WaterfallSpec:
     Raises:
         pydantic.ValidationError: a field is missing, unknown or out of bounds.
     """
-    return WaterfallSpec.model_validate(tomllib.loads(text))
+    return WaterfallSpec.model_validate(read_toml(text))
 
 
 @dataclass(frozen=True, slots=True)

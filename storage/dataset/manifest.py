@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 from storage.dataset.kind import MANIFEST, Kind
 from storage.digest import file_digest
 from storage.objects import S3Folder
+
+_FILE = re.compile(r"(?:[a-z_]+/)?[a-z_]+(?:-\d+)?\.parquet")
+"""Names of files, at most one folder down; no other name is opened or written."""
 
 
 def file_record(path: Path, rows: int) -> dict[str, Any]:
@@ -66,13 +70,29 @@ def parse_manifest(raw: bytes, place: Path | S3Folder, kind: Kind) -> dict[str, 
             raise kind.damaged(
                 f"{file} does not match its own digest; restore or rebuild the {kind.noun}"
             )
-        if "files" not in manifest:
-            raise KeyError("files")
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as fault:
+        _require_files(manifest["files"])
+    # What is no manifest may be any JSON; kind.error and kind.damaged are no faults of its form.
+    except (kind.error, kind.damaged):
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
         raise kind.damaged(
             f"{file} is no manifest of a {kind.noun} ({fault!r}); rebuild it"
         ) from fault
     return manifest
+
+
+def _require_files(files: Any) -> None:
+    """Refuse names that would lead out of the folder, and records that are none.
+
+    Raises:
+        ValueError: a file is named in another way than those of a dataset.
+        TypeError: a record has no bytes and digest.
+    """
+    for name, record in files.items():
+        if _FILE.fullmatch(name) is None:
+            raise ValueError(f"{name!r} is no file of a dataset")
+        if not (isinstance(record["bytes"], int) and isinstance(record["sha256"], str)):
+            raise TypeError(f"the record of {name} is {record!r}")
 
 
 def require_sizes(

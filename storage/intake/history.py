@@ -31,17 +31,25 @@ class MarketLimits:
     required_steps: int = 0  # closes at or before the valuation instant
     forward_factor: float = 2.0  # between a quote's forward and the last close
     parity: float = 0.02  # of the forward
+    arbitrage: float = 0.01  # of the forward, that quotes may gain from each other
+    divergence: float = 0.05  # between two sources of one price, a fraction
     largest_volatility: float = 5.0  # annual fraction
     look_ahead: bool = False  # whether the history may go on after the valuation instant
     confirmed_jumps: frozenset[tuple[str, datetime]] = field(default_factory=frozenset)
 
 
-def check_history(rows: Rows, as_of: datetime, limits: MarketLimits, priced: set[str]) -> None:
-    """Check the closes of every underlying in time order; ``priced`` have an index price anyway."""
+def check_history(
+    rows: Rows, as_of: datetime, limits: MarketLimits, priced: set[str], confirmed: Booleans
+) -> None:
+    """Check the closes of every underlying in time order.
+
+    ``priced`` have an index price anyway; ``confirmed`` tells which closes a second source
+    confirms, (row,).
+    """
     _check_future(rows, as_of, limits)
-    for name, index in _series(rows):
+    for name, index in series(rows):
         index = _check_copies(rows, index)
-        index = _check_jumps(rows, name, index, limits)
+        index = _check_jumps(rows, name, index, limits, confirmed[index])
         if not len(index):
             continue
         _check_gaps(rows, name, index, limits)
@@ -49,7 +57,7 @@ def check_history(rows: Rows, as_of: datetime, limits: MarketLimits, priced: set
         _check_recent(rows, name, index, as_of, limits, known=name in priced)
 
 
-def _series(rows: Rows) -> Iterator[tuple[str, Integers]]:
+def series(rows: Rows) -> Iterator[tuple[str, Integers]]:
     """Yield every underlying with its good rows in time order."""
     encoded = rows.text["underlying"].dictionary_encode()
     code = np.asarray(encoded.indices)
@@ -62,7 +70,7 @@ def _series(rows: Rows) -> Iterator[tuple[str, Integers]]:
 def _check_future(rows: Rows, as_of: datetime, limits: MarketLimits) -> None:
     """Record closes after the valuation instant, one finding for each underlying."""
     instant = int(as_of.timestamp() * 1_000_000)
-    for name, index in _series(rows):
+    for name, index in series(rows):
         later = index[rows.instant("timestamp")[index] > instant]
         if len(later):
             first = _iso(rows.instant("timestamp")[later[0]])
@@ -93,11 +101,13 @@ def _check_copies(rows: Rows, index: Integers) -> Integers:
     return np.asarray(index[~copy])
 
 
-def _check_jumps(rows: Rows, name: str, index: Integers, limits: MarketLimits) -> Integers:
+def _check_jumps(
+    rows: Rows, name: str, index: Integers, limits: MarketLimits, second: Booleans
+) -> Integers:
     """Set aside stretches that are too far from the level that is believed."""
     time, close = rows.instant("timestamp")[index], rows.number("close")[index]
     known = [(name, moment) in limits.confirmed_jumps for moment in _moments(time)]
-    confirmed = np.array(known, np.bool_)
+    confirmed = np.array(known, np.bool_) | second
     stretch = _stretches(np.log(close), time, confirmed, limits)
     _flag(rows, "PRICE_JUMP", "close", index[stretch == _JUMP])
     _flag(rows, "CORPORATE_ACTION", "close", index[stretch == _REDENOMINATED])

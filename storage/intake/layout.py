@@ -157,6 +157,8 @@ PRICES = InputTable(
         InputColumn("timestamp", "instant"),
         InputColumn("close", "price", blank=True),
         InputColumn("price_unit", "name", required=False, blank=True, default="USD"),
+        InputColumn("second_source", "number", required=False, blank=True),
+        InputColumn("round", "quantity", required=False, blank=True),
     ),
 )
 

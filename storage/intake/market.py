@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 
 from storage import tables
 from storage.intake import checks, layout
+from storage.intake.arbitrage import check_arbitrage
 from storage.intake.checks import Rows
 from storage.intake.folder import DatasetCount, Progress
 from storage.intake.history import MarketLimits, check_history
+from storage.intake.oracles import agrees, check_oracles
 from storage.intake.quotes import (
     check_index_units,
     check_levels,
@@ -24,6 +26,7 @@ from storage.intake.quotes import (
     levels,
     price_checks,
     quote_checks,
+    set_swapped_aside,
     unit_check,
 )
 from storage.intake.rows import Batch, from_table, locate, read_table
@@ -175,14 +178,17 @@ def _check(
     findings = quotes.findings
     checks.refuse_spellings(prices, "underlying")
     checks.apply([*price_checks("close"), unit_check()], prices)
-    check_history(prices, as_of, limits, set(indexes))
+    check_oracles(prices, limits)
+    check_history(prices, as_of, limits, set(indexes), agrees(prices, limits))
     checks.refuse_spellings(quotes, "instrument")
     checks.refuse_duplicates(quotes, quotes.text["instrument"], "instrument")
-    checks.apply(quote_checks(quotes, as_of, limits), quotes)
     level = levels(prices, as_of, indexes)
+    set_swapped_aside(quotes, level, limits)
+    checks.apply(quote_checks(quotes, as_of, limits), quotes)
     check_levels(quotes, level, limits)
     check_index_units(prices, level, indexes)
     check_parity(quotes, limits)
+    check_arbitrage(quotes, limits)
     for rows in (quotes, prices):
         if rows.bad.all() and not findings.refused:
             value = f"all {len(rows):,} rows are in quarantine: {dict(findings.counts())}"

@@ -90,6 +90,26 @@ def levels(
     return {name: ((known | last)[name], (last | known)[name]) for name in {*last, *known}}
 
 
+def set_swapped_aside(
+    rows: Rows, level: Mapping[str, tuple[float, float]], limits: MarketLimits
+) -> None:
+    """Set quotes aside whose mark is near the price of the coin, while their forward is not."""
+    named = [level.get(name, (np.nan, np.nan))[1] for name in rows.text["underlying"].to_pylist()]
+    index = np.array(named, np.float64)
+    mark, forward = rows.number("mark"), rows.number("forward")
+    factor = np.log(limits.forward_factor)
+    with np.errstate(all="ignore"):
+        near = np.abs(np.log(mark / index)) <= factor
+        far = np.abs(np.log(forward / index)) > factor
+    swapped = near & far & ~rows.bad
+    seen = np.full(len(rows), "", object)
+    for row in np.flatnonzero(swapped).tolist():
+        seen[row] = (
+            f"{mark[row]:g} beside a forward of {forward[row]:g}, the coin at {index[row]:g}"
+        )
+    rows.flag("MARK_INDEX_SWAP", "mark", swapped, values=pa.array(seen, pa.string()))
+
+
 def check_levels(
     quotes: Rows, level: Mapping[str, tuple[float, float]], limits: MarketLimits
 ) -> None:

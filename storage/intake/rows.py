@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from storage.intake.bombs import LONGEST_CELL, check_unpacked
 from storage.intake.layout import InputColumn, InputTable
 from storage.quarantine import Finding, Findings
 
@@ -164,6 +165,9 @@ def _read_parquet(path: Path, layout: InputTable, findings: Findings) -> Iterato
         if not usable or not _check_types(schema, layout, findings):
             return
         present = [column.name for column in layout.columns if column.name in schema.names]
+        texts = [name for name in present if _is_text(schema.field(name).type)]
+        if not check_unpacked(path, file.metadata, texts, layout.name, findings):
+            return
         for batch in file.iter_batches(batch_size=PARQUET_BATCH_ROWS, columns=present):
             yield _completed(pa.Table.from_batches([batch]), layout, findings)
 
@@ -174,6 +178,8 @@ def _completed(table: pa.Table, layout: InputTable, findings: Findings) -> pa.Ta
     for column in layout.columns:
         if column.name in table.column_names:
             cells = table[column.name].combine_chunks()
+            if _is_text(cells.type):
+                _check_lengths(cells, column, layout, findings)
             if column.kind == "quantity" and pa.types.is_floating(cells.type):
                 cells = _exact_text(cells, column, layout, findings)
             elif not pa.types.is_timestamp(cells.type) and not _is_text(cells.type):
@@ -182,6 +188,19 @@ def _completed(table: pa.Table, layout: InputTable, findings: Findings) -> pa.Ta
             cells = pa.repeat(pa.scalar(column.default), table.num_rows)
         columns.append(cells)
     return pa.table(columns, names=[column.name for column in layout.columns])
+
+
+def _check_lengths(
+    cells: pa.Array, column: InputColumn, layout: InputTable, findings: Findings
+) -> None:
+    """Refuse cells that no name or number is as long as; a finding shows how they begin."""
+    distinct = cells.dictionary if pa.types.is_dictionary(cells.type) else cells
+    length = pc.fill_null(pc.binary_length(distinct), 0)
+    longest = pc.max(length).as_py() or 0
+    if longest > LONGEST_CELL:
+        begin = bytes(distinct[pc.index(length, longest).as_py()].as_buffer()[:40])
+        value = f"{longest:,} bytes, beginning {begin.decode(errors='backslashreplace')}"
+        findings.add(Finding.of("CELL_TOO_LONG", layout.name, field=column.name, value=value))
 
 
 def _exact_text(

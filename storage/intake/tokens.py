@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +39,11 @@ OF_KEY = ("of", "of_chain", "of_protocol", "of_bridge")
 MARKET_KEY = tables.MARKETS.key
 BACKS_KEY = ("token", "chain", "token_protocol", "token_bridge")
 EXACT = 2.0**53
+TOLD_SKEW = timedelta(minutes=1)
+"""How far apart the instants of two chains may be, or as far as either's block time."""
+
+LARGEST_SKEW = timedelta(hours=1)
+"""How far apart they may be at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +157,30 @@ def _take_chains(rows: Rows | None, as_of: datetime) -> tuple[pa.Table, Lookup]:
         ],
         rows,
     )
+    _check_skew(rows)
     table, names = _accepted(rows, tables.CHAINS, ("chain",))
     row = np.where(names.row >= 0, names.row + 1, -1).astype(np.int32)
     everything = Lookup(pa.concat_arrays([none, names.names]), np.append(np.int32(0), row))
     return pa.concat_tables([first, table]).combine_chunks(), everything
+
+
+def _check_skew(rows: Rows) -> None:
+    """Tell which chains were read well before the latest one; refuse what lies too far apart."""
+    good = rows.good()
+    if not len(good):
+        return
+    seconds = rows.instant("time") / 1e6
+    latest = good[np.argmax(seconds[good])]
+    behind = seconds[latest] - seconds
+    block = rows.number("block_time")
+    told = np.maximum(np.maximum(block, block[latest]), TOLD_SKEW.total_seconds())
+    ahead = rows.text["chain"][int(latest)]
+    seen = pa.array([f"{late:.0f} seconds before {ahead}" for late in behind.tolist()], pa.string())
+    skewed = (behind > told) & ~rows.bad
+    too_far = skewed & (behind > LARGEST_SKEW.total_seconds())
+    rows.flag("SNAPSHOT_SKEW", "time", skewed & ~too_far, values=seen)
+    limit = f"at most {LARGEST_SKEW} apart"
+    rows.flag("SNAPSHOT_SKEW", "time", too_far, values=seen, severity="refuse", allowed=limit)
 
 
 def _check_tokens(rows: Rows, feeds: Lookup, chains: Lookup) -> None:

@@ -5,6 +5,7 @@ format can hold it.
 """
 
 import copy
+import shutil
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -572,6 +573,25 @@ def test_b51_collateral_negative(importer: Importer, rows: Rows) -> None:
 @pytest.mark.parametrize("haircut", ["2", "-0.1", "1.0000001"])
 def test_b52_haircut_range(importer: Importer, rows: Rows, haircut: str) -> None:
     assert haircut in importer.refused("HAIRCUT_RANGE", change(rows, "assets", 1, haircut=haircut))
+
+
+def test_b69_dust_is_kept_to_the_last_lot(csv_importer: Importer, rows: Rows) -> None:
+    """Every account holds one lot, half of them long; one short too few is found among them."""
+    rows["accounts"] = [
+        {"account": f"a{number}", "member": "M1", "margin_mode": "cross"} for number in range(4_000)
+    ]
+    rows["positions"] = [
+        {"account": f"a{number}", "instrument": "ETH-PERP", "quantity": "-1" if number % 2 else "1"}
+        for number in range(4_000)
+    ]
+    rows["collateral"] = [rows["collateral"][0] | {"account": "a0", "quantity": "0.000001"}]
+    report = csv_importer(rows)
+    assert report.counts == {}
+    lots = Book.open(report.path).position_slice(0, 4_000).lots
+    assert (len(lots), int(lots.sum()), int(np.abs(lots).sum())) == (4_000, 0, 4_000)
+    rows["positions"].pop()
+    shutil.rmtree(report.path)
+    csv_importer.refused("UNBALANCED_OI", rows)
 
 
 def test_b58_column_missing(importer: Importer, rows: Rows) -> None:

@@ -296,6 +296,100 @@ def test_b41_parity(given: Given) -> None:
     assert "0.05" in finding.value
 
 
+@pytest.mark.parametrize("rounds", [(7, 9, 8), (2**70 + 7, 2**70 + 9, 2**70 + 8)])
+def test_b16_round_that_falls_back(given: Given, rounds: tuple[int, ...]) -> None:
+    given.prices["round"] = [""] * (2 * HOURS)
+    given.prices["round"][10:13] = [str(number) for number in rounds]
+    finding = given.found("ORACLE_STUCK")
+    assert (finding.field, finding.value, finding.line) == ("round", str(rounds[2]), 13)
+
+
+def test_b16_round_that_stays_for_a_day_is_believed_and_no_longer(given: Given) -> None:
+    given.prices["round"] = [""] * (2 * HOURS)
+    given.prices["round"][100:125] = ["41"] * 25
+    assert given.check()[2] == []
+    given.prices["round"][125] = "41"
+    assert given.found("ORACLE_STUCK").line == 126
+
+
+def test_b16_round_that_is_no_number(given: Given) -> None:
+    given.prices["round"] = ["1.5"] + [""] * (2 * HOURS - 1)
+    assert given.found("NUMBER_INVALID").field == "round"
+
+
+@pytest.mark.parametrize("factor", [1.06, 0.94, -1.0])
+def test_b17_two_sources_apart(given: Given, factor: float) -> None:
+    second = [close * 1.01 for close in given.prices["close"]]
+    second[20] = given.prices["close"][20] * factor
+    given.prices["second_source"] = second
+    finding = given.found("ORACLE_DIVERGENCE")
+    assert (finding.field, finding.line) == ("second_source", 21)
+
+
+def test_b04_a_jump_that_a_second_source_shows_is_believed(given: Given) -> None:
+    for row in range(150, HOURS):
+        given.prices["close"][row] *= 5.0
+    for name in ("forward", "strike"):
+        given.quotes[name] = [price * 5.0 for price in given.quotes[name]]
+    given.found("PRICE_JUMP", 150)
+    given.prices["second_source"] = [None] * (2 * HOURS)
+    given.prices["second_source"][150] = given.prices["close"][150] * 1.02
+    assert given.check()[2] == []
+
+
+@pytest.mark.parametrize("by", [0.02, -0.02])
+def test_b36_call_spread_outside_of_what_it_can_pay(given: Given, by: float) -> None:
+    """The spread 2250 over 2500 is worth nothing, and can pay a ninth of the forward."""
+    given.quotes["mark"] = [
+        mark + (max(0.0, by) if strike > 2400.0 else 0.0)
+        for mark, strike in zip(given.quotes["mark"], given.quotes["strike"], strict=True)
+    ]
+    if by < 0.0:
+        # As calls: 0.161 at 2000 becomes 0.181, a ninth and a fiftieth above that at 2250.
+        given.quotes["mark"][0] += 0.02
+        given.quotes["mark"][1] += 0.02
+    finding = given.found("ARB_VERTICAL", 4)
+    pair = "2000 over 2250" if by < 0.0 else "2250 over 2500"
+    assert pair in finding.value
+
+
+def test_b37_butterfly_below_nothing(given: Given) -> None:
+    """Spreads are within their bounds, and calls bend down by 0.012 at the strike between."""
+    calls = {2000.0: 0.17, 2250.0: 0.13, 2500.0: 0.066}
+    for row, strike in enumerate(given.quotes["strike"]):
+        parity = strike / FORWARD - 1.0 if row % 2 else 0.0
+        given.quotes["mark"][row] = calls[strike] + parity
+    with pytest.raises(DatasetRefused) as refusal:
+        given.check()  # as no quote is left
+    found = [*refusal.value.findings]
+    assert [finding.code for finding in found] == ["ARB_BUTTERFLY"] * 6 + ["EMPTY_INPUT"]
+    assert found[0].value == "the butterfly 2000, 2250, 2500 is worth -0.0120"
+
+
+def test_b38_total_variance_that_falls(given: Given) -> None:
+    """The same options two months later, all cheaper by two percent of the forward."""
+    for cells in given.quotes.values():
+        cells.extend(list(cells))
+    for row in range(6, 12):
+        given.quotes["instrument"][row] += " later"
+        given.quotes["expiry"][row] = datetime(2024, 9, 27, 8, tzinfo=UTC)
+        given.quotes["mark"][row] -= 0.02
+    finding = given.found("ARB_CALENDAR", 10)
+    assert finding.value == "2250 is worth 0.0200 more on 2024-07-26 than 2024-09-27"
+    given.quotes["mark"][6:] = given.quotes["mark"][:6]
+    assert given.check()[2] == []
+
+
+def test_b70_mark_and_forward_swapped(given: Given) -> None:
+    for row in range(6):
+        mark, forward = given.quotes["mark"][row], given.quotes["forward"][row]
+        given.quotes["mark"][row], given.quotes["forward"][row] = forward, mark
+    with pytest.raises(DatasetRefused) as refusal:
+        given.check()  # as no quote is left
+    codes = [finding.code for finding in refusal.value.findings]
+    assert codes == ["MARK_INDEX_SWAP"] * 6 + ["EMPTY_INPUT"]
+
+
 def test_b47_short_history(given: Given) -> None:
     given.limits = replace(given.limits, required_steps=1000)
     assert given.found("SHORT_HISTORY", 2).value == "200 closes of 1,000 asked for"

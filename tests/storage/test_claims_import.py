@@ -320,6 +320,22 @@ def test_what_rests_on_a_claim_in_quarantine_is_set_aside(book, tmp_path):
     assert dict(report.counts) == {"REFERENCE_QUARANTINED": 1, "ROOT_MISSING": 1}
 
 
+@pytest.mark.parametrize(
+    ("time", "counts"),
+    [("2024-01-08T11:18:00Z", {}), ("2024-01-08T11:17:59Z", {"SNAPSHOT_SKEW": 1})],
+)
+def test_chains_of_different_instants_are_told(book, tmp_path, time, counts):
+    report = take(book, tmp_path, spoilt("chains", 1, "time", time))
+    assert dict(report.counts) == counts
+    assert {count.quarantined for count in report.datasets} == {0}
+
+
+def test_chains_an_hour_apart_are_refused(book, tmp_path):
+    with pytest.raises(DatasetRefused, match=r"SNAPSHOT_SKEW in chains .*") as refusal:
+        take(book, tmp_path, spoilt("chains", 1, "time", "2024-01-08T10:18:59Z"))
+    assert "seconds before Arbitrum" in str(refusal.value)
+
+
 def test_long_chains_of_receipts_are_followed_to_their_end(book, tmp_path):
     header = GOOD["claims"].splitlines()[0]
     rows = [

@@ -138,3 +138,18 @@ def test_the_manifest_is_plain_json(written):
     manifest = json.loads((written / "manifest.json").read_text())
     assert manifest["files"]["quotes.parquet"]["rows"] == 684
     assert manifest["index"]["ETH"]["source"] == "chain"
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]", "null", '{"format": [1]}', "\xff"])
+def test_a_manifest_that_is_none_is_refused_in_a_sentence(tmp_path, content) -> None:
+    (tmp_path / "manifest.json").write_text(content, encoding="latin-1")
+    with pytest.raises(MarketInvalid):
+        Market.open(tmp_path)
+
+
+def test_a_manifest_without_prices_is_refused_in_a_sentence(tmp_path) -> None:
+    whole = dict(sample_market().manifest)
+    for broken in (whole | {"index": []}, whole | {"index": {"ETH": 1}}, whole | {"as_of": "soon"}):
+        (tmp_path / "manifest.json").write_text(json.dumps(broken))
+        with pytest.raises(MarketInvalid, match="is no manifest of a market"):
+            Market.open(tmp_path)

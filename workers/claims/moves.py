@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import tomllib
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
@@ -11,6 +10,8 @@ from typing import Any
 
 from risk.claims.moves import Move, MoveProblem, Plan, frontier, verify_plan
 from risk.claims.moves.plan import credit_of
+from risk.specification import read_toml
+from storage.rule_text import read_rule_text
 
 
 def read_moves(path: Path) -> MoveProblem:
@@ -22,9 +23,9 @@ def read_moves(path: Path) -> MoveProblem:
     if not path.is_file():
         raise ValueError(f"{path} is no file; give a TOML file of sources, routes and requirements")
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no TOML: {error}") from None
+        document = read_toml(read_rule_text(path), Decimal)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     return MoveProblem.model_validate(document)
 
 

@@ -11,6 +11,7 @@ from storage.book import Book
 from storage.claims import Claims
 from storage.digest import text_digest
 from storage.objects import S3Folder
+from storage.rule_text import read_rule_text
 from storage.runs import Run, RunStore
 from workers.approval import ModelStanding, require_approved, standing_of_model
 from workers.code_version import code_version
@@ -64,7 +65,7 @@ def load_rules(name: str) -> NamedRules:
     if name in shipped_rules():
         text = (resources.files("risk.methodologies") / "pool" / f"{name}.toml").read_text()
     elif Path(name).is_file():
-        text = Path(name).read_text()
+        text = read_rule_text(name)
     else:
         raise UnknownRules(
             f"no rules of a pool {name!r}; shipped are {shipped_rules()}, "

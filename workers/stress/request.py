@@ -11,6 +11,7 @@ from storage.arrays import POOL, STRESS
 from storage.book import Book
 from storage.digest import text_digest
 from storage.objects import S3Folder
+from storage.rule_text import read_rule_text
 from storage.runs import Run, RunStore, StoredRun
 from workers.approval import ModelStanding, require_approved, standing_of_model
 from workers.code_version import code_version
@@ -64,7 +65,7 @@ def load_plan(name: str) -> NamedPlan:
     if name in shipped_plans():
         text = (resources.files("risk.methodologies") / "stress" / f"{name}.toml").read_text()
     elif Path(name).is_file():
-        text = Path(name).read_text()
+        text = read_rule_text(name)
     else:
         raise UnknownPlan(
             f"no stress plan {name!r}; shipped are {shipped_plans()}, or give the path of a "

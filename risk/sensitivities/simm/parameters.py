@@ -4,7 +4,6 @@ Weights are per basis point (rates) or per percent (exchange rates, equity); thr
 millions of US dollars of the same sensitivity. "*" among currencies stands for every other.
 """
 
-import tomllib
 from datetime import date
 from typing import Annotated, Literal
 
@@ -12,9 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from risk.specification import NonNegative, Positive, Specification
+from risk.specification import (
+    Correlation,
+    NonNegative,
+    Positive,
+    Specification,
+    read_toml,
+    require_correlation,
+)
 
-Correlation = Annotated[float, Field(ge=-1.0, le=1.0)]
 Days = Literal[1, 10]
 OTHER = "*"
 MILLION = 1e6
@@ -101,6 +106,7 @@ class InterestRate(Specification):
                 f"tenor_correlation has rows of {rows}; {size} tenors need an upper triangle, "
                 f"rows of {size - 1} down to 1"
             )
+        require_correlation("tenor_correlation", self.correlation())
         for horizon in self.horizons:
             for group in ("regular", "low", "high"):
                 if (found := len(getattr(horizon, group))) != size:
@@ -200,4 +206,4 @@ def parse_simm(text: str) -> SimmParameters:
     Raises:
         ValueError: the text is not TOML, or a field is missing, misspelt or out of its range.
     """
-    return SimmParameters.model_validate(tomllib.loads(text))
+    return SimmParameters.model_validate(read_toml(text))
