@@ -22,6 +22,7 @@ from flows.commands import (
     runs,
     serve,
     stress,
+    verify,
     what_if,
 )
 from flows.commands.shared import CONSOLE, MESSAGES
@@ -63,6 +64,7 @@ app.command(runs.export)
 app.command(conformance.conformance)
 app.command(proofs.app, name="proofs")
 app.command(serve.serve)
+app.command(verify.verify)
 
 
 def main() -> None:

@@ -81,7 +81,7 @@ class RunStore:
 
     def __init__(self, path: Path | S3Folder, kind: RunKind = MARGIN) -> None:
         self.path = path
-        self._kind = kind
+        self.kind = kind
         self._lease: Lease | None = None
         if isinstance(path, S3Folder):
             self._repository = _repository_in_store(path)
@@ -97,9 +97,9 @@ class RunStore:
             found = json.loads(str(self._newest(tag=tag).metadata["manifest"])).get(
                 "kind", "margin"
             )
-            if found != self._kind.name:
+            if found != self.kind.name:
                 raise RunsOfAnotherKind(
-                    f"{self.path} holds {found} runs, such as {tag}, and {self._kind.name} runs "
+                    f"{self.path} holds {found} runs, such as {tag}, and {self.kind.name} runs "
                     "were asked for; each kind has a folder of its own, give that one"
                 )
 
@@ -141,13 +141,13 @@ class RunStore:
         with self._commit_lock():
             if branch in self._repository.list_branches():
                 if self._repository.lookup_branch(branch) != self._root:
-                    staged = StagedRun(self._repository, branch, self._kind, self._commit_lock)
+                    staged = StagedRun(self._repository, branch, self.kind, self._commit_lock)
                     if staged.layout_json == layout.to_json():
                         return staged
                 self._repository.delete_branch(branch)
             self._repository.create_branch(branch, self._root)
-            StagedRun.lay_out(self._repository, branch, self._kind, layout, key)
-        return StagedRun(self._repository, branch, self._kind, self._commit_lock)
+            StagedRun.lay_out(self._repository, branch, self.kind, layout, key)
+        return StagedRun(self._repository, branch, self.kind, self._commit_lock)
 
     def publish(
         self,
@@ -250,7 +250,7 @@ class RunStore:
         run_id = self.resolve(name)
         store = self._repository.readonly_session(tag=run_id).store
         manifest: Any = zarr.open_group(store, mode="r").attrs["manifest"]
-        groups = {group: open_group(store, group) for group in self._kind.groups}
+        groups = {group: open_group(store, group) for group in self.kind.groups}
         return StoredRun(run_id, dict(manifest), groups)
 
     def open(self, name: str = "latest") -> Run:
@@ -266,7 +266,7 @@ class RunStore:
         """Return the arrays of a group that workers wrote, for reading many rows of all."""
         from storage.staging import stored_rows
 
-        return stored_rows(self._repository.readonly_session(tag=run_id).store, group, self._kind)
+        return stored_rows(self._repository.readonly_session(tag=run_id).store, group, self.kind)
 
 
 def open_run(path: Path | str, name: str = "latest") -> Run:

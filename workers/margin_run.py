@@ -234,10 +234,16 @@ class MarginRun:
                 lot_size=plan.lot_size,
                 labels=dict(plan.layout.labels),
             )
+            datasets = {
+                "folds": folds,
+                "scenarios": plan.scenarios,
+                "market": plan.built.surface,
+                "instruments": self._instrument_dataset(),
+            }
             digests = {
                 "accounts": dataset_digest(self._staged.read("accounts"), folded.digests),
                 "cube": dataset_digest(self._staged.read("cube")),
-                "folds": dataset_digest(folds),
+                **{name: dataset_digest(dataset) for name, dataset in datasets.items()},
             }
             self.stages.advance(stage, 1)
         folding = {f"fold_{name}": value for name, value in self._fold_engine().describe().items()}
@@ -252,12 +258,6 @@ class MarginRun:
             peak_total=peak_memory(),
             since=None if self._since is None else asdict(self._since) | {"kept": self._kept},
         )
-        datasets = {
-            "folds": folds,
-            "scenarios": plan.scenarios,
-            "market": plan.built.surface,
-            "instruments": self._instrument_dataset(),
-        }
         self._store.publish(self.run_id, self._staged, datasets, manifest)
         return manifest
 
