@@ -15,6 +15,7 @@ from flows.commands import (
     compare,
     conformance,
     demo,
+    diff,
     explain,
     markets,
     methodologies,
@@ -65,6 +66,7 @@ app.command(conformance.conformance)
 app.command(proofs.app, name="proofs")
 app.command(serve.serve)
 app.command(verify.verify)
+app.command(diff.diff)
 
 
 def main() -> None:

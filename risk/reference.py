@@ -195,10 +195,10 @@ def margin_of(held: Held, shared: Reference) -> dict[str, Floats]:
 
 def _netting_sets(held: Held, currency: NDArray[np.int32]) -> list[NDArray[np.int64]]:
     """Return the positions of each netting set."""
-    rows = np.arange(len(held.instrument))
+    rows = np.arange(len(held.instrument), dtype=np.int64)
     label = {
         "position": rows,
-        "settlement_currency": currency[held.instrument],
+        "settlement_currency": currency[held.instrument].astype(np.int64),
         "account": np.zeros_like(rows),
     }[held.key]
     return [np.flatnonzero(label == one) for one in np.unique(label)]
@@ -269,4 +269,4 @@ def charged(held: Held, charge: Charge, shared: Reference) -> float:
     if spec.concentration is None:
         return sum(taken.values())
     power = spec.concentration.exponent
-    return sum(total * (total / volume[group]) ** power for group, total in taken.items())
+    return float(sum(total * (total / volume[group]) ** power for group, total in taken.items()))

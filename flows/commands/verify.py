@@ -3,9 +3,8 @@
 import secrets
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cyclopts import Parameter
 from rich.markup import escape
 
 from flows.commands.shared import CONSOLE, Json, Runs, print_json
@@ -24,7 +23,7 @@ DIFFERENCES_SHOWN = 20
 def verify(
     run: str = "latest",
     *,
-    sample: Annotated[int, Parameter(help="accounts to compute again, drawn at random")] = 200,
+    sample: int = 200,
     seed: int | None = None,
     runs: Runs = None,
     pools: str | None = None,
@@ -38,6 +37,7 @@ def verify(
 
     Args:
         run: name of a margin, collateral or stress run, or an unambiguous start of it
+        sample: accounts to compute again, drawn at random
         seed: seed of the sample; one is drawn and printed when left out
         runs: folder of the margin runs, or s3://bucket/prefix; runs of the data folder
         pools: folder of the collateral runs, or s3://bucket/prefix; pools of the data folder

@@ -45,8 +45,8 @@ def _inputs(run: StoredRun) -> list[str]:
 
 def _sums(run: StoredRun, store: RunStore) -> list[str]:
     totals = run.manifest["totals"]
-    rows = [store.rows(run.run_id, group) for group in ("accounts", "blocks")]
-    sums = fold_pool(int(totals["accounts"]), *rows, SerialEngine()).sums
+    accounts, blocks = (store.rows(run.run_id, group) for group in ("accounts", "blocks"))
+    sums = fold_pool(int(totals["accounts"]), accounts, blocks, SerialEngine()).sums
     found = []
     try:
         require_whole_pool(
