@@ -17,6 +17,7 @@ from flows.commands import (
     demo,
     diff,
     explain,
+    history,
     markets,
     methodologies,
     proofs,
@@ -67,6 +68,10 @@ app.command(proofs.app, name="proofs")
 app.command(serve.serve)
 app.command(verify.verify)
 app.command(diff.diff)
+app.command(history.tag)
+app.command(history.untag)
+app.command(history.rollback)
+app.command(history.clean)
 
 
 def main() -> None:
