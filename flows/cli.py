@@ -21,6 +21,7 @@ from flows.commands import (
     markets,
     methodologies,
     proofs,
+    quarantine,
     runs,
     serve,
     stress,
@@ -68,6 +69,7 @@ app.command(proofs.app, name="proofs")
 app.command(serve.serve)
 app.command(verify.verify)
 app.command(diff.diff)
+app.command(quarantine.quarantine)
 app.command(history.tag)
 app.command(history.untag)
 app.command(history.rollback)
@@ -104,10 +106,12 @@ def _exit_code(error: Exception) -> int | None:
     from storage.locks import AlreadyLocked
     from storage.quarantine import DatasetRefused
     from workers.fold import IncompleteRun
+    from workers.quarantine import TooMuchHeldBack
 
     kinds: tuple[tuple[type[Exception], int], ...] = (
         (DatasetRefused, EXIT_REFUSED),
         (ProofRefused, EXIT_REFUSED),
+        (TooMuchHeldBack, EXIT_REFUSED),
         (AlreadyLocked, EXIT_BUSY),
         (IncompleteRun, EXIT_INCOMPLETE),
     )

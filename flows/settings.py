@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1)] = os.cpu_count() or 1
     threads: Annotated[int, Field(ge=1)] = 1
     ray_address: str | None = None
+    most_held_back: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    most_money_held_back: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
 
     @model_validator(mode="after")
     def _fold_where_ray_is(self) -> Self:

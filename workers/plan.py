@@ -44,6 +44,8 @@ class RunRequest:
     Book, market, methodology, events and netting decide the numbers; the rest only how fast they
     come. ``netting`` is a margin mode for all accounts, whatever they chose. ``since`` names a
     published run: what depends on nothing that changed is kept from it, to the same bits.
+    A run that holds back a larger part of accounts, or of collateral, than ``most_held_back`` and
+    ``most_money_held_back`` say is not published.
     """
 
     book: Path | S3Folder
@@ -56,6 +58,8 @@ class RunRequest:
     shards: int | None = None
     threads: int = 1
     workers: int = 1
+    most_held_back: float | None = None
+    most_money_held_back: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ def run(
     fold: FoldName | None = None,
     workers: int | None = None,
     ray_address: str | None = None,
+    most_held_back: float | None = None,
+    most_money_held_back: float | None = None,
     runs: Runs = None,
     json: Json = False,
 ) -> None:
@@ -48,6 +50,8 @@ def run(
         fold: threads, ray or serial
         workers: cores to use
         ray_address: address of a Ray cluster; a local Ray when left out
+        most_held_back: part of accounts above which the run is not published, 0.01 for 1 %
+        most_money_held_back: part of collateral above which the run is not published
         runs: folder of the runs, or s3://bucket/prefix; runs of the data folder when left out
         json: print the manifest as JSON
     """
