@@ -8,6 +8,7 @@ from cyclopts import App
 from pydantic import ValidationError
 
 from flows.commands import (
+    backup,
     books,
     calls,
     claims,
@@ -69,6 +70,8 @@ app.command(proofs.app, name="proofs")
 app.command(serve.serve)
 app.command(verify.verify)
 app.command(diff.diff)
+app.command(backup.backup)
+app.command(backup.restore)
 app.command(quarantine.quarantine)
 app.command(history.tag)
 app.command(history.untag)
