@@ -236,6 +236,7 @@ def print_runs(
     )
     for name in table.columns[:3]:  # a name that is cut short names nothing
         name.no_wrap, name.overflow = False, "fold"
+    table.columns[0].min_width = max(len(one["run_id"]) for one in manifests)
     books: dict[tuple[str, str], dict[str, Any]] = {}
     for manifest in manifests:
         totals, methodology = manifest["totals"], manifest["inputs"]["methodology"]

@@ -8,12 +8,13 @@ import pytest
 from flows.cleaning import clean_stores
 from flows.commands.history import rollback, tag, untag
 from storage.history import HISTORY, read_history
+from storage.objects import S3Folder
 from storage.retention import Record, kept_because
 from storage.runs import RunStore, UnknownRun
 from workers.engine import SerialEngine
 from workers.margin_run import MarginRun
 from workers.plan import RunRequest
-from workers.verify import differences
+from workers.verify import differences, verify_margin
 from workers.verify.checks import checks_of_storage
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
@@ -182,3 +183,18 @@ def test_a_limit_below_zero_is_refused():
         kept_because(
             [], tags={}, latest=(), busy=(), keep_last=-1, keep_days=None, now=NOW
         )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_runs_in_an_object_store_are_verified_tagged_and_cleaned(bucket, mixed_book, margin_of):
+    runs = S3Folder(bucket, "runs")
+    first = margin_of(mixed_book, runs=runs).run.run_id
+    second = margin_of(mixed_book, runs=runs, netting="isolated").run.run_id
+    assert differences(verify_margin(RunStore(runs), "latest", sample=10, seed=1)) == []
+    tag(second, "kept", runs=str(runs))
+    rollback("mixed", to=first, runs=str(runs))
+    assert RunStore(runs).resolve("kept") == second
+    untag(second, "kept", runs=str(runs))
+    done = clean_stores([RunStore(runs)], 0, None, soon(), dry_run=False)
+    assert done.removed == [second]
+    assert differences(verify_margin(RunStore(runs), first, sample=10, seed=1)) == []
