@@ -230,7 +230,7 @@ def print_runs(
     """Print a list of runs, their tags and status, and by which rule books they were made."""
     table = columns(
         "Published runs, newest first; money in USD",
-        *("run", "status, tags", "methodology", "published", "accounts", "requirement"),
+        *("run", "standing, tags", "methodology", "published", "accounts", "requirement"),
         *("maintenance", "shortfall", "below\ninitial", "below\nmaintenance"),
         left=4,
     )
@@ -244,7 +244,7 @@ def print_runs(
         known, said = "maintenance" in totals, standing[manifest["run_id"]]
         table.add_row(
             manifest["run_id"],
-            escape(", ".join([said["status"], *said["tags"]])),
+            escape(", ".join([said["standing"], *said["tags"]])),
             f"{escape(methodology['name'])} {escape(methodology['version'])}",
             manifest["created"][:16].replace("T", " "),
             f"{totals['accounts']:,}",

@@ -124,7 +124,7 @@ def standing_of(store: "RunStore", manifests: list[dict[str, Any]]) -> dict[str,
     return {
         run_id: {
             "tags": history.tags_of(run_id),
-            "status": "set aside"
+            "standing": "set aside"
             if run_id in history.aside
             else "latest"
             if run_id == latest
