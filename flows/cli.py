@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from flows.commands import (
     approve,
     audit,
+    backup,
     books,
     calls,
     claims,
@@ -17,14 +18,18 @@ from flows.commands import (
     compare,
     conformance,
     demo,
+    diff,
     explain,
+    history,
     keys,
     markets,
     methodologies,
     proofs,
+    quarantine,
     runs,
     serve,
     stress,
+    verify,
     what_if,
 )
 from flows.commands.shared import CONSOLE, MESSAGES
@@ -70,6 +75,15 @@ app.command(approve.approve)
 app.command(audit.audit)
 app.command(keys.app, name="keys")
 app.command(keys.verify_signature)
+app.command(verify.verify)
+app.command(diff.diff)
+app.command(backup.backup)
+app.command(backup.restore)
+app.command(quarantine.quarantine)
+app.command(history.tag)
+app.command(history.untag)
+app.command(history.rollback)
+app.command(history.clean)
 
 
 def main() -> None:
@@ -105,6 +119,7 @@ def _exit_code(error: Exception) -> int | None:
     from storage.signature import RunUnsigned, SignatureRefused
     from workers.approval import ModelNotApproved
     from workers.fold import IncompleteRun
+    from workers.quarantine import TooMuchHeldBack
 
     kinds: tuple[tuple[type[Exception], int], ...] = (
         (DatasetRefused, EXIT_REFUSED),
@@ -113,6 +128,7 @@ def _exit_code(error: Exception) -> int | None:
         (RunUnsigned, EXIT_REFUSED),
         (SignatureRefused, EXIT_REFUSED),
         (ProofRefused, EXIT_REFUSED),
+        (TooMuchHeldBack, EXIT_REFUSED),
         (AlreadyLocked, EXIT_BUSY),
         (IncompleteRun, EXIT_INCOMPLETE),
     )

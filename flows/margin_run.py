@@ -16,14 +16,15 @@ from storage.locks import AlreadyLocked
 from storage.runs import RunStore
 from workers.margin_run import MarginRun
 from workers.memory import PeakMemory
+from workers.quarantine import TooMuchHeldBack
 from workers.stages import StageTable
 
 # A run in progress is passed by reference: nothing of it is hashed, cached or stored by Prefect.
 
 
 def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """Tell whether a fault may be gone at the next try; a lock that another took stays taken."""
-    return not isinstance(state.result(raise_on_failure=False), AlreadyLocked)
+    """Tell whether a fault may be gone at the next try; a lock and a limit stay as they are."""
+    return not isinstance(state.result(raise_on_failure=False), AlreadyLocked | TooMuchHeldBack)
 
 
 TRIED_AGAIN: dict[str, Any] = {

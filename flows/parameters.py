@@ -12,7 +12,10 @@ from workers.stress.request import DEFAULT_PLAN, StressRequest
 
 NettingName = Literal["isolated", "cross", "portfolio"]
 
-OVERRIDES = ("runs", "engine", "fold", "workers", "threads", "ray_address")
+OVERRIDES = (
+    *("runs", "engine", "fold", "workers", "threads", "ray_address"),
+    *("most_held_back", "most_money_held_back"),
+)
 """Parameters that stand in for a setting of the process that runs the flow."""
 
 
@@ -70,6 +73,14 @@ class RunParameters(Work):
         str | None,
         Field(description="A published run; what depends on nothing that changed is kept from it"),
     ] = None
+    most_held_back: Annotated[
+        float | None,
+        Field(ge=0.0, le=1.0, description="Part of accounts above which a run is not published"),
+    ] = None
+    most_money_held_back: Annotated[
+        float | None,
+        Field(ge=0.0, le=1.0, description="Part of collateral above which a run is not published"),
+    ] = None
 
     def request(self, settings: Settings) -> RunRequest:
         """Return the run that is asked for."""
@@ -86,6 +97,8 @@ class RunParameters(Work):
             workers=settings.workers,
             unapproved=self.unapproved,
             reason=self.reason,
+            most_held_back=settings.most_held_back,
+            most_money_held_back=settings.most_money_held_back,
         )
 
 

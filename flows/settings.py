@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     threads: Annotated[int, Field(ge=1)] = 1
     ray_address: str | None = None
     signing_key: Path | None = None
+    most_held_back: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    most_money_held_back: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
 
     @model_validator(mode="after")
     def _fold_where_ray_is(self) -> Self:

@@ -1,5 +1,6 @@
 """Tables in the terminal."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -237,23 +238,27 @@ def _memory(manifest: dict[str, Any]) -> str:
     )
 
 
-def print_runs(console: Console, manifests: list[dict[str, Any]]) -> None:
-    """Print a list of runs, and by which rule books they were made."""
+def print_runs(
+    console: Console, manifests: list[dict[str, Any]], standing: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Print a list of runs, their tags and status, and by which rule books they were made."""
     table = columns(
         "Published runs, newest first; money in USD",
-        *("run", "methodology", "published", "accounts", "requirement", "maintenance"),
-        *("shortfall", "below\ninitial", "below\nmaintenance"),
-        left=3,
+        *("run", "standing, tags", "methodology", "published", "accounts", "requirement"),
+        *("maintenance", "shortfall", "below\ninitial", "below\nmaintenance"),
+        left=4,
     )
-    for name in table.columns[:2]:  # a name that is cut short names nothing
+    for name in table.columns[:3]:  # a name that is cut short names nothing
         name.no_wrap, name.overflow = False, "fold"
+    table.columns[0].min_width = max(len(one["run_id"]) for one in manifests)
     books: dict[tuple[str, str], dict[str, Any]] = {}
     for manifest in manifests:
         totals, methodology = manifest["totals"], manifest["inputs"]["methodology"]
         books.setdefault((methodology["name"], methodology["version"]), methodology)
-        known = "maintenance" in totals
+        known, said = "maintenance" in totals, standing[manifest["run_id"]]
         table.add_row(
             manifest["run_id"],
+            escape(", ".join([said["standing"], *said["tags"]])),
             f"{escape(methodology['name'])} {escape(methodology['version'])}",
             manifest["created"][:16].replace("T", " "),
             f"{totals['accounts']:,}",

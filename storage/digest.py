@@ -49,6 +49,8 @@ def run_digests(values: NDArray[np.generic]) -> bytes:
     digests = []
     for start in range(0, len(values), DIGEST_ROWS):
         part = values[start : start + DIGEST_ROWS]
+        if part.dtype.kind == "M":
+            part = part.astype("datetime64[s]").view(np.int64)
         if part.dtype.kind in "OTU":
             digests.append(hashlib.sha256("\0".join(map(_framed, part.ravel().tolist())).encode()))
         else:
@@ -74,8 +76,10 @@ def dataset_digest(dataset: xr.Dataset, known: Mapping[str, bytes] | None = None
     digest = hashlib.sha256()
     for name in sorted(str(name) for name in dataset.variables):
         variable = dataset[name]
-        # Text is text, in whichever of three ways numpy holds it.
-        kind = "text" if variable.dtype.kind in "OTU" else variable.dtype
+        # Text is text, in whichever of three ways numpy holds it, and an instant in any unit.
+        kind = {"M": "instant", **dict.fromkeys("OTU", "text")}.get(
+            variable.dtype.kind, str(variable.dtype)
+        )
         digest.update(f"{name}{variable.dims}{variable.shape}{kind}".encode())
         if name in known:
             digest.update(known[name])

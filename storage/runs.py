@@ -5,11 +5,13 @@ What lists runs needs none of the arrays, so what reads them is imported when it
 A reader opens a tag, or ``main`` for the newest; neither exists before its run is complete.
 """
 
+import itertools
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,8 @@ import zarr
 
 from storage.arrays import MARGIN, RunKind
 from storage.audit import record_publication
-from storage.locks import exclusive
+from storage.history import read_history
+from storage.locks import AlreadyLocked, exclusive
 from storage.objects import S3Folder, StoreUnavailable, located
 from storage.signature import Published, Signer
 
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
     from storage.staging import Layout, StagedRun
 
 icechunk.set_logs_filter("error")
+
+STAGING = "staging-"
+AGAIN = "@"
+"""What stands between a run and the number of its tag, when a run that was removed comes again."""
 
 CREATION_SECONDS = 3.0
 """How long to wait for a repository that somebody else is creating in an object store."""
@@ -83,7 +90,7 @@ class RunStore:
 
     def __init__(self, path: Path | S3Folder, kind: RunKind = MARGIN) -> None:
         self.path = path
-        self._kind = kind
+        self.kind = kind
         self._lease: Lease | None = None
         if isinstance(path, S3Folder):
             self._repository = _repository_in_store(path)
@@ -95,13 +102,13 @@ class RunStore:
         self._require_kind()
 
     def _require_kind(self) -> None:
-        for tag in sorted(self._repository.list_tags())[:1]:
+        for run_id, tag in sorted(self._tags().items())[:1]:
             found = json.loads(str(self._newest(tag=tag).metadata["manifest"])).get(
                 "kind", "margin"
             )
-            if found != self._kind.name:
+            if found != self.kind.name:
                 raise RunsOfAnotherKind(
-                    f"{self.path} holds {found} runs, such as {tag}, and {self._kind.name} runs "
+                    f"{self.path} holds {found} runs, such as {run_id}, and {self.kind.name} runs "
                     "were asked for; each kind has a folder of its own, give that one"
                 )
 
@@ -126,7 +133,7 @@ class RunStore:
 
     def is_published(self, run_id: str) -> bool:
         """Tell whether the run is complete; mends a publication that was cut short."""
-        if run_id not in self._repository.list_tags():
+        if run_id not in self._tags():
             return False
         if _staging(run_id) in self._repository.list_branches():
             self._move_main(run_id)
@@ -143,13 +150,13 @@ class RunStore:
         with self._commit_lock():
             if branch in self._repository.list_branches():
                 if self._repository.lookup_branch(branch) != self._root:
-                    staged = StagedRun(self._repository, branch, self._kind, self._commit_lock)
+                    staged = StagedRun(self._repository, branch, self.kind, self._commit_lock)
                     if staged.layout_json == layout.to_json():
                         return staged
                 self._repository.delete_branch(branch)
             self._repository.create_branch(branch, self._root)
-            StagedRun.lay_out(self._repository, branch, self._kind, layout, key)
-        return StagedRun(self._repository, branch, self._kind, self._commit_lock)
+            StagedRun.lay_out(self._repository, branch, self.kind, layout, key)
+        return StagedRun(self._repository, branch, self.kind, self._commit_lock)
 
     def publish(
         self,
@@ -168,17 +175,34 @@ class RunStore:
         Raises:
             AuditBroken: the audit log is not as it was written; nothing becomes visible.
         """
-        if run_id not in self._repository.list_tags():
+        if run_id not in self._tags():
             signature = None if signer is None else signer.sign(manifest)
             snapshot = staged.finish(datasets, manifest, signature)
             record_publication(self.path, manifest, None if signer is None else signer.fingerprint)
             with self._commit_lock():
-                self._repository.create_tag(run_id, snapshot)
+                self._name(run_id, snapshot)
         self._move_main(run_id)
+
+    def _name(self, run_id: str, snapshot: str) -> None:
+        """Make the tag that publishes a run."""
+        for turn in itertools.count(1):
+            tag = run_id if turn == 1 else f"{run_id}{AGAIN}{turn}"
+            try:
+                self._repository.create_tag(tag, snapshot)
+            except icechunk.IcechunkError as fault:
+                # The name of a run that was removed is never free again.
+                if "already exists" not in str(fault) or run_id in self._tags():
+                    raise
+            else:
+                return
+
+    def _tags(self) -> dict[str, str]:
+        """Return the tag of each published run."""
+        return {tag.partition(AGAIN)[0]: tag for tag in self._repository.list_tags()}
 
     def _move_main(self, run_id: str) -> None:
         with self._commit_lock():
-            snapshot = self._newest(tag=run_id)
+            snapshot = self._newest(tag=self._tags()[run_id])
             while (tip := self._newest(branch="main")).written_at < snapshot.written_at:
                 try:
                     self._repository.reset_branch("main", snapshot.id, from_snapshot_id=tip.id)
@@ -208,7 +232,7 @@ class RunStore:
 
     def manifests(self) -> list[dict[str, Any]]:
         """Return the manifests of all published runs, newest first."""
-        runs = [self._newest(tag=tag) for tag in self._repository.list_tags()]
+        runs = [self._newest(tag=tag) for tag in self._tags().values()]
         runs.sort(key=lambda snapshot: snapshot.written_at, reverse=True)
         return [json.loads(str(snapshot.metadata["manifest"])) for snapshot in runs]
 
@@ -217,26 +241,27 @@ class RunStore:
         return next(iter(self._repository.ancestry(**where)))
 
     def resolve(self, name: str, book: str | None = None) -> str:
-        """Return the run that a name means: a whole name, an unambiguous start, or ``latest``.
+        """Return the run that a name means: a name or tag, an unambiguous start, or ``latest``.
 
-        With the digest of a ``book``, the latest is that of the runs of this book.
+        With the digest of a ``book``, the latest is that of the runs of this book. The latest is
+        none that was set aside.
 
         Raises:
             UnknownRun: nothing, or more than one run, is meant.
         """
-        tags = sorted(self._repository.list_tags())
+        tags = sorted(self._tags())
+        history = read_history(self.path)
+        if name in history.tags and history.tags[name] in tags:
+            return history.tags[name]
         if name == "latest":
             newest = [
                 one
                 for one in self.manifests()
-                if book is None or one["inputs"]["book"]["digest"] == book
-            ]
-            # A run that nets all accounts alike answers a question; it is not what they owe.
-            real = [
-                one for one in newest if one.get("settings", {}).get("netting") in (None, "None")
+                if (book is None or one["inputs"]["book"]["digest"] == book)
+                and one["run_id"] not in history.aside
             ]
             if newest:
-                return str((real or newest)[0]["run_id"])
+                return latest_of(newest)
             if tags and book is not None:
                 raise UnknownRun(
                     f"no run of the book with digest {book[:12]} is among the published runs "
@@ -258,9 +283,9 @@ class RunStore:
         from storage.staging import open_group
 
         run_id = self.resolve(name)
-        store = self._repository.readonly_session(tag=run_id).store
+        store = self._repository.readonly_session(tag=self._tags()[run_id]).store
         manifest: Any = zarr.open_group(store, mode="r").attrs["manifest"]
-        groups = {group: open_group(store, group) for group in self._kind.groups}
+        groups = {group: open_group(store, group) for group in self.kind.groups}
         return StoredRun(run_id, dict(manifest), groups)
 
     def published(self, name: str) -> Published:
@@ -270,8 +295,9 @@ class RunStore:
             UnknownRun: no run of that name has been published.
         """
         run_id = self.resolve(name)
-        committed = self._newest(tag=run_id).metadata
-        root = zarr.open_group(self._repository.readonly_session(tag=run_id).store, mode="r")
+        tag = self._tags()[run_id]
+        committed = self._newest(tag=tag).metadata
+        root = zarr.open_group(self._repository.readonly_session(tag=tag).store, mode="r")
         seen: Any = root.attrs["manifest"]
         signature: Any = root.attrs.get("signature")
         return Published(run_id, dict(seen), json.loads(str(committed["manifest"])), signature)
@@ -289,7 +315,60 @@ class RunStore:
         """Return the arrays of a group that workers wrote, for reading many rows of all."""
         from storage.staging import stored_rows
 
-        return stored_rows(self._repository.readonly_session(tag=run_id).store, group, self._kind)
+        session = self._repository.readonly_session(tag=self._tags()[run_id])
+        return stored_rows(session.store, group, self.kind)
+
+    def unfinished(self) -> list[str]:
+        """Return the runs that have a staging branch and are not published."""
+        found = {
+            branch.removeprefix(STAGING)
+            for branch in self._repository.list_branches()
+            if branch.startswith(STAGING)
+        }
+        return sorted(found - self._tags().keys())
+
+    def is_busy(self, run_id: str) -> bool:
+        """Tell whether a process works on a run just now."""
+        try:
+            with self.run_lock(run_id):
+                return False
+        except AlreadyLocked:
+            return True
+
+    def remove(self, run_id: str) -> None:
+        """Take a run, or what there is of one, out of sight; its space is reclaimed later.
+
+        Raises:
+            AlreadyLocked: a process works on it.
+        """
+        with self.run_lock(run_id), self._commit_lock():
+            if _staging(run_id) in self._repository.list_branches():
+                self._repository.delete_branch(_staging(run_id))
+            tag = self._tags().get(run_id)
+            if tag is None:
+                return
+            shown = self._newest(branch="main").id == self._newest(tag=tag).id
+            self._repository.delete_tag(tag)
+            if shown:
+                left = [self._newest(tag=one) for one in self._tags().values()]
+                newest = max(left, key=lambda one: one.written_at, default=None)
+                self._repository.reset_branch("main", newest.id if newest else self._root)
+
+    def reclaim(self, before: datetime) -> int:
+        """Delete what no run holds and was written before an instant; return the bytes freed.
+
+        What a process writes is held by nobody until it commits: call it where none is at work,
+        with an instant before that was known.
+        """
+        with self._commit_lock():
+            return int(self._repository.garbage_collect(before).bytes_deleted)
+
+
+def latest_of(manifests: Sequence[Mapping[str, Any]]) -> str:
+    """Return which of some runs, newest first, is meant by ``latest``."""
+    # A run that nets all accounts alike answers a question; it is not what they owe.
+    real = [one for one in manifests if one.get("settings", {}).get("netting") in (None, "None")]
+    return str((real or manifests)[0]["run_id"])
 
 
 def open_run(path: Path | str, name: str = "latest") -> Run:
@@ -320,4 +399,4 @@ def _cause(fault: icechunk.IcechunkError) -> str:
 
 
 def _staging(run_id: str) -> str:
-    return f"staging-{run_id}"
+    return f"{STAGING}{run_id}"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from risk.health import AccountHealth, HealthSpec, account_health
 from risk.specification import read_toml
 from storage.book import PART_ACCOUNTS, Book
+from storage.history import read_history
 from storage.runs import Run, RunStore
 from workers.call_rows import (
     CURRENCY,
@@ -55,15 +56,20 @@ def health_rules(run: Run) -> HealthSpec:
 
 
 def run_before(store: RunStore, run: Run) -> Run | None:
-    """Return the newest earlier run of the same book by the same rules and netting, if any."""
+    """Return the newest earlier run of the same book by the same rules and netting, if any.
+
+    Runs that were set aside are passed over.
+    """
 
     def same(manifest: dict[str, Any]) -> tuple[str, str, Any]:
         book, rules = manifest["inputs"]["book"], manifest["inputs"]["methodology"]
         return book["name"], rules["name"], rules.get("netting")
 
-    manifests = store.manifests()
+    manifests, aside = store.manifests(), read_history(store.path).aside
     names = [manifest["run_id"] for manifest in manifests]
     for manifest in manifests[names.index(run.run_id) + 1 :]:
+        if manifest["run_id"] in aside:
+            continue
         if same(manifest) == same(run.manifest) and manifest["as_of"] <= run.manifest["as_of"]:
             earlier = store.open(manifest["run_id"])
             return earlier if "maintenance" in earlier.accounts else None

@@ -64,7 +64,9 @@ def _table(run: Run, book: Book, shard: Shard, rules: HealthSpec) -> pa.Table:
         "member": members.take(accounts["member"].combine_chunks()),
         "margin_mode": modes.take(accounts["margin_mode"].combine_chunks()),
         "status": statuses.take(pa.array(stored["status"].values)),
-        "held_because": pa.array(_reasons(run, book, shard, stored["status"].values), pa.string()),
+        "held_because": pa.array(
+            reasons_of(run, book, shard, stored["status"].values), pa.string()
+        ),
         "positions": pa.array(stored["positions"].values),
         "netting_sets": pa.array(stored["netting_sets"].values),
     }
@@ -94,7 +96,7 @@ def _health(stored: xr.Dataset, rules: HealthSpec) -> pa.Array:
     return pa.array(HEALTH_NAMES).take(pa.array(code, mask=~known))
 
 
-def _reasons(run: Run, book: Book, shard: Shard, status: NDArray[np.int8]) -> list[str | None]:
+def reasons_of(run: Run, book: Book, shard: Shard, status: NDArray[np.int8]) -> list[str | None]:
     """Return the code for which each account is held back, if it is.
 
     What the book holds back has the book's code. Of the others those with all their prices are

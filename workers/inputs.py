@@ -1,6 +1,9 @@
 """The inputs that a published run was made from, found again and checked."""
 
+from pathlib import Path
+
 from storage.book import Book
+from storage.market import Market, sample_market
 from storage.runs import Run
 
 
@@ -23,3 +26,21 @@ def book_of(run: Run) -> Book:
             f"{wanted['digest'][:12]}; bring back the book that the run used"
         )
     return book
+
+
+def market_of(run: Run) -> Market:
+    """Open the market of a published run.
+
+    Raises:
+        ValueError: the market is no longer there as the run used it.
+    """
+    wanted = run.manifest["inputs"]["market"]
+    market = sample_market()
+    if market.digest != wanted["digest"]:
+        market = Market.open(Path(wanted["path"]))
+    if market.digest != wanted["digest"]:
+        raise ValueError(
+            f"market {market.path} has digest {market.digest[:12]}, run {run.run_id} used "
+            f"{wanted['digest'][:12]}; bring back the market that the run used"
+        )
+    return market

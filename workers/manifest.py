@@ -111,11 +111,21 @@ def _totals(plan: Plan, sums: PartialSums) -> dict[str, Any]:
     standard = plan.methodology.standard is not None
     ours = {"accounts_by_choice": sums.accounts_by_choice} if standard else {}
     return {
+        **totals_of_sums(sums),
+        "left_out": plan.book.left_out,
+        "findings": plan.book.quarantine().num_rows,
+        **ours,
+        "scenarios": plan.layout.sizes["scenario"],
+        "instruments": plan.layout.sizes["instrument"],
+    }
+
+
+def totals_of_sums(sums: PartialSums) -> dict[str, Any]:
+    """Return the totals that are sums over accounts as they were stored."""
+    return {
         "accounts": sums.accounts,
         "margined": sums.accounts - sums.held,
         "held": sums.held,
-        "left_out": plan.book.left_out,
-        "findings": plan.book.quarantine().num_rows,
         "positions": sums.positions,
         "requirement": float(sums.member_margin.sum()),
         "maintenance": float(sums.member_maintenance.sum()),
@@ -123,7 +133,4 @@ def _totals(plan: Plan, sums: PartialSums) -> dict[str, Any]:
         "shortfall": float(sums.member_shortfall.sum()),
         "accounts_short": int(sums.member_accounts_short.sum()),
         "accounts_below_maintenance": int(sums.member_accounts_below_maintenance.sum()),
-        **ours,
-        "scenarios": plan.layout.sizes["scenario"],
-        "instruments": plan.layout.sizes["instrument"],
     }

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from risk.instruments import unit_notional
 from risk.margin import Revaluation, measures_of
 from risk.scenarios.shocks import shocks_of
 from storage.arrays import INSTRUMENTS
@@ -26,6 +27,7 @@ from workers.fold import Folded, FoldInputs, IncompleteRun, fold_dataset, fold_r
 from workers.manifest import run_manifest
 from workers.memory import Room, room_here
 from workers.plan import RunRequest, identify, make_plan
+from workers.quarantine import require_little_held, stakes_of
 from workers.revaluation import axis_of, revaluation_of
 from workers.shards import Shard
 from workers.stages import Stage, StageTable
@@ -220,6 +222,7 @@ class MarginRun:
 
         Raises:
             IncompleteRun: something is missing or does not agree; nothing becomes visible.
+            TooMuchHeldBack: more is held back than the request allows; nothing becomes visible.
         """
         plan, folded = self.plan, self._folded
         if folded is None:
@@ -228,6 +231,7 @@ class MarginRun:
         with self.stages.stage("verify", 1, "run") as stage:
             cube = self._revaluation.cube
             require_whole(sums, plan.book, cube)
+            self._require_little_held()
             folds = fold_dataset(
                 sums,
                 self._fold_inputs(),
@@ -237,10 +241,16 @@ class MarginRun:
                 lot_size=plan.lot_size,
                 labels=dict(plan.layout.labels),
             )
+            datasets = {
+                "folds": folds,
+                "scenarios": plan.scenarios,
+                "market": plan.built.surface,
+                "instruments": self._instrument_dataset(),
+            }
             digests = {
                 "accounts": dataset_digest(self._staged.read("accounts"), folded.digests),
                 "cube": dataset_digest(self._staged.read("cube")),
-                "folds": dataset_digest(folds),
+                **{name: dataset_digest(dataset) for name, dataset in datasets.items()},
             }
             self.stages.advance(stage, 1)
         folding = {f"fold_{name}": value for name, value in self._fold_engine().describe().items()}
@@ -255,14 +265,24 @@ class MarginRun:
             peak_total=peak_memory(),
             since=None if self._since is None else asdict(self._since) | {"kept": self._kept},
         )
-        datasets = {
-            "folds": folds,
-            "scenarios": plan.scenarios,
-            "market": plan.built.surface,
-            "instruments": self._instrument_dataset(),
-        }
         self._store.publish(self.run_id, self._staged, datasets, manifest, signer)
         return manifest
+
+    def _require_little_held(self) -> None:
+        plan, limits = self.plan, (self.request.most_held_back, self.request.most_money_held_back)
+        if limits == (None, None):
+            return
+        state = plan.built.state
+        stored = self._staged.read("accounts")
+        stakes = stakes_of(
+            plan.book,
+            stored["status"].values,
+            self._revaluation.value,
+            np.where(state.priced, unit_notional(plan.instruments, state.index), 0.0),
+            counted_assets(plan.book.assets(), plan.index, plan.methodology.collateral).value,
+        )
+        margined = float(np.nansum(stored["collateral_value"].values))
+        require_little_held(plan.book, stakes, margined, *limits)
 
     def _instrument_dataset(self) -> xr.Dataset:
         """Return the inputs and the value of each instrument, so that a run explains itself."""

@@ -46,6 +46,8 @@ class RunRequest:
     come. ``netting`` is a margin mode for all accounts, whatever they chose. ``since`` names a
     published run: what depends on nothing that changed is kept from it, to the same bits.
     ``unapproved`` takes a methodology that is not approved on the day, ``reason`` says why it runs.
+    A run that holds back a larger part of accounts, or of collateral, than ``most_held_back`` and
+    ``most_money_held_back`` say is not published.
     """
 
     book: Path | S3Folder
@@ -60,6 +62,8 @@ class RunRequest:
     workers: int = 1
     unapproved: bool = False
     reason: str | None = None
+    most_held_back: float | None = None
+    most_money_held_back: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

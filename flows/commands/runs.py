@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -18,6 +18,9 @@ from flows.commands.shared import (
 )
 from flows.settings import EngineName, FoldName, Settings, prepare_prefect
 from flows.tables import print_run, print_runs
+
+if TYPE_CHECKING:
+    from storage.runs import RunStore
 
 
 def run(
@@ -36,6 +39,8 @@ def run(
     ray_address: str | None = None,
     unapproved: Unapproved = False,
     reason: str | None = None,
+    most_held_back: float | None = None,
+    most_money_held_back: float | None = None,
     runs: Runs = None,
     json: Json = False,
 ) -> None:
@@ -58,6 +63,8 @@ def run(
         ray_address: address of a Ray cluster; a local Ray when left out
         unapproved: run a model that is not approved on the day; every page says so
         reason: why it is run, for the manifest and the audit log
+        most_held_back: part of accounts above which the run is not published, 0.01 for 1 %
+        most_money_held_back: part of collateral above which the run is not published
         runs: folder of the runs, or s3://bucket/prefix; runs of the data folder when left out
         json: print the manifest as JSON
     """
@@ -97,7 +104,7 @@ def run_flow(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def runs(*, runs: Runs = None, json: Json = False) -> None:
-    """List the published runs, newest first.
+    """List the published runs, newest first, with their tags, and those that never finished.
 
     Args:
         runs: folder of the runs, or s3://bucket/prefix; runs of the data folder when left out
@@ -105,13 +112,39 @@ def runs(*, runs: Runs = None, json: Json = False) -> None:
     """
     from storage.runs import RunStore
 
-    manifests = RunStore(Settings.given(runs=runs).runs).manifests()
+    store = RunStore(Settings.given(runs=runs).runs)
+    manifests = store.manifests()
+    standing = standing_of(store, manifests)
     if json:
-        print_json(manifests)
-    elif manifests:
-        print_runs(CONSOLE, manifests)
+        print_json([one | standing[one["run_id"]] for one in manifests])
+        return
+    if manifests:
+        print_runs(CONSOLE, manifests, standing)
     else:
         CONSOLE.print("no run has been published yet; try: margincube demo")
+    for run_id in store.unfinished():
+        what = "in progress" if store.is_busy(run_id) else "not finished, the same command goes on"
+        CONSOLE.print(f"{run_id}: {what}", highlight=False, soft_wrap=True)
+
+
+def standing_of(store: "RunStore", manifests: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the tags of each run, and whether it is the latest, published or set aside."""
+    from storage.history import read_history
+
+    history = read_history(store.path)
+    left = [one["run_id"] for one in manifests if one["run_id"] not in history.aside]
+    latest = store.resolve("latest") if left else ""
+    return {
+        run_id: {
+            "tags": history.tags_of(run_id),
+            "standing": "set aside"
+            if run_id in history.aside
+            else "latest"
+            if run_id == latest
+            else "published",
+        }
+        for run_id in (str(one["run_id"]) for one in manifests)
+    }
 
 
 def show(run: str = "latest", *, runs: Runs = None, json: Json = False) -> None:

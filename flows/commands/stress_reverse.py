@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, print_json
+from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, Unapproved, print_json
 from flows.settings import Settings
 
 
@@ -18,6 +18,8 @@ def reverse(
     runs: Runs = None,
     stresses: str | None = None,
     workers: int | None = None,
+    unapproved: Unapproved = False,
+    reason: str | None = None,
     json: Json = False,
 ) -> None:
     """Find the most plausible shock that exhausts a resource, and how few members it takes.
@@ -35,13 +37,24 @@ def reverse(
         runs: folder of the margin runs, or s3://bucket/prefix; runs of the data folder
         stresses: folder of the stress runs, or s3://bucket/prefix; stresses of the data folder
         workers: cores to use
+        unapproved: run a plan that is not approved on the day; every page says so
+        reason: why it is run, for the manifest and the audit log
         json: print the manifest as JSON
     """
     from flows.reverse_tables import print_reverse
     from workers.reverse.request import reverse_store
 
     settings = Settings.given(runs=runs, stresses=stresses, workers=workers)
-    manifest = run_reverse(settings, run, plan, resource or [], defaulters, sample)
+    manifest = run_reverse(
+        settings,
+        run,
+        plan,
+        resource or [],
+        defaulters,
+        sample,
+        unapproved=unapproved,
+        reason=reason,
+    )
     if json:
         print_json(manifest)
         return
@@ -55,6 +68,9 @@ def run_reverse(
     resources: list[str],
     defaulters: str,
     sample: int | None,
+    *,
+    unapproved: bool = False,
+    reason: str | None = None,
 ) -> dict[str, Any]:
     """Search in this process; return what is published already as it is.
 
@@ -75,6 +91,8 @@ def run_reverse(
         resources=tuple(resources),
         defaulters=_numbers(defaulters),
         sample=sample,
+        unapproved=unapproved,
+        reason=reason,
         runs=settings.runs,
         stresses=settings.stresses,
     )

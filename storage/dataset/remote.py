@@ -19,8 +19,13 @@ from storage.objects import S3Folder
 
 def cache_folder(digest: str, kind: Kind) -> Path:
     """Return where the files of a dataset come to, in the cache folder of the user."""
+    return cache_root() / kind.cache / digest
+
+
+def cache_root() -> Path:
+    """Return our part of the cache folder of the user."""
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(caches).absolute() / "margincube" / kind.cache / digest
+    return Path(caches).absolute() / "margincube"
 
 
 def read_manifest(folder: S3Folder, kind: Kind) -> dict[str, Any]:
@@ -71,3 +76,8 @@ def fetch(folder: S3Folder, name: str, cache: Path, record: Mapping[str, Any], k
         ) from None
     finally:
         Path(coming).unlink(missing_ok=True)
+
+
+def cached_datasets() -> list[Path]:
+    """Return the folders of the cache, each of one dataset and named by its digest."""
+    return sorted(one for kind in cache_root().glob("*") for one in kind.glob("*") if one.is_dir())

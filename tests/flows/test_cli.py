@@ -137,7 +137,8 @@ def test_json_is_json_and_nothing_else(margincube, command):
 
 def test_json_of_a_run_is_its_manifest(margincube, manifest):
     assert json.loads(margincube("show", "--json")[1]) == manifest
-    assert json.loads(margincube("runs", "--json")[1]) == [manifest]
+    kept = {"tags": [], "standing": "latest"}
+    assert json.loads(margincube("runs", "--json")[1]) == [manifest | kept]
 
 
 def test_explanation_adds_up(margincube, home):

@@ -1,7 +1,6 @@
 """What an account is explained from: a run as it was stored, or its market under other rules."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import xarray as xr
 
@@ -9,9 +8,8 @@ from risk.margin import Revaluation
 from risk.methodology import Methodology, parse_methodology
 from risk.scenarios.shocks import shocks_of
 from storage.book import Book
-from storage.market import Market, sample_market
 from storage.runs import Run
-from workers.inputs import book_of
+from workers.inputs import book_of, market_of
 from workers.methodologies import load_methodology
 from workers.revaluation import (
     axis_of,
@@ -59,7 +57,7 @@ def source_under(run: Run, name: str) -> Source:
         ValueError: the market of the run is no longer there as it was.
     """
     book, methodology = book_of(run), load_methodology(name).methodology
-    scenarios = build_scenarios(_market_of(run), methodology)
+    scenarios = build_scenarios(market_of(run), methodology)
     instruments, market = terms_and_market_of(run, book)
     axis = axis_of(methodology, scenarios)
     cube = price_cube(instruments, market, shocks_of(scenarios), methodology, axis)
@@ -75,16 +73,3 @@ def source_under(run: Run, name: str) -> Source:
         cube,
     )
     return Source(run, book, methodology, scenarios, revaluation, stored=False)
-
-
-def _market_of(run: Run) -> Market:
-    wanted = run.manifest["inputs"]["market"]
-    market = sample_market()
-    if market.digest != wanted["digest"]:
-        market = Market.open(Path(wanted["path"]))
-    if market.digest != wanted["digest"]:
-        raise ValueError(
-            f"market {market.path} has digest {market.digest[:12]}, run {run.run_id} used "
-            f"{wanted['digest'][:12]}; bring back the market that the run used"
-        )
-    return market

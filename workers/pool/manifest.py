@@ -91,13 +91,29 @@ def _inputs(plan: PoolPlan) -> dict[str, Any]:
 
 
 def _totals(plan: PoolPlan, counted: Counted, sums: PoolSums) -> dict[str, Any]:
-    by_outcome = sums.counts["claims_by_outcome"].tolist()
     shared = counted.shared
+    return {
+        **totals_of_pool(sums),
+        "misplaced": int(counted.misplaced.sum()),
+        "double_counts": {
+            "roots": len(shared.roots),
+            "proofs": len(shared.proofs),
+            "backings": len(shared.ends),
+            "circles": len(shared.circles),
+            "recipe_circles": len(plan.found.cycles),
+        },
+        "scenarios": len(plan.scenarios),
+        "tokens": len(plan.references.tokens),
+    }
+
+
+def totals_of_pool(sums: PoolSums) -> dict[str, Any]:
+    """Return the totals that are sums over accounts and claims as they were stored."""
+    by_outcome = sums.counts["claims_by_outcome"].tolist()
     return {
         "accounts": sums.accounts,
         "pooled": sums.accounts - sums.held,
         "held": sums.held,
-        "misplaced": int(counted.misplaced.sum()),
         "claims": sums.claims,
         "counted": sums.counted,
         "value": float(sums.sums["value"]),
@@ -112,13 +128,4 @@ def _totals(plan: PoolPlan, counted: Counted, sums: PoolSums) -> dict[str, Any]:
         "unlike_book": sums.unlike,
         "below_alone": sums.below_alone,
         "outcomes": {one.name: by_outcome[one] for one in Outcome},
-        "double_counts": {
-            "roots": len(shared.roots),
-            "proofs": len(shared.proofs),
-            "backings": len(shared.ends),
-            "circles": len(shared.circles),
-            "recipe_circles": len(plan.found.cycles),
-        },
-        "scenarios": len(plan.scenarios),
-        "tokens": len(plan.references.tokens),
     }

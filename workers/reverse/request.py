@@ -8,6 +8,7 @@ from storage.book import Book
 from storage.digest import text_digest
 from storage.objects import S3Folder
 from storage.runs import Run, RunStore
+from workers.approval import require_approved
 from workers.code_version import code_version
 from workers.inputs import book_of
 from workers.stress.request import DEFAULT_PLAN, NamedPlan, load_plan
@@ -20,7 +21,8 @@ class ReverseRequest:
     ``resources`` are layers of the plan or amounts of USD, all layers that have an end where there
     are none. ``defaulters`` are numbers of members that ascend: for each, the nearest shock at
     which so many alone exhaust the first resource. ``sample`` is the number of blocks of
-    accounts that the search looks at; all of them when left out.
+    accounts that the search looks at; all of them when left out. ``unapproved`` takes a plan that
+    is not approved on the day, ``reason`` says why it runs.
     """
 
     run: str
@@ -28,6 +30,8 @@ class ReverseRequest:
     resources: tuple[str, ...] = ()
     defaulters: tuple[int, ...] = (1, 2, 4, 8)
     sample: int | None = None
+    unapproved: bool = False
+    reason: str | None = None
     runs: Path | S3Folder = Path("margincube-data/runs")
     stresses: Path | S3Folder = Path("margincube-data/stresses")
 
@@ -50,6 +54,7 @@ def identify_reverse(request: ReverseRequest) -> ReverseIdentity:
         UnknownRun: no margin run of that name has been published.
         BookChanged: the book of the run is another one now.
         UnknownPlan: neither a shipped plan nor a file.
+        ModelNotApproved: the plan is not, and is not asked for all the same.
         ValueError: defaulters that do not ascend from 1 up, or a sample of nothing.
     """
     numbers = request.defaulters
@@ -61,6 +66,7 @@ def identify_reverse(request: ReverseRequest) -> ReverseIdentity:
         raise ValueError(f"sample is {request.sample} blocks; allowed is 1 or more")
     run = RunStore(request.runs).open(request.run)
     book, named = book_of(run), load_plan(request.plan)
+    require_approved(named.standing(book.as_of), unapproved=request.unapproved)
     asked = [*request.resources, "by", *map(str, numbers), "of", str(request.sample)]
     key = text_digest(run.manifest["digest"], named.digest, code_version(), *asked)
     name = f"{book.name}-{book.as_of:%Y%m%d}-reverse-{key[:12]}"

@@ -1,0 +1,125 @@
+"""Cleaning of the stores of runs together: a run of one may be what a run of another needs."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from storage.dataset.remote import cached_datasets
+from storage.history import History, change_history, read_history
+from storage.locks import AlreadyLocked
+from storage.objects import S3Folder
+from storage.retention import Record, kept_because
+from storage.runs import RunStore, latest_of
+
+CLOCKS_APART = timedelta(minutes=10)
+"""How far the clock of an object store may be from ours; what is younger is left alone there."""
+
+
+@dataclass
+class Cleaning:
+    """What was done: runs removed and kept with the reason, leftovers, and bytes reclaimed.
+
+    ``busy`` are runs in progress; while there are any, nothing is reclaimed. ``cached`` are folders
+    of the cache that no kept run reads.
+    """
+
+    removed: list[str] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
+    kept: dict[str, str] = field(default_factory=dict)
+    busy: list[str] = field(default_factory=list)
+    cached: list[Path] = field(default_factory=list)
+    reclaimed: int = 0
+
+
+def clean_stores(
+    stores: Sequence[RunStore],
+    keep_last: int | None,
+    keep_days: float | None,
+    now: datetime,
+    *,
+    dry_run: bool,
+) -> Cleaning:
+    """Remove what retention does not keep, and reclaim space where nobody is at work.
+
+    Raises:
+        ValueError: a limit below zero.
+    """
+    manifests = {store: store.manifests() for store in stores}
+    histories = {store: read_history(store.path) for store in stores}
+    records = [Record.of(one) for found in manifests.values() for one in found]
+    unfinished = {store: store.unfinished() for store in stores}
+    busy = [
+        run_id
+        for store in stores
+        for run_id in (*unfinished[store], *(one["run_id"] for one in manifests[store]))
+        if store.is_busy(run_id)
+    ]
+    kept = kept_because(
+        records,
+        tags={
+            run_id: history.tags_of(run_id)
+            for history in histories.values()
+            for run_id in history.tags.values()
+        },
+        latest={name for store in stores for name in _latest(store)},
+        busy=busy,
+        keep_last=keep_last,
+        keep_days=keep_days,
+        now=now,
+    )
+    done = Cleaning(kept=kept, busy=sorted(busy))
+    for store in stores:
+        going = [one["run_id"] for one in manifests[store] if one["run_id"] not in kept]
+        for run_id in going:
+            if dry_run or _removed(store, run_id, done):
+                done.removed.append(run_id)
+        for run_id in unfinished[store]:
+            if run_id not in busy and (dry_run or _removed(store, run_id, done)):
+                done.leftovers.append(run_id)
+    used = {
+        one["inputs"][name]["digest"]
+        for found in manifests.values()
+        for one in found
+        if one["run_id"] in kept
+        for name in ("book", "claims")
+        if name in one["inputs"]
+    }
+    if done.busy:
+        return done
+    done.cached = [folder for folder in cached_datasets() if folder.name not in used]
+    if not dry_run:
+        for folder in done.cached:
+            shutil.rmtree(folder)
+        for store in stores:
+            apart = CLOCKS_APART if isinstance(store.path, S3Folder) else timedelta(0)
+            done.reclaimed += store.reclaim(now - apart)
+    return done
+
+
+def _latest(store: RunStore) -> set[str]:
+    """Return what ``latest`` means of each book, and of all of them."""
+    aside = read_history(store.path).aside
+    left = [one for one in store.manifests() if one["run_id"] not in aside]
+    books: dict[str, list[dict[str, Any]]] = {}
+    for one in left:
+        books.setdefault(one["inputs"]["book"]["name"], []).append(one)
+    return {latest_of(found) for found in (left, *books.values()) if found}
+
+
+def _removed(store: RunStore, run_id: str, done: Cleaning) -> bool:
+    """Remove a run, unless somebody began to work on it just now."""
+    try:
+        store.remove(run_id)
+    except AlreadyLocked:
+        done.busy.append(run_id)
+        return False
+
+    def change(history: History) -> None:
+        history.aside = [one for one in history.aside if one != run_id]
+        history.record("clean", run_id)
+
+    change_history(store.path, change)
+    return True

@@ -1,0 +1,36 @@
+"""Which store a run of any kind is in."""
+
+from collections.abc import Iterator
+
+from flows.settings import Settings
+from storage.arrays import MARGIN, POOL, STRESS
+from storage.objects import S3Folder
+from storage.runs import RunStore, UnknownRun
+
+
+def stores(settings: Settings) -> Iterator[RunStore]:
+    """Yield the stores of margin, collateral and stress runs that are there, in this order."""
+    for place, kind in (
+        (settings.runs, MARGIN),
+        (settings.pools, POOL),
+        (settings.stresses, STRESS),
+    ):
+        if isinstance(place, S3Folder) or place.is_dir():
+            yield RunStore(place, kind)
+
+
+def store_of(settings: Settings, name: str) -> tuple[RunStore, str]:
+    """Return the store that holds a run, and the run's whole name; latest is of margin runs.
+
+    Raises:
+        UnknownRun: no store holds a run of that name, or one holds several.
+    """
+    said = []
+    for store in stores(settings):
+        try:
+            return store, store.resolve(name)
+        except UnknownRun as fault:
+            if "ambiguous" in str(fault):
+                raise
+            said.append(str(fault))
+    raise UnknownRun("; ".join(said) or f"no run {name!r}; there is no folder of runs yet")

@@ -1,0 +1,200 @@
+"""Tags, rollback and cleaning: what is meant by a name, what stays, and what may come again."""
+
+import shutil
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from flows.cleaning import clean_stores
+from flows.commands.history import rollback, tag, untag
+from storage.history import HISTORY, read_history
+from storage.objects import S3Folder
+from storage.retention import Record, kept_because
+from storage.runs import RunStore, UnknownRun
+from workers.engine import SerialEngine
+from workers.margin_run import MarginRun
+from workers.plan import RunRequest
+from workers.verify import differences, verify_margin
+from workers.verify.checks import checks_of_storage
+
+NOW = datetime(2026, 1, 10, tzinfo=UTC)
+NETTINGS = (None, "isolated", "portfolio")
+
+
+@pytest.fixture(scope="module")
+def three(mixed_book, margin_of, tmp_path_factory):
+    """Three runs of one book, the oldest first, two of them with a netting of their own."""
+    runs = tmp_path_factory.mktemp("three")
+    done = [margin_of(mixed_book, runs=runs, netting=netting) for netting in NETTINGS]
+    return runs, [one.run.run_id for one in done]
+
+
+@pytest.fixture
+def copy(three, tmp_path):
+    shutil.copytree(three[0], tmp_path / "runs")
+    return tmp_path / "runs", three[1]
+
+
+def soon():
+    return datetime.now(UTC) + timedelta(seconds=5)
+
+
+def test_a_tag_is_a_name_until_it_is_taken_away(copy):
+    path, (first, second, _) = copy
+    tag(first, "signed-off", runs=str(path))
+    assert RunStore(path).resolve("signed-off") == first
+    with pytest.raises(ValueError, match=f"'signed-off' is of run {first}"):
+        tag(second, "signed-off", runs=str(path))
+    with pytest.raises(ValueError, match="has no tag 'signed-off'; its tags are none"):
+        untag(second, "signed-off", runs=str(path))
+    untag(first, "signed-off", runs=str(path))
+    with pytest.raises(UnknownRun):
+        RunStore(path).resolve("signed-off")
+    events = read_history(path).events
+    assert [(one["what"], one["run"]) for one in events] == [("tag", first), ("untag", first)]
+
+
+def test_rollback_moves_latest_back_and_deletes_nothing(copy, mixed_book, small_methodology):
+    path, (first, second, third) = copy
+    rollback("mixed", to=second, because="the grid was wrong", runs=str(path))
+    store = RunStore(path)
+    assert read_history(path).aside == [third]
+    assert read_history(path).events[-1]["because"] == "the grid was wrong"
+    assert store.read(third).run_id == third
+    # A run that nets all alike is the latest only where there is no other.
+    assert store.resolve("latest") == first
+    rollback("mixed", to=third, runs=str(path))
+    assert read_history(path).aside == []
+    with pytest.raises(ValueError, match="of another book than 'other'"):
+        rollback("other", to=third, runs=str(path))
+
+
+def test_a_history_that_is_none_is_refused(copy):
+    path, _ = copy
+    (path / HISTORY).write_text("[")
+    with pytest.raises(ValueError, match="is no history of runs"):
+        RunStore(path).resolve("latest")
+
+
+def test_cleaning_keeps_what_is_tagged_latest_or_new(copy, mixed_book, small_methodology):
+    path, (first, second, third) = copy
+    store = RunStore(path)
+    tag(second, "quarter-end", runs=str(path))
+    files = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    would = clean_stores([store], 0, None, soon(), dry_run=True)
+    assert would.removed == [third]
+    assert store.is_published(third)
+    done = clean_stores([store], 0, None, soon(), dry_run=False)
+    assert done.removed == [third]
+    assert done.kept == {second: "tagged quarter-end", first: "the latest"}
+    assert done.reclaimed > 0
+    left = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    assert left < files - done.reclaimed / 2
+    for run_id in (first, second):
+        assert differences(checks_of_storage(RunStore(path), run_id)) == []
+    with pytest.raises(UnknownRun):
+        store.resolve(third)
+    # The same inputs give the same run again, by the same name.
+    request = RunRequest(
+        book=mixed_book.location, methodology=str(small_methodology), netting="portfolio", runs=path
+    )
+    assert published(request) == third
+    assert differences(checks_of_storage(RunStore(path), third)) == []
+
+
+def published(request):
+    engine = SerialEngine()
+    with MarginRun(request, lambda: engine, lambda: engine) as run:
+        assert not run.prepare()
+        run.price()
+        run.margin()
+        run.fold()
+        return run.publish()["run_id"]
+
+
+def test_a_run_in_progress_is_left_alone_and_its_chunks_too(copy, mixed_book, small_methodology):
+    path, (first, *_) = copy
+    request = RunRequest(
+        book=mixed_book.location, methodology=str(small_methodology), netting="cross", runs=path
+    )
+    engine = SerialEngine()
+    with MarginRun(request, lambda: engine, lambda: engine) as run:
+        run.prepare()
+        run.price()
+        done = clean_stores([RunStore(path)], 1, None, soon(), dry_run=False)
+        assert done.busy == [run.run_id]
+        assert done.leftovers == []
+        assert done.reclaimed == 0
+        run.margin()
+    # Its process is gone and it never finished: what it left is swept away.
+    assert RunStore(path).unfinished() == [run.run_id]
+    done = clean_stores([RunStore(path)], None, None, soon(), dry_run=False)
+    assert done.leftovers == [run.run_id]
+    assert done.removed == []
+    assert RunStore(path).unfinished() == []
+    assert RunStore(path).resolve("latest") == first
+
+
+def record(run_id, age, *, kind="margin", book="b", needs=()):
+    return Record(run_id, kind, book, NOW - timedelta(days=age), frozenset(needs))
+
+
+def test_what_a_kept_run_was_made_from_is_kept():
+    records = [
+        record("m1", 90),
+        record("m2", 80, needs={"m1"}),
+        record("m3", 70),
+        record("m4", 1),
+        record("pool", 60, kind="collateral", needs={"m2"}),
+        record("stress", 60, kind="stress", needs={"m3"}),
+    ]
+    rules = {"latest": {"m4"}, "busy": (), "keep_last": None, "keep_days": 30.0, "now": NOW}
+    kept = kept_because(records, tags={"pool": ["q4"]}, **rules)
+    assert kept == {
+        "m4": "the latest",
+        "pool": "tagged q4",
+        "m2": "pool was made from it",
+        "m1": "m2 was made from it",
+    }
+    assert set(kept_because(records, tags={}, **rules)) == {"m4"}
+
+
+@pytest.mark.parametrize(
+    ("limits", "kept"),
+    [
+        ((None, None), {"a", "b", "c", "d"}),
+        ((1, None), {"a", "d"}),
+        ((2, None), {"a", "b", "d"}),
+        ((0, 15.0), {"a", "b", "d"}),
+        ((0, 0.0), {"a"}),
+    ],
+)
+def test_limits_are_by_book_and_by_age(limits, kept):
+    records = [record("a", 2), record("b", 10), record("c", 20), record("d", 10, book="other")]
+    last, days = limits
+    found = kept_because(
+        records, tags={}, latest={"a"}, busy=(), keep_last=last, keep_days=days, now=NOW
+    )
+    assert set(found) == kept
+
+
+def test_a_limit_below_zero_is_refused():
+    with pytest.raises(ValueError, match="keep_last is -1; allowed is 0 or more"):
+        kept_because(
+            [], tags={}, latest=(), busy=(), keep_last=-1, keep_days=None, now=NOW
+        )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_runs_in_an_object_store_are_verified_tagged_and_cleaned(bucket, mixed_book, margin_of):
+    runs = S3Folder(bucket, "runs")
+    first = margin_of(mixed_book, runs=runs).run.run_id
+    second = margin_of(mixed_book, runs=runs, netting="isolated").run.run_id
+    assert differences(verify_margin(RunStore(runs), "latest", sample=10, seed=1)) == []
+    tag(second, "kept", runs=str(runs))
+    rollback("mixed", to=first, runs=str(runs))
+    assert RunStore(runs).resolve("kept") == second
+    untag(second, "kept", runs=str(runs))
+    done = clean_stores([RunStore(runs)], 0, None, soon(), dry_run=False)
+    assert done.removed == [second]
+    assert differences(verify_margin(RunStore(runs), first, sample=10, seed=1)) == []

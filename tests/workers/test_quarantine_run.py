@@ -1,0 +1,89 @@
+"""What a run held back: it adds up, it has its money, and too much of it refuses the run."""
+
+import numpy as np
+import pytest
+
+from flows.cli import _exit_code
+from storage.runs import RunStore
+from workers.engine import SerialEngine
+from workers.margin_run import MarginRun
+from workers.plan import RunRequest
+from workers.quarantine import TooMuchHeldBack, held_back
+
+
+@pytest.fixture(scope="module")
+def done(mixed_book, margin_of):
+    return margin_of(mixed_book)
+
+
+@pytest.fixture(scope="module")
+def found(done):
+    return held_back(done.run)
+
+
+def test_what_came_in_is_what_was_margined_and_what_was_not(found, mixed_book, done):
+    totals = found.totals
+    assert totals["accounts_held"] == done.run.manifest["totals"]["held"] > 3
+    for name, aside in (("accounts", "left_out"), ("positions", "set_aside")):
+        parts = (f"{name}_margined", f"{name}_held", f"{name}_{aside}")
+        assert totals[f"{name}_in"] == sum(totals[part] for part in parts)
+    assert totals["positions_in"] == mixed_book.positions
+    kept = done.run.accounts["positions"].values[done.run.accounts["status"].values == 0]
+    assert totals["positions_margined"] == kept.sum()
+    for name in ("accounts", "positions"):
+        assert sum(one[name] for one in found.codes) == totals[f"{name}_held"]
+    for name in ("collateral", "notional", "equity"):
+        parts = sum(one[name] for one in found.codes)
+        assert parts == pytest.approx(totals[f"{name}_held"])
+
+
+def test_the_collateral_at_stake_is_that_of_the_accounts_held_back(found, mixed_book, done):
+    price = {"USD": 1.0} | done.run.manifest["index"]
+    assets = mixed_book.assets().to_pylist()
+    expected = 0.0
+    for row in np.flatnonzero(done.run.accounts["status"].values == 1).tolist():
+        held = mixed_book.collateral_slice(row, row + 1)
+        for asset, quantity in zip(held.asset.tolist(), held.quantity.tolist(), strict=True):
+            one = assets[asset]
+            expected += quantity * price.get(one["underlying"], 0.0) * (1.0 - one["haircut"])
+    assert found.totals["collateral_held"] == pytest.approx(expected)
+
+
+def test_accounts_without_a_price_are_listed_with_what_lacks_it(found):
+    rows = found.rows.to_pylist()
+    codes = {one["code"]: one for one in found.codes}
+    assert codes["PRICE_MISSING"]["accounts"] == codes["PRICE_MISSING"]["accounts"] > 0
+    assert {"LOTS_FRACTION", "SIGN"} <= codes.keys()
+    lacking = {row["row"] for row in rows if row["code"] == "PRICE_MISSING"}
+    assert {"acc-007 / I13", "acc-031 / WXYZ"} <= lacking
+    assert all(row["action"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"most_held_back": 0.01}, r"of accounts are held back \(\d+ of 60\), allowed are 1.00%"),
+        ({"most_money_held_back": 0.0}, r"of collateral are held back \(USD"),
+    ],
+)
+def test_a_run_that_holds_back_too_much_is_not_published(
+    mixed_book, small_methodology, tmp_path, limits, said
+):
+    engine = SerialEngine()
+    request = RunRequest(
+        book=mixed_book.location, methodology=str(small_methodology), runs=tmp_path, **limits
+    )
+    with MarginRun(request, lambda: engine, lambda: engine) as run:
+        run.prepare()
+        run.price()
+        run.margin()
+        run.fold()
+        with pytest.raises(TooMuchHeldBack, match=said) as caught:
+            run.publish()
+    assert _exit_code(caught.value) == 3
+    assert RunStore(tmp_path).manifests() == []
+
+
+def test_limits_that_are_met_publish(mixed_book, margin_of):
+    done = margin_of(mixed_book, most_held_back=0.5, most_money_held_back=0.9)
+    assert done.run.manifest["settings"]["most_held_back"] == "0.5"

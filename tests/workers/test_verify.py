@@ -1,0 +1,145 @@
+"""Verification finds nothing wrong with a run that is right, and names what is made wrong."""
+
+import json
+import random
+import shutil
+
+import icechunk
+import numpy as np
+import pytest
+import zarr
+
+from risk.reference import reprice
+from risk.revaluation import VolatilityTenor, contract_value, revalue
+from risk.scenarios.shocks import shocks_of
+from storage.digest import text_digest
+from storage.runs import RunStore
+from workers.revaluation import terms_and_market_of
+from workers.verify import differences, verify_collateral, verify_margin
+from workers.verify.accounts import recompute
+
+
+@pytest.fixture(scope="module")
+def done(mixed_book, margin_of):
+    return margin_of(mixed_book)
+
+
+@pytest.fixture
+def copy(done, tmp_path):
+    shutil.copytree(done.store.path, tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+def found_in(store, name="latest"):
+    return differences(verify_margin(store, name, sample=60, seed=1))
+
+
+def rewritten(path, group, name, change, **manifest):
+    """Publish the only run anew with one array changed, as somebody with a key to the store may."""
+    repository = icechunk.Repository.open(icechunk.local_filesystem_storage(path / "repository"))
+    (tag,) = repository.list_tags()
+    repository.create_branch("forged", repository.lookup_tag(tag))
+    session = repository.writable_session("forged")
+    root = zarr.open_group(session.store, mode="r+")
+    array = root[f"{group}/{name}"]
+    array[...] = change(array[...])
+    told = root.attrs["manifest"] | manifest
+    root.attrs["manifest"] = told
+    snapshot = session.commit("forged", metadata={"manifest": json.dumps(told)})
+    repository.create_tag(f"{tag}-forged", snapshot)
+    return RunStore(path), f"{tag}-forged"
+
+
+def test_a_run_is_verified_down_to_every_account(done, monkeypatch):
+    """And not by what margins a run."""
+    monkeypatch.delattr("workers.verify.accounts.margin_accounts")
+    checks = verify_margin(done.store, "latest", sample=1_000, seed=1)
+    assert differences(checks) == []
+    assert checks[-1].checked == "60 of 60 drawn with seed 1; by the reference, from the raw inputs"
+
+
+def test_the_reference_finds_the_numbers_of_measures_charges_and_buffers(mixed_book, margin_of):
+    run = margin_of(mixed_book, methodology="margincube-layered-2026-01").run
+    (check,) = recompute(run, sample=60, seed=1)
+    assert "by the reference" in check.checked
+    assert check.differences == []
+
+
+@pytest.mark.slow
+def test_rules_without_a_reference_say_so(mixed_book, margin_of):
+    run = margin_of(mixed_book, methodology="paradex-pm-2026-01").run
+    (check,) = recompute(run, sample=20, seed=1)
+    assert "by the kernels of a run, for there is no reference of: scan" in check.checked
+    assert check.differences == []
+
+
+def test_the_reference_reprices_as_the_cube_does(mixed_book, done):
+    terms, market = terms_and_market_of(done.run, mixed_book)
+    shocks = shocks_of(done.run.scenarios.load())
+    tenor = VolatilityTenor()
+    priced = reprice(terms, market, shocks, tenor)
+    scale = np.abs(priced.pnl).max()
+    np.testing.assert_allclose(priced.pnl, revalue(terms, market, shocks, tenor), rtol=1e-9,
+                               atol=1e-12 * scale)  # fmt: skip
+    np.testing.assert_allclose(priced.value, contract_value(terms, market), rtol=1e-12, atol=1e-9)
+
+
+def test_a_damaged_chunk_is_named(copy):
+    """Every chunk is below a checksum: wherever a bit flips, the array is named or not there."""
+    chunks = sorted((copy / "repository" / "chunks").iterdir())
+    path = random.Random(7).choice(chunks)
+    raw = bytearray(path.read_bytes())
+    path.write_bytes(bytes([*raw[:-1], raw[-1] ^ 1]))
+    assert any("cannot be read" in one for one in found_in(RunStore(copy)))
+
+
+def test_an_amount_that_was_changed_is_named(copy):
+    def more(values):
+        values[0] += 0.01
+        return values
+
+    found = found_in(*rewritten(copy, "accounts", "equity", more))
+    said = "\n".join(found)
+    assert "accounts has digest" in said
+    assert "1 accounts do not agree with themselves" in said
+    assert "totals: equity is" in said
+    assert "account acc-000: equity is stored as" in said
+
+
+def test_a_forger_who_changes_the_digests_too_is_found_by_the_accounts(copy, done):
+    """Equity and excess agree, the digest is what it should be: the account itself does not."""
+    digests = done.run.manifest["digests"]
+    told = {"digest": text_digest(*(f"{name}={digests[name]}" for name in sorted(digests)))}
+
+    def more(values):
+        values[:, 0] += 1.0
+        return values
+
+    store, name = rewritten(copy, "cube", "pnl", more, **told)
+    found = found_in(store, name)
+    assert any(one.startswith("instrument ") for one in found)
+
+
+def test_scenarios_and_market_are_those_of_the_inputs(copy):
+    store, name = rewritten(copy, "scenarios", "price", lambda values: values * 1.5)
+    found = found_in(store, name)
+    assert any(one.startswith("scenarios/price is") for one in found)
+
+
+def test_a_changed_manifest_is_found(copy, done):
+    totals = done.run.manifest["totals"] | {"requirement": 1.0}
+    store, name = rewritten(copy, "accounts", "equity", lambda values: values, totals=totals)
+    assert any(one.startswith("totals: requirement is 1.0") for one in found_in(store, name))
+
+
+@pytest.mark.slow
+def test_a_collateral_run_is_verified(synthetic_book, margin_of, claims_of, pool_of, tmp_path):
+    book = synthetic_book(2_000)
+    pooled = pool_of(margin_of(book), claims_of(book))
+    assert differences(verify_collateral(pooled.store, "latest")) == []
+    shutil.copytree(pooled.store.path, tmp_path / "pools")
+    chunks = (tmp_path / "pools" / "repository" / "chunks").iterdir()
+    path = max(chunks, key=lambda file: file.stat().st_size)
+    path.write_bytes(path.read_bytes()[:-1])
+    store = RunStore(tmp_path / "pools", pooled.store.kind)
+    assert any("cannot be read" in one for one in differences(verify_collateral(store, "latest")))

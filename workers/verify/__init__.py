@@ -1,0 +1,8 @@
+"""Verify a published run: read again, summed again, and a sample of it computed again."""
+
+from workers.verify.checks import Check, differences
+from workers.verify.collateral import verify_collateral
+from workers.verify.margin import verify_margin
+from workers.verify.stress import verify_stress
+
+__all__ = ["Check", "differences", "verify_collateral", "verify_margin", "verify_stress"]
