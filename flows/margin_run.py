@@ -13,6 +13,7 @@ from flows.parameters import RunParameters
 from flows.progress import observer
 from storage.locks import AlreadyLocked
 from storage.runs import RunStore
+from workers.engine import TaskLost, WorkersDiffer
 from workers.margin_run import MarginRun
 from workers.memory import PeakMemory
 from workers.stages import StageTable
@@ -21,8 +22,12 @@ from workers.stages import StageTable
 
 
 def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """Tell whether a fault may be gone at the next try; a lock that another took stays taken."""
-    return not isinstance(state.result(raise_on_failure=False), AlreadyLocked)
+    """Tell whether a fault may be gone at the next try.
+
+    A lock that another took stays taken, and what was tried often enough is not tried again.
+    """
+    final = (AlreadyLocked, TaskLost, WorkersDiffer)
+    return not isinstance(state.result(raise_on_failure=False), final)
 
 
 TRIED_AGAIN: dict[str, Any] = {

@@ -17,6 +17,7 @@ import icechunk
 import zarr
 
 from storage.arrays import MARGIN, RunKind
+from storage.faults import named_faults
 from storage.locks import exclusive
 from storage.objects import S3Folder, StoreUnavailable, located
 
@@ -87,10 +88,11 @@ class RunStore:
             self._repository = _repository_in_store(path)
         else:
             storage = icechunk.local_filesystem_storage(str(path / "repository"))
-            with exclusive(path / "locks" / "commit"):
+            with exclusive(path / "locks" / "commit"), named_faults(path):
                 self._repository = icechunk.Repository.open_or_create(storage)
-        self._root = list(self._repository.ancestry(branch="main"))[-1].id
-        self._require_kind()
+        with named_faults(path):
+            self._root = list(self._repository.ancestry(branch="main"))[-1].id
+            self._require_kind()
 
     def _require_kind(self) -> None:
         for tag in sorted(self._repository.list_tags())[:1]:
@@ -109,14 +111,15 @@ class RunStore:
 
         Raises:
             AlreadyLocked: on entering, when another process works on it.
+            StoreFailed: on leaving, when the work ended with a fault of the store.
         """
         if not isinstance(self.path, S3Folder):
-            with exclusive(self.path / "locks" / run_id, wait=False):
+            with exclusive(self.path / "locks" / run_id, wait=False), named_faults(self.path):
                 yield
             return
         from storage.leases import leased
 
-        with leased(self.path / "locks", run_id) as self._lease:
+        with leased(self.path / "locks", run_id) as self._lease, named_faults(self.path):
             try:
                 yield
             finally:
