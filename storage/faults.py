@@ -19,6 +19,9 @@ StoreFault = icechunk.IcechunkError
 COMMIT_SECONDS = 120.0
 """How long a commit may take; the client of an object store itself would wait for ever."""
 
+TRANSFER_SECONDS = 300.0
+"""How long reading or writing arrays in an object store may take, all of one call together."""
+
 _REMEDIES = {
     "No space left on device": "free space there, or give another folder",
     "Disk quota exceeded": "free space there, or give another folder",
@@ -37,12 +40,17 @@ def named_faults(place: Path | S3Folder) -> Iterator[None]:
     """Say in a sentence, with the place and what to do, what icechunk says in pages.
 
     Raises:
-        StoreFailed: icechunk failed.
+        StoreFailed: icechunk failed, or arrays took too long.
     """
     try:
         yield
     except StoreFault as fault:
         raise StoreFailed(f"{place}: {sentence(fault)}") from fault
+    except TimeoutError as fault:
+        raise StoreFailed(
+            f"{place}: the store accepts requests and answers none; check it and the network, and "
+            "run it again: it goes on from the last checkpoint"
+        ) from fault
 
 
 def sentence(fault: StoreFault) -> str:

@@ -8,7 +8,7 @@ A reader opens a tag, or ``main`` for the newest; neither exists before its run 
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ import icechunk
 import zarr
 
 from storage.arrays import MARGIN, RunKind
-from storage.faults import named_faults
+from storage.faults import TRANSFER_SECONDS, named_faults
 from storage.locks import exclusive
 from storage.objects import S3Folder, StoreUnavailable, located
 
@@ -87,9 +87,7 @@ class RunStore:
         if isinstance(path, S3Folder):
             self._repository = _repository_in_store(path)
         else:
-            storage = icechunk.local_filesystem_storage(str(path / "repository"))
-            with exclusive(path / "locks" / "commit"), named_faults(path):
-                self._repository = icechunk.Repository.open_or_create(storage)
+            self._repository = _repository_on_disk(path)
         with named_faults(path):
             self._root = list(self._repository.ancestry(branch="main"))[-1].id
             self._require_kind()
@@ -136,7 +134,7 @@ class RunStore:
     def stage(self, run_id: str, layout: "Layout", key: str) -> "StagedRun":
         """Return the staging branch of a run: the one that an earlier process left, or a new one.
 
-        A branch that was cut into other chunks is begun anew.
+        A branch that was cut into other chunks, or whose labels are damaged, is begun anew.
         """
         from storage.staging import StagedRun
 
@@ -145,7 +143,7 @@ class RunStore:
             if branch in self._repository.list_branches():
                 if self._repository.lookup_branch(branch) != self._root:
                     staged = StagedRun(self._repository, branch, self._kind, self._commit_lock)
-                    if staged.layout_json == layout.to_json():
+                    if staged.continues(layout):
                         return staged
                 self._repository.delete_branch(branch)
             self._repository.create_branch(branch, self._root)
@@ -277,8 +275,19 @@ def open_run(path: Path | str, name: str = "latest") -> Run:
     return RunStore(located(path)).open(name)
 
 
+def _repository_on_disk(path: Path) -> icechunk.Repository:
+    storage = icechunk.local_filesystem_storage(str(path / "repository"))
+    with suppress(icechunk.IcechunkError):
+        # Who only reads needs no lock, which could not be written where a disk is full.
+        return icechunk.Repository.open(storage)
+    with exclusive(path / "locks" / "commit"), named_faults(path):
+        return icechunk.Repository.open_or_create(storage)
+
+
 def _repository_in_store(folder: S3Folder) -> icechunk.Repository:
     folder.require_answer()
+    # A client of a store that stalls waits for ever; on a disk a long read is only a long read.
+    zarr.config.set({"async.timeout": TRANSFER_SECONDS})
     storage = (folder / "repository").icechunk_storage()
     until = time.monotonic() + CREATION_SECONDS
     while True:

@@ -164,6 +164,20 @@ class StagedRun:
         """The layout that the branch was made with."""
         return str(zarr.open_group(self._session.store, mode="r").attrs["layout"])
 
+    def continues(self, layout: Layout) -> bool:
+        """Tell whether the branch was cut like that, and every label on it can be read."""
+        try:
+            if self.layout_json != layout.to_json():
+                return False
+            for group, variables in self._kind.written.items():
+                dims = {dim for variable in variables for dim in variable.dims}
+                for dim in dims & set(layout.labels):
+                    path = f"{group}/{dim}"
+                    np.asarray(zarr.open_array(store=self._session.store, path=path, mode="r")[:])
+        except (ValueError, RuntimeError, icechunk.IcechunkError):
+            return False
+        return True
+
     def written(self, group: str) -> set[int]:
         """Return the first rows of the chunks of a group that are committed and read in full.
 

@@ -6,10 +6,9 @@ import time
 
 import psutil
 import pytest
-import ray
 
 from storage.runs import RunStore
-from workers.engine import SerialEngine
+from workers.engine import SerialEngine, TaskLost
 from workers.margin_run import MarginRun
 from workers.plan import RunRequest
 
@@ -119,7 +118,7 @@ def test_a_shard_that_kills_every_worker_ends_the_run_and_not_the_store(
     marks = tmp_path / "marks"
     marks.mkdir()
     engine = Deadly(ray_engine, marks, (3,), times=1_000)
-    with pytest.raises(ray.exceptions.WorkerCrashedError):
+    with pytest.raises(TaskLost, match=r"margin_shard of .*index=3.* was tried 4 times and ended"):
         margin_of(book, shards=7, engine=engine, runs=tmp_path / "runs")
     assert deaths(marks) == [3, 3, 3, 3]
     assert RunStore(tmp_path / "runs").manifests() == []
