@@ -74,8 +74,9 @@ def dataset_digest(dataset: xr.Dataset, known: Mapping[str, bytes] | None = None
     digest = hashlib.sha256()
     for name in sorted(str(name) for name in dataset.variables):
         variable = dataset[name]
-        # Text is text, in whichever of three ways numpy holds it.
-        kind = "text" if variable.dtype.kind in "OTU" else variable.dtype
+        # Text is text, in whichever of three ways numpy holds it; where there is nothing, a store
+        # does not tell of what.
+        kind = "text" if variable.dtype.kind in "OTU" or not variable.size else variable.dtype
         digest.update(f"{name}{variable.dims}{variable.shape}{kind}".encode())
         if name in known:
             digest.update(known[name])

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -206,6 +207,8 @@ def ray_head() -> Iterator[tuple[str, int]]:
 
     # Ray puts sockets below this folder, and the path of a socket must be short.
     folder = Path(tempfile.mkdtemp(prefix="ray-"))
+    # Whoever is started from here on inherits what lets him in.
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     port, agent, client = free_port(), free_port(), free_port()
     command = [
         *(str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--num-cpus=2"),

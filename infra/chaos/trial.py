@@ -71,6 +71,9 @@ class Trial:
         self.ray = ray if self.kind == "margin" and self.random.random() < 0.15 else None
         self.outcome = Outcome(seed, self.kind, "ray" if self.ray else "serial")
         folder.mkdir()
+        # Not on the disk that may become full.
+        self._reports = ground.folder / f"reports-{seed}"
+        self._reports.mkdir()
         self.place = ground.place(folder / "store", self.kind)
         self._number = 0
         self._since = time.monotonic()
@@ -99,7 +102,8 @@ class Trial:
         except Exception as problem:  # whatever else a reader meets is as wrong
             self.outcome.wrong = f"{type(problem).__name__}: {str(problem)[:500]}"
         finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            for folder in (self.folder, self._reports):
+                shutil.rmtree(folder, ignore_errors=True)
         self.outcome.seconds = time.monotonic() - began
         return self.outcome
 
@@ -107,7 +111,7 @@ class Trial:
         """Start a life."""
         self._number += 1
         self.outcome.lives += 1
-        report = self.folder / f"{rules}-{self._number}"
+        report = self._reports / f"{rules}-{self._number}"
         request = self.ground.request(self.kind, self.place, rules)
         address = self.ray[0] if self.ray else None
         process = PROCESSES.Process(target=live, args=(Life(request, report, address, **options),))
@@ -153,7 +157,7 @@ class Trial:
             for name in published(self.place, self.kind):
                 if groups := values_wrong(RunStore(self.place, KINDS[self.kind]).read(name)):
                     raise Wrong(f"{groups} of {name} are not what the manifest says")
-            notes = self.folder.glob("today-*.shards")
+            notes = self._reports.glob("today-*.shards")
             done = sum(len(note.read_text().splitlines()) for note in notes)
             self.outcome.redone = max(0, done - SHARDS) if self.kind != "stress" else 0
 
@@ -233,10 +237,9 @@ def _fill_disk(trial: Trial) -> bool:
     if not trial._full_disk:
         return trial.end(trial.begin(file_bytes=trial.random.randrange(1_000, 120_000))) == REFUSED
     filler, left = trial.folder / "filler", trial.random.randrange(0, 600_000, 4_096)
-    with filler.open("wb") as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(1 << 20))
-            file.flush()
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(1 << 20)):
+            pass
     os.truncate(filler, max(0, filler.stat().st_size - left))
     code = trial.end(trial.begin())
     filler.unlink()
