@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all check format bench clean
+.PHONY: help demo test test-slow test-all check format bench chaos clean
 
 help: ## list the words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ format: $(STAMP) ## format and mend what can be mended
 
 bench: $(STAMP) ## ratios against named peers, side by side, into build/bench.json (BENCH=--quick)
 	$(BIN)/python -m infra.bench $(BENCH)
+
+chaos: $(STAMP) ## 200 seeds of faults into build/chaos.json (CHAOS='--seeds 10 --minutes 1')
+	$(BIN)/python -m infra.chaos $(CHAOS)
 
 clean: ## remove what the build made
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
