@@ -92,7 +92,7 @@ class Noting:
 
 def live(life: Life) -> None:
     """Be that process; leave the name of the error in ``report`` and end with a code."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    _end_when_told()
     margin_run.CHECKPOINT_SHARDS = pool_run.CHECKPOINT_SHARDS = 1
     if life.impatient:
         leases.LEASE_SECONDS, runs.TRANSFER_SECONDS = 3.0, 8.0
@@ -110,12 +110,17 @@ def live(life: Life) -> None:
     sys.exit(REFUSED if "error" in told else PUBLISHED)
 
 
+def _end_when_told() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+
+
 def _tell(report: Path, told: dict[str, Any]) -> None:
     report.with_suffix(".json").write_text(json.dumps(told))
 
 
 def _perform(life: Life) -> dict[str, Any]:
     engine = _engine(life)
+    _end_when_told()  # again: Ray puts a handler of its own in the place
     life.report.with_suffix(".begun").touch()
     stages: tuple[str, ...]
     serial = SerialEngine()

@@ -172,6 +172,10 @@ class Trial:
                     continue
                 try:
                     self.look()
+                except OSError as problem:
+                    # A store that was never finished cannot be opened while its disk is full.
+                    if self.kind == "margin":
+                        seen.append(f"{type(problem).__name__} {str(problem)[:300]}")
                 except Exception as problem:
                     seen.append(f"{type(problem).__name__} {str(problem)[:300]}")
 
