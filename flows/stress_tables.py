@@ -4,6 +4,7 @@ import xarray as xr
 from rich.console import Console
 
 from flows.format import short
+from flows.stress_systems import print_systems
 from flows.tables import columns, print_stages
 from storage.runs import StoredRun
 
@@ -51,6 +52,7 @@ def print_stress(console: Console, stress: StoredRun) -> None:
     if left > 0:
         console.print(f"and {left:,} more scenarios with smaller shortfalls", highlight=False)
     _print_bearers(console, str(found["scenario"].values[order[0]]), totals, int(order[0]))
+    print_systems(console, [str(name) for name in found["scenario"].values], totals)
     print_stages(console, manifest)
 
 

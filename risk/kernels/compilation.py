@@ -35,6 +35,7 @@ ELSEWHERE = (
     "claims/graph.py",
     "claims/pool.py",
     "systemic/cascade.py",
+    "systemic/insulation.py",
 )
 """Files of kernels outside this package, from the folder above it."""
 

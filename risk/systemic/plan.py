@@ -11,6 +11,7 @@ from risk.scenarios.shocks import SHOCKS
 from risk.specification import Name, NonNegative, Positive, Specification
 from risk.systemic.cascade import LiquidationRules
 from risk.systemic.impact import ImpactSpec
+from risk.systemic.insulation import InsulationSpec
 from risk.systemic.waterfall import LayerSpec, WaterfallSpec
 
 RESOURCES = {
@@ -97,6 +98,7 @@ class StressPlan(Specification):
     ``origins`` are those of the margin run's scenarios that are taken as they are. ``depth`` is the
     part of a coin's daily volume that is there under stress.
     ``layers`` bear what accounts and the vault lose beyond what accounts had, in their order.
+    With ``insulation``, margin systems are compared under the same scenarios.
     """
 
     name: Name
@@ -116,6 +118,7 @@ class StressPlan(Specification):
     own_capital: NonNegative = 0.0
     insurance_fund: NonNegative = 0.0
     layers: Annotated[tuple[LayerSpec, ...], Field(min_length=1)]
+    insulation: InsulationSpec | None = None
 
     @property
     def waterfall(self) -> WaterfallSpec:

@@ -473,7 +473,7 @@ def test_page_refers_to_nothing_outside_itself_and_knows_its_colours(page: Path)
 
 
 @needs_browser
-@pytest.mark.parametrize("width", [1280, 500])
+@pytest.mark.parametrize("width", [1280, pytest.param(500, marks=pytest.mark.slow)])
 def test_every_picture_is_drawn_in_a_browser(
     view: PoolView, page: Path, tmp_path: Path, width: int
 ) -> None:

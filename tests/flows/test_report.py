@@ -283,7 +283,7 @@ def page(view: RunView, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_browser
-@pytest.mark.parametrize("width", [1280, 500])
+@pytest.mark.parametrize("width", [1280, pytest.param(500, marks=pytest.mark.slow)])
 def test_every_picture_is_drawn_in_a_browser(
     view: RunView, page: Path, tmp_path: Path, width: int
 ) -> None:

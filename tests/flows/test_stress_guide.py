@@ -21,22 +21,48 @@ GUIDE = (DOCS / "stress.md").read_text()
 
 
 @pytest.fixture(scope="module")
-def done(synthetic_book, margin_of, tmp_path_factory):
+def stressed_by(synthetic_book, margin_of, tmp_path_factory):
+    """Return a function that stresses the margin run of the guide by a plan."""
     folder = tmp_path_factory.mktemp("guide")
     margined = margin_of(
         synthetic_book(2_000), runs=folder / "runs", methodology=DEFAULT_METHODOLOGY
     )
-    return stress(
-        StressRequest(run=margined.run.run_id, runs=folder / "runs", stresses=folder / "stresses")
-    )
+
+    def by(plan):
+        return stress(
+            StressRequest(
+                run=margined.run.run_id,
+                plan=plan,
+                runs=folder / "runs",
+                stresses=folder / "stresses",
+            )
+        )
+
+    return by
 
 
-def test_the_tables_are_those_that_are_shown(done):
+@pytest.fixture(scope="module")
+def done(stressed_by):
+    return stressed_by(DEFAULT_PLAN)
+
+
+def tables_of(done):
+    """What the command prints of a stress run, without spaces at the ends of lines."""
     output = io.StringIO()
     print_stress(Console(file=output, width=130), done.run)
-    printed = "".join(f"{line.rstrip()}\n" for line in output.getvalue().splitlines())
-    (shown,) = re.findall(r"```text\n(.*?)```", GUIDE, re.DOTALL)
-    assert shown in printed
+    return "".join(f"{line.rstrip()}\n" for line in output.getvalue().splitlines())
+
+
+def test_the_tables_are_those_that_are_shown(done, stressed_by, tmp_path):
+    *shown, walls = re.findall(r"```text\n(.*?)```", GUIDE, re.DOTALL)
+    assert len(shown) > 1
+    printed = tables_of(done)
+    for table in shown:
+        assert table in printed
+    with_walls = tmp_path / "walls.toml"
+    text = load_plan(DEFAULT_PLAN).text
+    with_walls.write_text(text.replace("walls = []", 'walls = ["venue", "protocol", "chain"]'))
+    assert walls in tables_of(stressed_by(str(with_walls)))
 
 
 def test_the_plan_that_is_shown_is_one():

@@ -214,7 +214,7 @@ def test_plotly_knows_every_property_that_is_set(view: StressView) -> None:
 
 
 @needs_browser
-@pytest.mark.parametrize("width", [1280, 500])
+@pytest.mark.parametrize("width", [1280, pytest.param(500, marks=pytest.mark.slow)])
 def test_every_picture_is_drawn_in_a_browser(
     view: StressView, page: Path, tmp_path: Path, width: int
 ) -> None:

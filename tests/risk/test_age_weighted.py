@@ -272,7 +272,7 @@ def assert_same_bits(one, other):
 @pytest.mark.parametrize(
     "registers",
     [
-        Registers(lanes=2, accumulators=3),
+        pytest.param(Registers(lanes=2, accumulators=3), marks=pytest.mark.slow),
         pytest.param(Registers(lanes=1, accumulators=4), marks=pytest.mark.slow),
         pytest.param(Registers(lanes=8, accumulators=12), marks=pytest.mark.slow),
     ],

@@ -413,7 +413,7 @@ def outcome(book, files, others=None):
         Claims.open(report.path).verify()
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=40)
 @given(data=st.data())
 def test_random_cells(book, data):
     files = {name: text.encode() for name, text in GOOD.items()}

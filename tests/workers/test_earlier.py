@@ -18,16 +18,11 @@ ACCOUNTS = 4_500
 
 RULES = (
     "margincube-wrong-way-2026-01",
-    *(
-        pytest.param(rules, marks=pytest.mark.slow)
-        for rules in (
-            "margincube-layered-2026-01",
-            "span-scan-2026-01",
-            "deribit-standard-2022-01",
-            "margincube-greeks-2026-01",
-            "aave-v3-ethereum-2023-10",
-        )
-    ),
+    "margincube-layered-2026-01",
+    "span-scan-2026-01",
+    "deribit-standard-2022-01",
+    "margincube-greeks-2026-01",
+    "aave-v3-ethereum-2023-10",
 )
 
 
@@ -168,6 +163,7 @@ def test_what_is_kept_is_what_would_have_been_computed(
     assert whole.run.manifest["since"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", RULES)
 def test_by_whatever_rules(book, changed, margin_of, rules):
     options = {"methodology": rules}

@@ -24,6 +24,7 @@ from workers.stages import StageTable
 from workers.stress.cascade import run_cascade
 from workers.stress.request import StressRequest, identify_stress, stress_store
 from workers.stress.results import plan_dataset, stored_arrays, totals_dataset
+from workers.stress.systems import Compared, compare_systems, systems_dataset
 from workers.stress.tasks import StressInputs
 from workers.stress.work import plan_stress
 
@@ -42,6 +43,7 @@ class StressRun:
         self._engine = engine
         self._store = stress_store(request)
         self._lock = contextlib.ExitStack()
+        self._compared: Compared | None = None
 
     def __enter__(self) -> "StressRun":
         return self
@@ -99,6 +101,23 @@ class StressRun:
                     fork.write("scenarios", stored_arrays(cascade, rounds), batch.start)
                     self._staged.checkpoint([fork], f"scenarios {batch.start} to {batch.stop}")
                 self.stages.advance(stage, batch.stop - batch.start)
+        self._insulate(engine)
+
+    def _insulate(self, engine: Engine) -> None:
+        """Compare margin systems and walls, where the plan asks for it; nothing is stored yet."""
+        work = self.work
+        spec = work.identity.named.plan.insulation
+        if spec is None:
+            return
+        accounts = work.identity.book.accounts
+        with self.stages.stage("margin systems", accounts, "accounts", engine.workers) as stage:
+            self._compared = compare_systems(
+                engine,
+                self._inputs(len(work.scenarios)),
+                work,
+                spec,
+                lambda done: self.stages.advance(stage, done),
+            )
 
     def _inputs(self, scenarios: int) -> StressInputs:
         work, book = self.work, self.work.identity.book
@@ -131,7 +150,10 @@ class StressRun:
                     "nothing is published, run it again"
                 )
             stored = self._staged.read("scenarios").load()
-            datasets = {"plan": plan_dataset(work), "totals": totals_dataset(work, stored)}
+            totals = totals_dataset(work, stored)
+            if self._compared is not None:
+                totals = totals.merge(systems_dataset(work, self._compared))
+            datasets = {"plan": plan_dataset(work), "totals": totals}
             digests = {
                 "scenarios": dataset_digest(stored),
                 **{name: dataset_digest(dataset) for name, dataset in datasets.items()},

@@ -77,7 +77,7 @@ class LossResult:
 
 def stress_shard(inputs: StressInputs, item: StressItem) -> RoundResult:
     """Close what is below maintenance in a shard at the prices of a round."""
-    accounts = _accounts(inputs, item.shard)
+    accounts = stressed_accounts(inputs, item.shard)
     done = cascade_round(
         accounts, item.state, inputs.cube, inputs.notional, inputs.active, inputs.rules
     )
@@ -86,7 +86,7 @@ def stress_shard(inputs: StressInputs, item: StressItem) -> RoundResult:
 
 def settle_shard(inputs: StressInputs, item: StressItem) -> LossResult:
     """Add up what the accounts of a shard lost."""
-    losses = settle(_accounts(inputs, item.shard), item.state, inputs.cube, inputs.groups)
+    losses = settle(stressed_accounts(inputs, item.shard), item.state, inputs.cube, inputs.groups)
     return LossResult(item.shard.index, losses, process_peak_bytes())
 
 
@@ -96,7 +96,8 @@ _KEPT: dict[tuple[str, str, int, int], StressedAccounts] = {}
 KEPT_SHARDS = 16
 
 
-def _accounts(inputs: StressInputs, shard: Shard) -> StressedAccounts:
+def stressed_accounts(inputs: StressInputs, shard: Shard) -> StressedAccounts:
+    """Return the accounts of a shard as the margin run left them."""
     key = (inputs.book_digest, inputs.run_id, shard.start, shard.stop)
     if key not in _KEPT:
         while len(_KEPT) >= KEPT_SHARDS:

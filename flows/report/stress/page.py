@@ -5,7 +5,7 @@ from pathlib import Path
 from flows.report import running
 from flows.report.document import Head, document
 from flows.report.picture import Section
-from flows.report.stress import basis, headline, rounds, scenarios, volume, waterfall
+from flows.report.stress import basis, headline, rounds, scenarios, systems, volume, waterfall
 from flows.report.stress.view import StressView
 
 FOOTNOTE = (
@@ -57,6 +57,7 @@ def sections(view: StressView) -> list[Section]:
             "Accounts first, with all they had. What is left comes to the layers below.",
             (waterfall.layers(view), waterfall.layer_table(view), waterfall.members(view)),
         ),
+        *systems.sections_of_systems(view),
         Section(
             "volume",
             "What was sold, and what that did",
