@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all check format bench fuzz sbom clean
+.PHONY: help demo test test-slow test-all check format bench chaos fuzz sbom clean
 
 help: ## list the words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ sbom: $(STAMP) ## bill of materials into build/sbom.json, pins and licences, kno
 fuzz: $(STAMP) ## look for files that break a reader (FUZZ="--seconds 600 methodology")
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	$(BIN)/python -m infra.fuzz $(FUZZ)
+
+chaos: $(STAMP) ## 200 seeds of faults into build/chaos.json (CHAOS='--seeds 10 --minutes 1')
+	$(BIN)/python -m infra.chaos $(CHAOS)
 
 clean: ## remove what the build made
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -114,10 +114,12 @@ def _exit_code(error: Exception) -> int | None:
     # A command that needs none of these starts in half the time.
     from risk.proofs.outcome import ProofRefused
     from storage.audit import AuditBroken
+    from storage.faults import StoreFault
     from storage.locks import AlreadyLocked
     from storage.quarantine import DatasetRefused
     from storage.signature import RunUnsigned, SignatureRefused
     from workers.approval import ModelNotApproved
+    from workers.engine import TaskLost, WorkersDiffer
     from workers.fold import IncompleteRun
     from workers.quarantine import TooMuchHeldBack
 
@@ -131,12 +133,23 @@ def _exit_code(error: Exception) -> int | None:
         (TooMuchHeldBack, EXIT_REFUSED),
         (AlreadyLocked, EXIT_BUSY),
         (IncompleteRun, EXIT_INCOMPLETE),
+        (TaskLost, EXIT_INCOMPLETE),
+        (MemoryError, EXIT_INCOMPLETE),
+        (StoreFault, EXIT_INCOMPLETE),
+        (WorkersDiffer, EXIT_MISTAKE),
     )
     return next((code for kind, code in kinds if isinstance(error, kind)), None)
 
 
 def _sentence(error: Exception) -> str:
     """Return what an error says; of a refused model, its fields one by one."""
+    if isinstance(error, MemoryError):
+        return f"{error or 'out of memory'}; take smaller shards by --shards, and run it again"
+    if not isinstance(error, ValueError | OSError):
+        from storage.faults import StoreFault, sentence
+
+        if isinstance(error, StoreFault):
+            return sentence(error)
     if not isinstance(error, ValidationError):
         return str(error)
     return "\n".join(

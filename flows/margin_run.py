@@ -14,6 +14,7 @@ from flows.progress import observer
 from flows.settings import Settings
 from storage.locks import AlreadyLocked
 from storage.runs import RunStore
+from workers.engine import TaskLost, WorkersDiffer
 from workers.margin_run import MarginRun
 from workers.memory import PeakMemory
 from workers.quarantine import TooMuchHeldBack
@@ -23,8 +24,12 @@ from workers.stages import StageTable
 
 
 def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """Tell whether a fault may be gone at the next try; a lock and a limit stay as they are."""
-    return not isinstance(state.result(raise_on_failure=False), AlreadyLocked | TooMuchHeldBack)
+    """Tell whether a fault may be gone at the next try.
+
+    A lock that another took and a limit stay, and what was tried often enough is not tried again.
+    """
+    final = (AlreadyLocked, TaskLost, TooMuchHeldBack, WorkersDiffer)
+    return not isinstance(state.result(raise_on_failure=False), final)
 
 
 TRIED_AGAIN: dict[str, Any] = {

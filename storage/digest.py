@@ -62,6 +62,10 @@ def _framed(text: object) -> str:
     return f"{len(str(text))}:{text}"
 
 
+ALIKE = {"M": "instant", **dict.fromkeys("OTU", "text")}
+"""Kinds of numpy that a store may give back as another of the same."""
+
+
 def dataset_digest(dataset: xr.Dataset, known: Mapping[str, bytes] | None = None) -> str:
     """Return the SHA-256 of every variable's values, whatever the chunks they are stored in.
 
@@ -76,10 +80,9 @@ def dataset_digest(dataset: xr.Dataset, known: Mapping[str, bytes] | None = None
     digest = hashlib.sha256()
     for name in sorted(str(name) for name in dataset.variables):
         variable = dataset[name]
-        # Text is text, in whichever of three ways numpy holds it, and an instant in any unit.
-        kind = {"M": "instant", **dict.fromkeys("OTU", "text")}.get(
-            variable.dtype.kind, str(variable.dtype)
-        )
+        # Text is text, in whichever of three ways numpy holds it, and an instant in any unit; where
+        # there is nothing, a store does not tell of what.
+        kind = ALIKE.get(variable.dtype.kind, str(variable.dtype)) if variable.size else "text"
         digest.update(f"{name}{variable.dims}{variable.shape}{kind}".encode())
         if name in known:
             digest.update(known[name])

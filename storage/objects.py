@@ -26,7 +26,9 @@ _PREFIX = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9._=-]*(/[A-Za-z0-9_=-][A-Za-z0-9.
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._/-]*)?")
 
 _CONNECT = timedelta(seconds=3)
-_REQUEST = timedelta(minutes=5)
+_REQUEST = timedelta(seconds=10)
+"""For what is small: a list, a lock. A store that takes longer has stalled."""
+_DOWNLOAD = timedelta(minutes=5)
 _RETRIES = 2
 _REFUSALS = (
     "AccessDenied",
@@ -159,7 +161,7 @@ class S3Folder:
         import obstore
 
         with self._named_faults(), target.open("wb") as file:
-            for piece in obstore.get(self._objects(), name):
+            for piece in obstore.get(self._objects(_DOWNLOAD), name):
                 file.write(piece)
 
     def write(self, name: str, content: bytes, *, replacing: str | None) -> str:
@@ -187,14 +189,14 @@ class S3Folder:
                 raise Outrun(f"{self / name} was written by somebody else meanwhile") from None
         return str(written["e_tag"])
 
-    def _objects(self) -> "S3Store":
+    def _objects(self, limit: timedelta | None = None) -> "S3Store":
         from obstore.store import S3Store
 
         endpoint = _endpoint()
         client: ClientConfig = {
             "allow_http": _plain(endpoint),
             "connect_timeout": _CONNECT,
-            "timeout": _REQUEST,
+            "timeout": limit or _REQUEST,
         }
         place: dict[str, Any] = {} if endpoint is None else {"endpoint": endpoint}
         return S3Store(

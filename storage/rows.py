@@ -31,8 +31,23 @@ class StoredRows:
         )
         return found
 
+    def chunk(self, number: int) -> dict[str, NDArray[np.generic]]:
+        """Return a chunk of all arrays, which are cut along their first dimension, by name."""
+        found: dict[str, NDArray[np.generic]] = sync(self._chunk(number))
+        return found
+
+    async def _chunk(self, number: int) -> dict[str, NDArray[np.generic]]:
+        await self._open()
+        length = next(iter(self._arrays.values())).chunks[0]
+        return await self._between(slice(number * length, (number + 1) * length), [*self._paths])
+
     async def _between(self, rows: slice, names: Sequence[str]) -> dict[str, NDArray[np.generic]]:
         """Read all arrays at once, for most of a read is waiting."""
+        await self._open()
+        values = await asyncio.gather(*(self._arrays[name].getitem(rows) for name in names))
+        return dict(zip(names, values, strict=True))
+
+    async def _open(self) -> None:
         if not self._arrays:
             opened = await asyncio.gather(
                 *(
@@ -41,8 +56,6 @@ class StoredRows:
                 )
             )
             self._arrays = dict(zip(self._paths, opened, strict=True))
-        values = await asyncio.gather(*(self._arrays[name].getitem(rows) for name in names))
-        return dict(zip(names, values, strict=True))
 
     def __getstate__(self) -> tuple[icechunk.IcechunkStore, dict[str, str]]:
         return self._store, self._paths

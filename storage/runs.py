@@ -9,7 +9,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ import zarr
 
 from storage.arrays import MARGIN, RunKind
 from storage.audit import record_publication
+from storage.faults import TRANSFER_SECONDS, named_faults
 from storage.history import read_history
 from storage.locks import AlreadyLocked, exclusive
 from storage.objects import S3Folder, StoreUnavailable, located
@@ -95,11 +96,10 @@ class RunStore:
         if isinstance(path, S3Folder):
             self._repository = _repository_in_store(path)
         else:
-            storage = icechunk.local_filesystem_storage(str(path / "repository"))
-            with exclusive(path / "locks" / "commit"):
-                self._repository = icechunk.Repository.open_or_create(storage)
-        self._root = list(self._repository.ancestry(branch="main"))[-1].id
-        self._require_kind()
+            self._repository = _repository_on_disk(path)
+        with named_faults(path):
+            self._root = list(self._repository.ancestry(branch="main"))[-1].id
+            self._require_kind()
 
     def _require_kind(self) -> None:
         for run_id, tag in sorted(self._tags().items())[:1]:
@@ -118,14 +118,15 @@ class RunStore:
 
         Raises:
             AlreadyLocked: on entering, when another process works on it.
+            StoreFailed: on leaving, when the work ended with a fault of the store.
         """
         if not isinstance(self.path, S3Folder):
-            with exclusive(self.path / "locks" / run_id, wait=False):
+            with exclusive(self.path / "locks" / run_id, wait=False), named_faults(self.path):
                 yield
             return
         from storage.leases import leased
 
-        with leased(self.path / "locks", run_id) as self._lease:
+        with leased(self.path / "locks", run_id) as self._lease, named_faults(self.path):
             try:
                 yield
             finally:
@@ -142,7 +143,7 @@ class RunStore:
     def stage(self, run_id: str, layout: "Layout", key: str) -> "StagedRun":
         """Return the staging branch of a run: the one that an earlier process left, or a new one.
 
-        A branch that was cut into other chunks is begun anew.
+        A branch that was cut into other chunks, or whose labels are damaged, is begun anew.
         """
         from storage.staging import StagedRun
 
@@ -151,7 +152,7 @@ class RunStore:
             if branch in self._repository.list_branches():
                 if self._repository.lookup_branch(branch) != self._root:
                     staged = StagedRun(self._repository, branch, self.kind, self._commit_lock)
-                    if staged.layout_json == layout.to_json():
+                    if staged.continues(layout):
                         return staged
                 self._repository.delete_branch(branch)
             self._repository.create_branch(branch, self._root)
@@ -376,8 +377,19 @@ def open_run(path: Path | str, name: str = "latest") -> Run:
     return RunStore(located(path)).open(name)
 
 
+def _repository_on_disk(path: Path) -> icechunk.Repository:
+    storage = icechunk.local_filesystem_storage(str(path / "repository"))
+    with suppress(icechunk.IcechunkError):
+        # Who only reads needs no lock, which could not be written where a disk is full.
+        return icechunk.Repository.open(storage)
+    with exclusive(path / "locks" / "commit"), named_faults(path):
+        return icechunk.Repository.open_or_create(storage)
+
+
 def _repository_in_store(folder: S3Folder) -> icechunk.Repository:
     folder.require_answer()
+    # A client of a store that stalls waits for ever; on a disk a long read is only a long read.
+    zarr.config.set({"async.timeout": TRANSFER_SECONDS})
     storage = (folder / "repository").icechunk_storage()
     until = time.monotonic() + CREATION_SECONDS
     while True:

@@ -23,6 +23,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.sync import sync
 
 from storage.arrays import RunKind, Variable
+from storage.faults import COMMIT_SECONDS, within
 from storage.locks import AlreadyLocked
 from storage.rows import StoredRows
 
@@ -163,16 +164,43 @@ class StagedRun:
         """The layout that the branch was made with."""
         return str(zarr.open_group(self._session.store, mode="r").attrs["layout"])
 
+    def continues(self, layout: Layout) -> bool:
+        """Tell whether the branch was cut like that, and every label on it can be read."""
+        try:
+            if self.layout_json != layout.to_json():
+                return False
+            for group, variables in self._kind.written.items():
+                dims = {dim for variable in variables for dim in variable.dims}
+                for dim in dims & set(layout.labels):
+                    path = f"{group}/{dim}"
+                    np.asarray(zarr.open_array(store=self._session.store, path=path, mode="r")[:])
+        except (ValueError, RuntimeError, icechunk.IcechunkError):
+            return False
+        return True
+
     def written(self, group: str) -> set[int]:
-        """Return the first rows of the chunks of a group that are committed."""
-        array = zarr.open_array(
-            store=self._session.store, path=f"{group}/{self._kind.markers[group]}"
-        )
-        starts = range(0, array.shape[0], array.chunks[0])
-        firsts: tuple[slice | int, ...] = (slice(None, None, array.chunks[0]),)
-        column = np.asarray(array[firsts + (0,) * (array.ndim - 1)])
-        missing = np.isnan(column) if column.dtype.kind == "f" else column == array.fill_value
-        return {start for start, absent in zip(starts, missing, strict=True) if not absent}
+        """Return the first rows of the chunks of a group that are committed and read in full.
+
+        What is damaged or gone meanwhile counts as not written, so that it is computed again.
+        """
+        store, kind = self._session.store, self._kind
+        marker = zarr.open_array(store=store, path=f"{group}/{kind.markers[group]}", mode="r")
+        # What has no marker of its own is written together with the accounts, chunk by chunk.
+        unmarked = kind.written.keys() - kind.markers.keys() if group == "accounts" else ()
+        stored = {name: stored_rows(store, name, kind) for name in (group, *unmarked)}
+        found = set()
+        for number, start in enumerate(range(0, marker.shape[0], marker.chunks[0])):
+            try:
+                first = np.asarray(marker[(start,) + (0,) * (marker.ndim - 1)])
+                if np.isnan(first) if first.dtype.kind == "f" else first == marker.fill_value:
+                    continue
+                for rows in stored.values():
+                    rows.chunk(number)
+            except (ValueError, RuntimeError, icechunk.IcechunkError):
+                # By a wrong checksum, a length that does not unpack, a chunk that is not there.
+                continue
+            found.add(start)
+        return found
 
     def fork(self) -> Fork:
         """Return a fork for workers to write to; nothing else may be written meanwhile."""
@@ -236,7 +264,10 @@ class StagedRun:
     def _commit(self, message: str, metadata: dict[str, Any]) -> str:
         with self._commit_lock():
             try:
-                return self._session.commit(message, metadata=metadata)
+                # On a disk a commit ends or fails; a store may let it wait for ever.
+                return within(
+                    COMMIT_SECONDS, lambda: self._session.commit(message, metadata=metadata)
+                )
             except icechunk.ConflictError:
                 raise AlreadyLocked(
                     f"another process committed to {self.branch}; it goes on from there"

@@ -8,6 +8,14 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class TaskLost(RuntimeError):
+    """A task ended the process that ran it each time it was tried."""
+
+
+class WorkersDiffer(RuntimeError):
+    """A worker has another version of the code or of a library than the process that asks."""
+
+
 class Engine(Protocol):
     """Runs the same function over many small items that share one large value."""
 

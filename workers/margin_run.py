@@ -8,6 +8,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -66,9 +67,14 @@ class MarginRun:
     def __enter__(self) -> "MarginRun":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Let another process work on the run."""
-        self._lock.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let another process work on the run; a fault of the store becomes a sentence."""
+        self._lock.__exit__(kind, error, trace)
 
     def prepare(self) -> bool:
         """Open and check every input, and plan; return whether the run is published already.

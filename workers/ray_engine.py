@@ -1,17 +1,23 @@
 """Ray: wide stages over the cores of this machine or the nodes of a cluster."""
 
 import contextlib
+import functools
 import io
 import logging
 import os
+import platform
 import secrets
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import ray
 
+from workers.code_version import code_version, library_versions
+from workers.engine import TaskLost, WorkersDiffer
 from workers.memory import Limit, Room
 
 # Ray's own hook tells its head of an error before it prints it. Where the head has gone it waits
@@ -28,6 +34,10 @@ RETRIES = 3
 SPREAD = "SPREAD"
 """Tasks go to the nodes in turn: otherwise Ray gives them to the node that has the shared value."""
 ANSWER_SECONDS = 5.0
+STALLED_SECONDS = 60.0
+"""A task is not held to be stuck before nothing ended for so long,"""
+STALLED_TIMES = 10
+"""and for so many times as the longest task took that did end."""
 
 
 class ClusterUnreachable(ConnectionError):
@@ -73,18 +83,21 @@ class RayEngine:
         shared: Shared,
         items: Iterable[Item],
     ) -> Iterator[Result]:
-        """Yield results as they are ready; a task whose worker died is started again."""
+        """Yield results as they are ready; a task whose worker died or stalled is started again.
+
+        Raises:
+            TaskLost: a task ended its worker each time.
+            WorkersDiffer: a worker has another version of the code or of a library.
+        """
         task = ray.remote(max_retries=RETRIES, scheduling_strategy=SPREAD)(_call)
-        stored = ray.put((function, shared))
-        waiting: list[Any] = []
+        stored = ray.put((function, shared, _versions()))
+        flight = _InFlight(lambda item: task.remote(stored, item), function.__name__)
         for item in items:
-            waiting.append(task.remote(stored, item))
-            if len(waiting) >= IN_FLIGHT_PER_WORKER * self.workers:
-                done, waiting = ray.wait(waiting)
-                yield ray.get(done[0])
-        while waiting:
-            done, waiting = ray.wait(waiting)
-            yield ray.get(done[0])
+            flight.start(item)
+            if len(flight) >= IN_FLIGHT_PER_WORKER * self.workers:
+                yield flight.next_result()
+        while flight:
+            yield flight.next_result()
 
     def describe(self) -> dict[str, Any]:
         """Return its name, size and the version of Ray."""
@@ -125,8 +138,82 @@ class RayEngine:
                 ray.shutdown()
 
 
-def _call(stored: tuple[Callable[[Any, Any], Any], Any], item: Any) -> Any:
-    function, shared = stored
+@dataclass
+class _InFlight:
+    """Tasks that were started and whose results were not yet yielded, each once."""
+
+    launch: Callable[[Any], Any]
+    name: str
+    longest: float = 0.0
+    started: dict[Any, tuple[Any, float]] = field(default_factory=dict)
+    """Item and instant of the start, by what Ray calls the task."""
+    twins: dict[Any, Any] = field(default_factory=dict)
+    """Of a task that seems to be stuck and its copy, each by the other."""
+
+    def __len__(self) -> int:
+        return len(self.started) - len(self.twins) // 2
+
+    def start(self, item: Any) -> Any:
+        """Start a task."""
+        task = self.launch(item)
+        self.started[task] = item, time.monotonic()
+        return task
+
+    def next_result(self) -> Any:
+        """Wait for a task to end and return its result; copies count as the task itself.
+
+        A task is stuck when nothing ended for ten times as long as any other took. Its copy
+        writes chunks of its own, and only what comes first is taken.
+        """
+        done: list[Any] = []
+        while not done:
+            patience = max(STALLED_SECONDS, STALLED_TIMES * self.longest) if self.longest else None
+            done, _ = ray.wait(list(self.started), timeout=patience)
+            if not done:
+                for task in [task for task in self.started if task not in self.twins]:
+                    copy = self.start(self.started[task][0])
+                    self.twins |= {task: copy, copy: task}
+                if len(self.twins) == len(self.started):
+                    done, _ = ray.wait(list(self.started))
+        item, started = self.started.pop(done[0])
+        self.longest = max(self.longest, time.monotonic() - started)
+        if (twin := self.twins.pop(done[0], None)) is not None:
+            del self.twins[twin], self.started[twin]
+            ray.cancel(twin, force=True)
+        return self._result(done[0], item)
+
+    def _result(self, task: Any, item: Any) -> Any:
+        try:
+            return ray.get(task)
+        except ray.exceptions.RayTaskError:
+            raise  # what the task itself raised keeps its name
+        except ray.exceptions.RayError as fault:
+            raise TaskLost(
+                f"{self.name} of {item} was tried {1 + RETRIES} times and ended its worker each "
+                f"time ({type(fault).__name__}); what was committed is kept. See the memory of the "
+                "workers, take smaller shards by --shards, and run it again"
+            ) from fault
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    """Return what decides the numbers that a process computes."""
+    return {
+        "margincube": code_version(),
+        "python": platform.python_version(),
+        **library_versions(),
+    }
+
+
+def _call(stored: tuple[Callable[[Any, Any], Any], Any, dict[str, str]], item: Any) -> Any:
+    function, shared, expected = stored
+    found = _versions()
+    if found != expected:
+        name = next(name for name in expected if found.get(name) != expected[name])
+        raise WorkersDiffer(
+            f"the worker on {socket.gethostname()} has {name} {found.get(name)}, the run was "
+            f"started with {expected[name]}; install the same on every node, nothing was computed"
+        )
     return function(shared, item)
 
 

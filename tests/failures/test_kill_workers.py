@@ -6,12 +6,12 @@ import time
 
 import psutil
 import pytest
-import ray
 
 from storage.runs import RunStore
-from workers.engine import SerialEngine
+from workers.engine import SerialEngine, TaskLost, WorkersDiffer
 from workers.margin_run import MarginRun
 from workers.plan import RunRequest
+from workers.ray_engine import IN_FLIGHT_PER_WORKER
 
 pytestmark = pytest.mark.slow
 
@@ -119,7 +119,7 @@ def test_a_shard_that_kills_every_worker_ends_the_run_and_not_the_store(
     marks = tmp_path / "marks"
     marks.mkdir()
     engine = Deadly(ray_engine, marks, (3,), times=1_000)
-    with pytest.raises(ray.exceptions.WorkerCrashedError):
+    with pytest.raises(TaskLost, match=r"margin_shard of .*index=3.* was tried 4 times and ended"):
         margin_of(book, shards=7, engine=engine, runs=tmp_path / "runs")
     assert deaths(marks) == [3, 3, 3, 3]
     assert RunStore(tmp_path / "runs").manifests() == []
@@ -172,3 +172,86 @@ def test_every_worker_dies_at_once(book, faultless, small_methodology, ray_engin
         run.fold()
         assert run.publish()["digest"] == faultless.digest
     assert len(deaths(marks)) > 7
+
+
+def test_a_task_that_is_stuck_is_started_twice_and_counts_once(
+    book, faultless, margin_of, ray_engine, tmp_path, monkeypatch
+):
+    """Its process is stopped, and ended in the end by the test."""
+    monkeypatch.setattr("workers.ray_engine.STALLED_SECONDS", 2.0)
+    monkeypatch.setattr("workers.ray_engine.STALLED_TIMES", 1)
+    mark = tmp_path / "stopped"
+
+    class Stopping(Deadly):
+        def map(self, function, shared, items):
+            path = str(mark)
+
+            def stopping(given, item):
+                if function.__name__ == "margin_shard" and item.index == 3:
+                    try:
+                        with open(path, "x") as file:
+                            file.write(str(os.getpid()))
+                        os.kill(os.getpid(), signal.SIGSTOP)
+                    except FileExistsError:
+                        pass
+                return function(given, item)
+
+            for result in self.engine.map(stopping, shared, items):
+                if function.__name__ == "margin_shard":
+                    self.delivered.append(result.shard.index)
+                yield result
+
+    engine = Stopping(ray_engine, tmp_path, ())
+    try:
+        done = margin_of(book, shards=7, engine=engine, runs=tmp_path / "runs")
+    finally:
+        pid = int(mark.read_text())
+        if pid in {child.pid for child in psutil.Process().children(recursive=True)}:
+            os.kill(pid, signal.SIGKILL)
+    assert sorted(engine.delivered) == list(range(7))
+    assert done.digest == faultless.digest
+
+
+def test_a_worker_of_other_versions_computes_nothing(ray_engine, monkeypatch):
+    monkeypatch.setattr(
+        "workers.ray_engine._versions", lambda: {"margincube": "of tomorrow", "numpy": "9.9"}
+    )
+    with pytest.raises(WorkersDiffer, match=r"has margincube .*, the run was started with of tom"):
+        list(ray_engine.map(lambda shared, item: item, None, [1]))
+
+
+def test_a_worker_that_gets_no_memory_says_so(ray_engine):
+    def greedy(_, item):
+        import resource
+
+        import numpy as np
+
+        kept = resource.getrlimit(resource.RLIMIT_AS)
+        limit = 1 << 20
+        resource.setrlimit(resource.RLIMIT_AS, (limit, kept[1]))
+        try:
+            return np.ones(1 << item).sum()
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, kept)
+
+    with pytest.raises(MemoryError, match="Unable to allocate"):
+        list(ray_engine.map(greedy, None, [28]))
+
+
+def test_results_larger_than_the_store_of_objects_all_arrive(ray_engine):
+    """600 MB pass through a store of 512 MB, of which a bounded part is on its way at a time."""
+    import numpy as np
+
+    pulled = []
+
+    def items():
+        for number in range(30):
+            pulled.append(number)
+            yield number
+
+    arrived = 0
+    for result in ray_engine.map(lambda _, item: np.full(2_500_000, float(item)), None, items()):
+        arrived += 1
+        assert len(pulled) - arrived <= IN_FLIGHT_PER_WORKER * ray_engine.workers
+        assert result[0] == result[-1]
+    assert arrived == 30

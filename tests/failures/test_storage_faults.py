@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from storage.faults import StoreFailed
 from storage.runs import RunStore
 from storage.staging import Fork
 from workers.engine import SerialEngine
@@ -239,24 +240,58 @@ def test_a_book_that_changed_under_the_run_is_refused(request_of, book, tmp_path
     assert RunStore(request.runs).manifests() == []
 
 
-def test_damage_to_a_checkpoint_is_found_before_publication(request_of, monkeypatch):
-    """A process died after its shards were committed; a chunk of theirs is damaged meanwhile."""
+class Noting(SerialEngine):
+    """Notes which shards are margined."""
 
-    class Died(Exception):
-        pass
+    def __init__(self):
+        self.margined = []
 
-    def die(self):
-        raise Died
+    def map(self, function, shared, items):
+        for item in items:
+            if function.__name__ == "margin_shard":
+                self.margined.append(item.index)
+            yield function(shared, item)
 
+
+class Died(Exception):
+    """Stands for the end of a process whose shards are all committed."""
+
+
+def die(self):
+    raise Died
+
+
+def damage_the_largest_chunk(runs, how):
+    largest = max(files_of(runs, "chunks"), key=lambda file: file.stat().st_size)
+    damaged(largest, largest.read_bytes(), how, 1)
+
+
+@pytest.mark.parametrize("how", ["flip", "truncate", "zeros", "delete"])
+def test_a_damaged_checkpoint_is_computed_again(request_of, published, monkeypatch, how):
+    """A process died after its shards were committed; a chunk of one is damaged meanwhile."""
     with monkeypatch.context() as patched:
         patched.setattr(MarginRun, "fold", die)
         with pytest.raises(Died):
             stages(request_of, SerialEngine())
-    files = files_of(request_of.runs, "chunks")
-    largest = max(files, key=lambda file: file.stat().st_size)
-    raw = bytearray(largest.read_bytes())
-    raw[len(raw) // 2] ^= 4
-    largest.write_bytes(raw)
-    with pytest.raises(ValueError, match="checksum"):
-        stages(request_of, SerialEngine())
+    damage_the_largest_chunk(request_of.runs, how)
+    engine = Noting()
+    stages(request_of, engine)
+    assert len(engine.margined) == 1
+    assert RunStore(request_of.runs).open().manifest["digest"] == published.digest
+
+
+@pytest.mark.parametrize("how", ["flip", "truncate", "delete"])
+def test_damage_after_the_last_shard_is_found_before_publication(request_of, monkeypatch, how):
+    fold = MarginRun.fold
+
+    def late(self):
+        damage_the_largest_chunk(request_of.runs, how)
+        fold(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MarginRun, "fold", late)
+        with pytest.raises((ValueError, StoreFailed)):
+            stages(request_of, SerialEngine())
     assert RunStore(request_of.runs).manifests() == []
+    stages(request_of, SerialEngine())
+    assert len(RunStore(request_of.runs).manifests()) == 1

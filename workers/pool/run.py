@@ -7,6 +7,7 @@ stages in order, and so can a test.
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import TracebackType
 from typing import Any
 
 from storage.digest import dataset_digest
@@ -57,9 +58,14 @@ class PoolRun:
     def __enter__(self) -> "PoolRun":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Let another process work on the run."""
-        self._lock.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let another process work on the run; a fault of the store becomes a sentence."""
+        self._lock.__exit__(kind, error, trace)
 
     def prepare(self) -> bool:
         """Open and check every input, and plan; return whether the run is published already.

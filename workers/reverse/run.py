@@ -14,6 +14,7 @@ from risk.systemic.exhaustion import Exhaustion, exhaustion, layers_to_exhaust
 from storage.arrays import REVERSE
 from storage.digest import dataset_digest, text_digest
 from storage.staging import Layout
+from workers.approval import accountability
 from workers.code_version import code_version, library_versions
 from workers.engine import Engine
 from workers.memory import room_here
@@ -147,6 +148,12 @@ class ReverseRun:
                     "digest": identity.named.digest,
                 },
             },
+            **accountability(
+                identity.named.standing(identity.book.as_of),
+                settings,
+                self.request.reason,
+                run.manifest,
+            ),
             "settings": settings | self._engine().describe(),
             "libraries": library_versions(),
             "totals": {

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -83,9 +84,14 @@ class StressRun:
     def __enter__(self) -> "StressRun":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Let another process work on the run."""
-        self._lock.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let another process work on the run; a fault of the store becomes a sentence."""
+        self._lock.__exit__(kind, error, trace)
 
     def prepare(self) -> bool:
         """Open and check every input, and plan; return whether the run is published already.

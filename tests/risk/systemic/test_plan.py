@@ -44,7 +44,7 @@ def test_deleveraging_differs_from_the_plan_in_who_closes_alone():
     )
     assert other.taken_at_bankruptcy
     assert [one.name for one in other.layers if one not in plan.layers] == ["auto_deleveraging"]
-    names = ("name", "title", "sources", "not_verified", "deleveraging", "layers")
+    names = ("name", "title", "sources", "not_verified", "deleveraging", "layers", "approval")
     same = {name: getattr(plan, name) for name in names}
     assert other.model_copy(update=same) == plan
 

@@ -1,0 +1,70 @@
+"""Many seeds in bounded time, and what they came to."""
+
+import contextlib
+import statistics
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from infra.chaos.ground import make_ground, ray_head, small_disk
+from infra.chaos.trial import FAULTS, Outcome, Trial
+
+DISK_MEGABYTES = 96
+
+
+def campaign(seeds: list[int], minutes: float, *, ray: bool = True) -> dict[str, Any]:
+    """Run every seed that the minutes allow, and return the report."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
+        ground = make_ground(folder, ("margin", "collateral", "stress"))
+        full_disk = stack.enter_context(small_disk(folder / "disk", DISK_MEGABYTES))
+        head = stack.enter_context(ray_head()) if ray else None
+        until = time.monotonic() + 60.0 * minutes
+        outcomes: list[Outcome] = []
+        for seed in seeds:
+            if time.monotonic() > until:
+                break
+            place = folder / "disk" / str(seed)
+            outcomes.append(Trial(ground, seed, place, full_disk, head).run())
+            say(outcomes[-1])
+        return report(outcomes, full_disk)
+
+
+def say(outcome: Outcome) -> None:
+    """Print a line about a seed, and how to see it again where something was wrong."""
+    line = f"seed {outcome.seed}: {outcome.kind} on {outcome.engine}, {outcome.seconds:.1f} s, "
+    print(line + (", ".join(outcome.faults) or "no fault came in time"), flush=True)
+    if outcome.wrong:
+        print(f"  WRONG: {outcome.wrong}", flush=True)
+        print(f"  again: python -m infra.chaos --seed {outcome.seed}", flush=True)
+
+
+def report(outcomes: list[Outcome], full_disk: bool) -> dict[str, Any]:
+    """Return counts, recovery by the last fault of each seed, and every outcome."""
+    by_fault = {
+        name: [one for one in outcomes if one.faults and one.faults[-1] == name] for name in FAULTS
+    }
+    wrong = [one for one in outcomes if one.wrong]
+    return {
+        "seeds": len(outcomes),
+        "disk": "a small file system" if full_disk else "a limit on the size of files",
+        "faults": {name: sum(one.faults.count(name) for one in outcomes) for name in FAULTS},
+        "recovered": sum(bool(one.faults) and not one.wrong for one in outcomes),
+        "redone_shards_worst": max((one.redone for one in outcomes), default=0),
+        "lost": sum("gone" in str(one.wrong) or "not published" in str(one.wrong) for one in wrong),
+        "wrong": len(wrong),
+        "failed_seeds": [one.seed for one in wrong],
+        "recovery": {
+            name: {
+                "seeds": len(ended),
+                "median_s": statistics.median(one.recovery_s for one in ended),
+                "worst_s": max(one.recovery_s for one in ended),
+                "redone_worst": max(one.redone for one in ended),
+            }
+            for name, ended in by_fault.items()
+            if ended
+        },
+        "outcomes": [asdict(one) for one in outcomes],
+    }

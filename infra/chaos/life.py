@@ -1,0 +1,180 @@
+"""One life of a run in a process of its own: it ends published, by a named error, or killed."""
+
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import icechunk
+import zarr
+
+from storage import faults, leases, runs
+from storage.locks import AlreadyLocked
+from storage.objects import StoreUnavailable
+from storage.runs import RunStore
+from storage.staging import Fork, StagedRun
+from workers import margin_run
+from workers.code_version import code_version
+from workers.engine import Engine, SerialEngine, TaskLost
+from workers.fold import IncompleteRun
+from workers.margin_run import MarginRun
+from workers.plan import RunRequest
+from workers.pool import run as pool_run
+from workers.pool.request import PoolRequest
+from workers.pool.run import PoolRun
+from workers.stress.request import StressRequest
+from workers.stress.run import StressRun
+
+# Remembered from here on: every life of a run has one key, though somebody edits the sources.
+code_version()
+
+NAMED = (AlreadyLocked, StoreUnavailable, faults.StoreFailed, IncompleteRun, TaskLost, OSError)
+PUBLISHED, UNNAMED, REFUSED, TERMINATED = 0, 1, 3, 128 + signal.SIGTERM
+WIDE = ("margin_shard", "pool_shard")
+CALLS: tuple[tuple[Any, str], ...] = (
+    (StagedRun, "lay_out"),
+    (Fork, "write"),
+    (StagedRun, "checkpoint"),
+    (StagedRun, "_commit"),
+    (StagedRun, "finish"),
+    (RunStore, "_move_main"),
+    (RunStore, "publish"),
+    (icechunk.Repository, "create_tag"),
+    (icechunk.Repository, "delete_branch"),
+)
+"""Where a process may be told to die: on either side of everything that changes the store."""
+
+Request = RunRequest | PoolRequest | StressRequest
+
+
+@dataclass(frozen=True)
+class Life:
+    """What a process is to do, and what is to happen to it from inside."""
+
+    request: Request
+    report: Path
+    ray_address: str | None = None
+    dies_at: int | None = None
+    """Number of the moment, of those before and after each of ``CALLS``, at which it is killed."""
+    file_bytes: int | None = None
+    """The largest file that it may write: what stands for a full disk where none can be made."""
+    impatient: bool = False
+    """Give a store seconds where it has minutes."""
+
+
+class Noting:
+    """An engine that notes in a file which shards came back."""
+
+    def __init__(self, engine: Engine, path: Path) -> None:
+        self._engine, self._path = engine, path
+        self.name, self.workers = engine.name, engine.workers
+
+    def map(
+        self, function: Callable[[Any, Any], Any], shared: Any, items: Iterable[Any]
+    ) -> Iterator[Any]:
+        for result in self._engine.map(function, shared, items):
+            if function.__name__ in WIDE:
+                with self._path.open("a") as file:
+                    file.write(f"{result.shard.index}\n")
+            yield result
+
+    def describe(self) -> dict[str, Any]:
+        return self._engine.describe()
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+def live(life: Life) -> None:
+    """Be that process; leave the name of the error in ``report`` and end with a code."""
+    _end_when_told()
+    margin_run.CHECKPOINT_SHARDS = pool_run.CHECKPOINT_SHARDS = 1
+    if life.impatient:
+        leases.LEASE_SECONDS, runs.TRANSFER_SECONDS = 3.0, 8.0
+        zarr.config.set({"async.timeout": 8.0})
+    if life.file_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (life.file_bytes, life.file_bytes))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    if life.dies_at is not None:
+        _die_at(life.dies_at)
+    try:
+        told = _perform(life)
+    except NAMED as error:
+        told = {"error": type(error).__name__, "says": str(error)}
+    _tell(life.report, told)
+    sys.exit(REFUSED if "error" in told else PUBLISHED)
+
+
+def _end_when_told() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+
+
+def _tell(report: Path, told: dict[str, Any]) -> None:
+    report.with_suffix(".json").write_text(json.dumps(told))
+
+
+def _perform(life: Life) -> dict[str, Any]:
+    engine = _engine(life)
+    _end_when_told()  # again: Ray puts a handler of its own in the place
+    life.report.with_suffix(".begun").touch()
+    stages: tuple[str, ...]
+    serial = SerialEngine()
+    run: Any
+    if isinstance(life.request, StressRequest):
+        run, stages = StressRun(life.request, lambda: engine), ("stress",)
+    elif isinstance(life.request, PoolRequest):
+        run = PoolRun(life.request, lambda: engine, lambda: serial)
+        stages = ("count", "value", "pool", "fold")
+    else:
+        run = MarginRun(life.request, lambda: engine, lambda: serial)
+        stages = ("price", "margin", "fold")
+    try:
+        with run:
+            if run.prepare():
+                return {"run": run.run_id, "recognised": True}
+            for stage in stages:
+                getattr(run, stage)()
+            run.publish()
+            return {"run": run.run_id, "recognised": False}
+    finally:
+        engine.close()
+
+
+def _engine(life: Life) -> Noting:
+    notes = life.report.with_suffix(".shards")
+    if life.ray_address is None:
+        return Noting(SerialEngine(), notes)
+    from workers.ray_engine import RayEngine
+
+    return Noting(RayEngine(1, life.ray_address), notes)
+
+
+def _die_at(moment: int) -> None:
+    """Let this process kill itself at a moment, counted over all ``CALLS``."""
+    passed = 0
+
+    def step() -> None:
+        nonlocal passed
+        if passed == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+        passed += 1
+
+    for owner, method in CALLS:
+        static = isinstance(owner.__dict__[method], staticmethod)
+        deadly = _stepping(getattr(owner, method), step)
+        setattr(owner, method, staticmethod(deadly) if static else deadly)
+
+
+def _stepping(called: Callable[..., Any], step: Callable[[], None]) -> Callable[..., Any]:
+    def stepping(*arguments: Any, **options: Any) -> Any:
+        step()
+        result = called(*arguments, **options)
+        step()
+        return result
+
+    return stepping
