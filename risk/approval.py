@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from risk.specification import Specification
+from risk.specification import Specification, read_toml
 
 Person = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -37,7 +37,7 @@ def content_digest(text: str) -> str:
     >>> content_digest("level = 0.99") == content_digest("level = 0.975")
     False
     """
-    document: dict[str, Any] = tomllib.loads(text)
+    document: dict[str, Any] = read_toml(text)
     document.pop(TABLE, None)
     # Dates and times are the only values of TOML that JSON has no form for.
     plain = json.dumps(document, sort_keys=True, separators=(",", ":"), default=str)

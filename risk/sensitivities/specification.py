@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from risk.approval import Approval
 from risk.specification import (
     Correlation,
     Fraction,
@@ -112,6 +113,7 @@ class GreeksSpec(Specification):
     vega: Vega
     maintenance_factor: Fraction
     provenance: dict[str, str]
+    approval: Approval | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "GreeksSpec":

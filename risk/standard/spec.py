@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
+from risk.approval import Approval
 from risk.specification import Fraction, NonNegative, Positive, Specification, read_toml
 from risk.weights import LiabilityPair, TotalValue, WeightPair
 
@@ -284,6 +285,7 @@ class StandardSpec(Specification):
     oracle_confidence: Confidence | None = None
     depeg: Depeg | None = None
     settlement_average: SettlementAverage | None = None
+    approval: Approval | None = None
 
     @model_validator(mode="after")
     def _honest(self) -> "StandardSpec":
