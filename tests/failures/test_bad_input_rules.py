@@ -40,7 +40,7 @@ def test_b66_a_network_that_is_none(claims, words):
 HOSTILE = {
     "lists in lists": "a = " + "[" * 100_000,
     "closed lists in lists": "a = " + "[" * 400 + "]" * 400,
-    "tables in tables": "a = " + "{b = " * 3_000,
+    "tables in tables": "a = " + "{b = " * 3_000 + "1" + "}" * 3_000,
     "a key of many parts": ".".join("a" * 3_000) + " = 1",
     "a header of many parts": "[" + ".".join("a" * 3_000) + "]",
 }

@@ -10,6 +10,7 @@ import pytest
 from storage import tables
 from storage.book import BookWriter
 from storage.market import sample_market
+from tests.conftest import approved
 from workers.differences import MOVED, difference_of
 
 
@@ -58,7 +59,7 @@ def done(mixed_book, changed_book, margin_of, small_methodology, tmp_path_factor
     """Runs of the book, of the changed book, and of the changed book by dearer rules."""
     dearer = tmp_path_factory.mktemp("rules") / "dearer.toml"
     text = small_methodology.read_text()
-    dearer.write_text(text.replace("level = 0.9\n", "level = 0.95\n"))
+    dearer.write_text(approved(text.replace("level = 0.9\n", "level = 0.95\n")))
     return (
         margin_of(mixed_book).run,
         margin_of(changed_book[0]).run,

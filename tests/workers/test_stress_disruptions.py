@@ -6,6 +6,7 @@ import pytest
 from flows.report.stress.waterfall import layer_table
 from flows.stress_view import stress_view
 from risk.kernels.sums import UNIT
+from tests.conftest import approved
 from tests.workers.stressed import plan_file, stress
 from tests.workers.test_stress_by_hand import METHODOLOGY, PLAN, PRICE, perpetuals_book
 from workers.engine import SerialEngine
@@ -70,7 +71,7 @@ members = [{}]
 def request_of(margin_of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("disruptions")
     methodology = folder / "tenth.toml"
-    methodology.write_text(METHODOLOGY)
+    methodology.write_text(approved(METHODOLOGY))
     done = margin_of(perpetuals_book(folder, HOLDINGS, "Avalanche"), methodology=str(methodology))
 
     def request(scenarios, batch=32):

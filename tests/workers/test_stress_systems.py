@@ -11,6 +11,7 @@ from risk.systemic.systems import bare_rules
 from storage import tables
 from storage.book import BookWriter, canonical_instruments
 from storage.market import sample_market
+from tests.conftest import approved
 from tests.workers.stressed import SMALL_PLAN, plan_file, stress
 from tests.workers.test_stress_by_hand import METHODOLOGY, PLAN
 from workers.methodologies import load_methodology
@@ -97,7 +98,7 @@ def three_accounts(folder):
 @pytest.fixture(scope="module")
 def by_hand(margin_of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("three")
-    (folder / "layered.toml").write_text(LAYERED)
+    (folder / "layered.toml").write_text(approved(LAYERED))
     done = margin_of(three_accounts(folder), methodology=str(folder / "layered.toml"))
     text = PLAN.replace("{volume}", "1e15") + WALLS
     plan = plan_file(folder, text, default="-0.2", insurance_fund=repr(PRICE))

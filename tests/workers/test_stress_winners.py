@@ -12,6 +12,7 @@ from flows.report.stress import winners
 from flows.stress_tables import print_stress
 from flows.stress_view import stress_view
 from risk.kernels.sums import UNIT
+from tests.conftest import approved
 from tests.workers.stressed import SMALL_PLAN, plan_file, stress
 from tests.workers.test_stress_by_hand import METHODOLOGY, PLAN, PRICE, perpetuals_book
 from workers.stress.request import StressRequest
@@ -42,7 +43,7 @@ def with_winners(text, trigger):
 def by_hand(margin_of, tmp_path_factory):
     """Return a function that stresses such accounts by the plan with winners."""
     methodology = tmp_path_factory.mktemp("tenth") / "tenth.toml"
-    methodology.write_text(METHODOLOGY)
+    methodology.write_text(approved(METHODOLOGY))
 
     def of(holdings, trigger, **changes):
         folder = tmp_path_factory.mktemp("winners")

@@ -17,6 +17,7 @@ from storage.claims import Claims
 from storage.objects import S3Folder
 from storage.runs import StoredRun
 from workers.engine import Engine
+from workers.memory import process_peak_bytes
 from workers.pool.source import PoolSource, pool_source
 from workers.stress.tasks import StressInputs, StressItem, accounts_of
 
@@ -47,6 +48,14 @@ class HoldingInputs:
     held: Floats
     owed: Floats
     worth: ClaimWorth
+
+
+@dataclass(frozen=True, slots=True)
+class HeldResult:
+    """With what the accounts of a shard pay, and the peak memory of its process."""
+
+    custody: Custody
+    peak_bytes: int
 
 
 def holdings_of(pool: StoredRun, runs: Path | S3Folder) -> Holdings:
@@ -90,13 +99,13 @@ def hold(
     )
     found: Custody | None = None
     for one in engine.map(hold_shard, shared, items):
-        found = one if found is None else found + one
+        found = one.custody if found is None else found + one.custody
     if found is None:
         raise ValueError("a book without accounts cannot be stressed")
     return found
 
 
-def hold_shard(inputs: HoldingInputs, item: StressItem) -> Custody:
+def hold_shard(inputs: HoldingInputs, item: StressItem) -> HeldResult:
     """Share out what a shard's accounts pay and hold."""
     shard, claims = item.shard, _claims(inputs.claims, inputs.claims_digest)
     written = claims.claim_slice(shard.start, shard.stop)
@@ -109,9 +118,10 @@ def hold_shard(inputs: HoldingInputs, item: StressItem) -> Custody:
         market=written.market,
     )
     accounts = accounts_of(inputs.stress, shard)
-    return share_out(
+    shared = share_out(
         accounts, item.state, inputs.stress.cube, held, inputs.worth, inputs.stress.groups
     )
+    return HeldResult(shared, process_peak_bytes())
 
 
 def _values(source: PoolSource, moves: Floats) -> Floats:

@@ -128,7 +128,7 @@ REFUSED = [
     ('verification = "signers"', 'verification = "magic"', "Input should be"),
     ('needs = "attested"', 'needs = "sworn"', "'proven', 'attested' or 'stated'"),
     ('kinds = ["cash",', 'kinds = ["debt",', "Input should be"),
-    ("effective = 2026-01-01", "effective = 2026-13-01", "Expected newline"),
+    ("effective = 2026-01-01", "effective = 2026-13-01", "the text is no TOML"),
 ]
 
 
