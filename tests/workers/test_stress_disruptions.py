@@ -6,6 +6,7 @@ import pytest
 from flows.report.stress.waterfall import layer_table
 from flows.stress_view import stress_view
 from risk.kernels.sums import UNIT
+from tests.conftest import approved
 from tests.workers.stressed import plan_file, stress
 from tests.workers.test_stress_by_hand import METHODOLOGY, PLAN, PRICE, perpetuals_book
 from workers.engine import SerialEngine
@@ -70,7 +71,7 @@ members = [{}]
 def request_of(margin_of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("disruptions")
     methodology = folder / "tenth.toml"
-    methodology.write_text(METHODOLOGY)
+    methodology.write_text(approved(METHODOLOGY))
     done = margin_of(perpetuals_book(folder, HOLDINGS, "Avalanche"), methodology=str(methodology))
 
     def request(scenarios, batch=32):
@@ -168,7 +169,7 @@ def test_the_plan_that_ships_breaks_something_in_each_of_its_scenarios():
     assert all(one.breaks_something for one in plan.scenarios)
 
 
-def test_members_of_one_owner_default_together(made, request_of):
+def test_cover_counts_members_of_one_owner_as_one(made, request_of):
     """Both members' accounts owe in full what they lose, and no contribution stands before it."""
     owned = stress(request_of(SCENARIOS + OWNERS.format('"m0", "m1"')))
     row, totals = made.row("bridge fails"), owned.run.groups["totals"].load()
