@@ -2,11 +2,11 @@
 
 import numpy as np
 import xarray as xr
-from scipy.stats import chi2
 
 from risk.scenarios.moves import LEAST_VOLATILITY_MOVE
 from risk.systemic.exhaustion import exhaustion, layers_to_exhaust
 from risk.systemic.plan import parse_stress_plan
+from risk.systemic.reverse import chance_as_far
 from storage.book import Book
 from storage.runs import RunStore, StoredRun
 from workers.verify.checks import Check, attempted, book_checked, checks_of_storage, unlike
@@ -65,7 +65,7 @@ def _sums(run: StoredRun, found: xr.Dataset) -> list[str]:
     checks = [
         ("the distance is that of the shock", np.where(whole, measured, distance), distance),
         ("the chance is that of the distance",
-         chi2.sf(distance**2, np.linalg.matrix_rank(covariance, 1e-12, hermitian=True)),
+         chance_as_far(distance, np.linalg.matrix_rank(covariance, rtol=1e-12, hermitian=True)),
          one["tail_probability"].values),
         ("what is drawn exhausts the resource", np.maximum(drawn, resource), drawn),
     ]  # fmt: skip
