@@ -11,6 +11,9 @@ from typing import Generic, TypeVar
 import pydantic.v1  # noqa: F401
 
 from flows.settings import Settings
+
+# Xarray imports Dask when it is first asked for an array: that too is done before a thread starts.
+from workers.dask_engine import DaskEngine
 from workers.engine import Engine, FoldEngine, SerialEngine
 from workers.memory import Room, room_here
 from workers.warm import warm_kernels
@@ -110,16 +113,12 @@ class Engines:
         warm_kernels()
         if settings.engine == "serial":
             return SerialEngine()
-        from workers.dask_engine import DaskEngine
-
         return DaskEngine(settings.workers)
 
     def _fold_engine(self) -> FoldEngine:
         settings = self._settings
         if settings.fold == "serial":
             return SerialEngine()
-        from workers.dask_engine import DaskEngine
-
         if settings.fold == "threads":
             return DaskEngine(settings.workers)
         from workers.ray_engine import RayEngine

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.format import money, percent, short
-from flows.tables import columns, print_stages
+from flows.tables import columns, print_approval, print_stages
 from storage.runs import StoredRun
 
 
@@ -24,6 +24,7 @@ def print_reverse(console: Console, run: StoredRun) -> None:
         highlight=False,
         markup=False,
     )
+    print_approval(console, manifest)
     if totals["accounts_searched"] < totals["accounts"]:
         console.print(
             f"searched on a sample of {totals['accounts_searched']:,} of {totals['accounts']:,} "

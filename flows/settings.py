@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     runs: Place = Field(default_factory=lambda given: given["home"] / "runs")
     pools: Place = Field(default_factory=lambda given: given["home"] / "pools")
     stresses: Place = Field(default_factory=lambda given: given["home"] / "stresses")
+    reverses: Place = Field(default_factory=lambda given: given["home"] / "reverses")
     engine: EngineName = "ray"
     fold: FoldName = "threads"
     workers: Annotated[int, Field(ge=1)] = os.cpu_count() or 1

@@ -3,17 +3,18 @@
 from collections.abc import Iterator
 
 from flows.settings import Settings
-from storage.arrays import MARGIN, POOL, STRESS
+from storage.arrays import MARGIN, POOL, REVERSE, STRESS
 from storage.objects import S3Folder
 from storage.runs import RunStore, UnknownRun
 
 
 def stores(settings: Settings) -> Iterator[RunStore]:
-    """Yield the stores of margin, collateral and stress runs that are there, in this order."""
+    """Yield the stores of margin, collateral, stress and reverse stress runs that are there."""
     for place, kind in (
         (settings.runs, MARGIN),
         (settings.pools, POOL),
         (settings.stresses, STRESS),
+        (settings.reverses, REVERSE),
     ):
         if isinstance(place, S3Folder) or place.is_dir():
             yield RunStore(place, kind)

@@ -9,11 +9,11 @@ from storage.runs import StoredRun
 from workers.reverse.request import reverse_store
 
 
-def newest_reverse(stresses: Path | S3Folder, run: StoredRun) -> StoredRun | None:
+def newest_reverse(reverses: Path | S3Folder, run: StoredRun) -> StoredRun | None:
     """Return the newest reverse stress of the margin run and by the plan of a stress run."""
-    if isinstance(stresses, Path) and not (stresses / "reverse").is_dir():
+    if isinstance(reverses, Path) and not reverses.is_dir():
         return None
-    store, inputs = reverse_store(stresses), run.manifest["inputs"]
+    store, inputs = reverse_store(reverses), run.manifest["inputs"]
     for manifest in store.manifests():
         if all(
             manifest["inputs"][what]["digest"] == inputs[what]["digest"] for what in ("run", "plan")

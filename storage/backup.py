@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from storage.arrays import MARGIN, POOL, STRESS, RunKind
+from storage.arrays import MARGIN, POOL, REVERSE, STRESS, RunKind
 from storage.book import Book
 from storage.claims import Claims
 from storage.dataset.durable import fsync_folder
@@ -26,7 +26,7 @@ from storage.runs import RunStore
 from storage.verification import read_again
 
 CATALOGUE = "backup.json"
-KINDS = {kind.name: kind for kind in (MARGIN, POOL, STRESS)}
+KINDS = {kind.name: kind for kind in (MARGIN, POOL, STRESS, REVERSE)}
 REFERENCES = "refs"
 
 

@@ -24,7 +24,7 @@ def audit(
     Args:
         verify: check the chain and say how long it is, without listing it
         contains: digest of an entry, or a start of it, that was kept elsewhere and must be there
-        kind: margin, pool or stress
+        kind: margin, pool, stress or reverse
         runs: folder of the runs of that kind, or s3://bucket/prefix; that of the settings
         json: print everything as JSON
     """

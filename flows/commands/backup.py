@@ -18,6 +18,7 @@ def backup(
     runs: Runs = None,
     pools: str | None = None,
     stresses: str | None = None,
+    reverses: str | None = None,
     json: Json = False,
 ) -> None:
     """Copy published runs with their books, claims and markets, and read the copies again.
@@ -27,12 +28,15 @@ def backup(
         runs: folder of the margin runs; runs of the data folder when left out
         pools: folder of the collateral runs; pools of the data folder when left out
         stresses: folder of the stress runs; stresses of the data folder when left out
+        reverses: folder of the reverse stresses; reverses of the data folder when left out
         json: print what the backup holds as JSON
     """
     from flows.stores import stores
     from storage.backup import back_up
 
-    found = list(stores(Settings.given(runs=runs, pools=pools, stresses=stresses)))
+    found = list(
+        stores(Settings.given(runs=runs, pools=pools, stresses=stresses, reverses=reverses))
+    )
     if not found:
         raise ValueError("there are no runs to back up yet; margincube run makes one")
     made = back_up(found, destination)
@@ -46,6 +50,7 @@ def restore(
     runs: Runs = None,
     pools: str | None = None,
     stresses: str | None = None,
+    reverses: str | None = None,
     json: Json = False,
 ) -> None:
     """Bring back the runs and inputs of a backup; what stands there is moved aside.
@@ -56,17 +61,19 @@ def restore(
         runs: folder of the margin runs; runs of the data folder when left out
         pools: folder of the collateral runs; pools of the data folder when left out
         stresses: folder of the stress runs; stresses of the data folder when left out
+        reverses: folder of the reverse stresses; reverses of the data folder when left out
         json: print what was restored as JSON
     """
     from storage import backup as backups
     from storage.objects import S3Folder
 
-    settings = Settings.given(runs=runs, pools=pools, stresses=stresses)
+    settings = Settings.given(runs=runs, pools=pools, stresses=stresses, reverses=reverses)
     targets: dict[str, Path] = {}
     for kind, place in (
         ("margin", settings.runs),
         ("collateral", settings.pools),
         ("stress", settings.stresses),
+        ("reverse", settings.reverses),
     ):
         if isinstance(place, S3Folder):
             raise ValueError(f"{place} is in an object store; restore to a folder")

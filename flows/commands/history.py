@@ -28,15 +28,17 @@ def tag(
     runs: Runs = None,
     pools: str | None = None,
     stresses: str | None = None,
+    reverses: str | None = None,
 ) -> None:
     """Give a run a second name, under which it is kept until the tag is taken away.
 
     Args:
-        run: name of a margin, collateral or stress run, or an unambiguous start of it
+        run: name of a margin, collateral, stress or reverse stress run, or a start of it
         name: the tag
         runs: folder of the margin runs, or s3://bucket/prefix; runs of the data folder
         pools: folder of the collateral runs, or s3://bucket/prefix; pools of the data folder
         stresses: folder of the stress runs, or s3://bucket/prefix; stresses of the data folder
+        reverses: folder of the reverse stresses, or s3://bucket/prefix; reverses of the data folder
     """
     from flows.stores import store_of
     from storage.history import History, change_history
@@ -44,7 +46,9 @@ def tag(
     require_plain_name(name)
     if name == "latest":
         raise ValueError("'latest' is no tag, it means the newest run; choose another name")
-    store, run_id = store_of(Settings.given(runs=runs, pools=pools, stresses=stresses), run)
+    store, run_id = store_of(
+        Settings.given(runs=runs, pools=pools, stresses=stresses, reverses=reverses), run
+    )
 
     def change(history: History) -> None:
         had = history.tags.get(name)
@@ -66,6 +70,7 @@ def untag(
     runs: Runs = None,
     pools: str | None = None,
     stresses: str | None = None,
+    reverses: str | None = None,
 ) -> None:
     """Take a tag away from a run.
 
@@ -75,11 +80,14 @@ def untag(
         runs: folder of the margin runs, or s3://bucket/prefix; runs of the data folder
         pools: folder of the collateral runs, or s3://bucket/prefix; pools of the data folder
         stresses: folder of the stress runs, or s3://bucket/prefix; stresses of the data folder
+        reverses: folder of the reverse stresses, or s3://bucket/prefix; reverses of the data folder
     """
     from flows.stores import store_of
     from storage.history import History, change_history
 
-    store, run_id = store_of(Settings.given(runs=runs, pools=pools, stresses=stresses), run)
+    store, run_id = store_of(
+        Settings.given(runs=runs, pools=pools, stresses=stresses, reverses=reverses), run
+    )
 
     def change(history: History) -> None:
         if history.tags.get(name) != run_id:
@@ -143,6 +151,7 @@ def clean(
     runs: Runs = None,
     pools: str | None = None,
     stresses: str | None = None,
+    reverses: str | None = None,
     json: Json = False,
 ) -> None:
     """Remove old runs and what runs that never finished left behind, and reclaim their space.
@@ -157,12 +166,13 @@ def clean(
         runs: folder of the margin runs, or s3://bucket/prefix; runs of the data folder
         pools: folder of the collateral runs, or s3://bucket/prefix; pools of the data folder
         stresses: folder of the stress runs, or s3://bucket/prefix; stresses of the data folder
+        reverses: folder of the reverse stresses, or s3://bucket/prefix; reverses of the data folder
         json: print what went and what was kept as JSON
     """
     from flows.cleaning import clean_stores
     from flows.stores import stores
 
-    settings = Settings.given(runs=runs, pools=pools, stresses=stresses)
+    settings = Settings.given(runs=runs, pools=pools, stresses=stresses, reverses=reverses)
     done = clean_stores(
         list(stores(settings)), keep_last, keep_days, datetime.now(UTC), dry_run=dry_run
     )

@@ -11,7 +11,7 @@ from flows.settings import Place, Settings
 if TYPE_CHECKING:
     from storage.arrays import RunKind
 
-KindName = Literal["margin", "pool", "stress"]
+KindName = Literal["margin", "pool", "stress", "reverse"]
 
 app = App(help="Keys that sign the manifests of runs.")
 
@@ -54,7 +54,7 @@ def verify_signature(
     Args:
         run: name of the run, or an unambiguous start of it
         key: file of the public key
-        kind: margin, pool or stress
+        kind: margin, pool, stress or reverse
         runs: folder of the runs of that kind, or s3://bucket/prefix; that of the settings
         json: print the result as JSON
     """
@@ -79,10 +79,11 @@ def verify_signature(
 
 def store_of(settings: Settings, kind: KindName) -> "tuple[Place, RunKind]":
     """Return where the runs of a kind are kept, and the kind."""
-    from storage.arrays import MARGIN, POOL, STRESS
+    from storage.arrays import MARGIN, POOL, REVERSE, STRESS
 
     return {
         "margin": (settings.runs, MARGIN),
         "pool": (settings.pools, POOL),
         "stress": (settings.stresses, STRESS),
+        "reverse": (settings.reverses, REVERSE),
     }[kind]

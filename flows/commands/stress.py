@@ -86,6 +86,7 @@ def report(
     *,
     output: Path | None = None,
     stresses: str | None = None,
+    reverses: str | None = None,
     json: Json = False,
 ) -> None:
     """Write the report of a stress run: one HTML page that needs no network.
@@ -94,6 +95,7 @@ def report(
         stress: name of the stress run, or an unambiguous start of it
         output: the file to write
         stresses: folder of the stress runs, or s3://bucket/prefix; stresses of the data folder
+        reverses: folder of the reverse stresses, or s3://bucket/prefix; reverses of the data folder
         json: print the path as JSON
     """
     from flows.report.stress import write_stress_report
@@ -101,11 +103,11 @@ def report(
     from storage.arrays import STRESS
     from storage.runs import RunStore
 
-    settings = Settings.given(stresses=stresses)
+    settings = Settings.given(stresses=stresses, reverses=reverses)
     run = RunStore(settings.stresses, STRESS).read(stress)
     path = output or settings.reports / f"{run.run_id}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_stress_report(stress_view(run, newest_reverse(settings.stresses, run)), path)
+    write_stress_report(stress_view(run, newest_reverse(settings.reverses, run)), path)
     say_report(run.run_id, path, json=json)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, Unapproved, print_json
-from flows.settings import Settings
+from flows.settings import EngineName, Settings
 
 
 def reverse(
@@ -16,8 +16,10 @@ def reverse(
     defaulters: str = "1,2,4,8",
     sample: int | None = None,
     runs: Runs = None,
-    stresses: str | None = None,
+    reverses: str | None = None,
+    engine: EngineName = "dask",
     workers: int | None = None,
+    ray_address: str | None = None,
     unapproved: Unapproved = False,
     reason: str | None = None,
     json: Json = False,
@@ -35,8 +37,10 @@ def reverse(
         defaulters: numbers of members, with commas, that are to exhaust the first resource alone
         sample: blocks of accounts that the search looks at; all of them when left out
         runs: folder of the margin runs, or s3://bucket/prefix; runs of the data folder
-        stresses: folder of the stress runs, or s3://bucket/prefix; stresses of the data folder
+        reverses: folder of the reverse stresses, or s3://bucket/prefix; reverses of the data folder
+        engine: dask, threads of this process that share the book; ray or serial
         workers: cores to use
+        ray_address: address of a Ray cluster; a local Ray when left out
         unapproved: run a plan that is not approved on the day; every page says so
         reason: why it is run, for the manifest and the audit log
         json: print the manifest as JSON
@@ -44,7 +48,14 @@ def reverse(
     from flows.reverse_tables import print_reverse
     from workers.reverse.request import reverse_store
 
-    settings = Settings.given(runs=runs, stresses=stresses, workers=workers)
+    settings = Settings.given(
+        runs=runs,
+        reverses=reverses,
+        engine=engine,
+        fold="threads",
+        workers=workers,
+        ray_address=ray_address,
+    )
     manifest = run_reverse(
         settings,
         run,
@@ -58,7 +69,7 @@ def reverse(
     if json:
         print_json(manifest)
         return
-    print_reverse(CONSOLE, reverse_store(settings.stresses).read(manifest["run_id"]))
+    print_reverse(CONSOLE, reverse_store(settings.reverses).read(manifest["run_id"]))
 
 
 def run_reverse(
@@ -75,10 +86,11 @@ def run_reverse(
     """Search in this process; return what is published already as it is.
 
     Raises:
+        KeyUnusable: the key that signs is no Ed25519 key, or others may read it.
         ValueError: defaulters are no numbers, or an input is not usable.
     """
+    from flows.engines import Engines
     from flows.progress import TerminalProgress
-    from workers.dask_engine import DaskEngine
     from workers.memory import PeakMemory
     from workers.reverse.request import ReverseRequest, reverse_store
     from workers.reverse.run import ReverseRun
@@ -94,19 +106,20 @@ def run_reverse(
         unapproved=unapproved,
         reason=reason,
         runs=settings.runs,
-        stresses=settings.stresses,
+        reverses=settings.reverses,
     )
-    engine = DaskEngine(settings.workers)
+    signer = settings.signer()  # a key that cannot be used is known before anything is computed
     with (
         TerminalProgress(MESSAGES) as progress,
-        ReverseRun(request, lambda: engine, StageTable(progress)) as made,
+        Engines(settings) as engines,
         PeakMemory() as memory,
+        ReverseRun(request, engines.engine, StageTable(progress), engines.rooms) as made,
     ):
         if made.prepare():
-            found = reverse_store(request.stresses).read(made.run_id)
+            found = reverse_store(request.reverses).read(made.run_id)
             return {**found.manifest, "recognised": True}
         made.search()
-        return {**made.publish(lambda: memory.peak_bytes), "recognised": False}
+        return {**made.publish(lambda: memory.peak_bytes, signer), "recognised": False}
 
 
 def _numbers(text: str) -> tuple[int, ...]:

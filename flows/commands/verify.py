@@ -28,20 +28,22 @@ def verify(
     runs: Runs = None,
     pools: str | None = None,
     stresses: str | None = None,
+    reverses: str | None = None,
     json: Json = False,
 ) -> None:
     """Read a run again, sum it again, and compute a sample of its accounts again.
 
-    Exits with 1 where anything differs, and names it. Collateral and stress runs are read and
+    Exits with 1 where anything differs, and names it. Runs of other kinds than margin are read and
     summed again; no account of theirs is computed.
 
     Args:
-        run: name of a margin, collateral or stress run, or an unambiguous start of it
+        run: name of a margin, collateral, stress or reverse stress run, or a start of it
         sample: accounts to compute again, drawn at random
         seed: seed of the sample; one is drawn and printed when left out
         runs: folder of the margin runs, or s3://bucket/prefix; runs of the data folder
         pools: folder of the collateral runs, or s3://bucket/prefix; pools of the data folder
         stresses: folder of the stress runs, or s3://bucket/prefix; stresses of the data folder
+        reverses: folder of the reverse stresses, or s3://bucket/prefix; reverses of the data folder
         json: print the checks as JSON
     """
     from flows.stores import store_of
@@ -49,7 +51,9 @@ def verify(
 
     if sample < 0:
         raise ValueError(f"sample is {sample}; allowed is a number of accounts, 0 or more")
-    store, run_id = store_of(Settings.given(runs=runs, pools=pools, stresses=stresses), run)
+    store, run_id = store_of(
+        Settings.given(runs=runs, pools=pools, stresses=stresses, reverses=reverses), run
+    )
     checks = _checks(store, run_id, sample, secrets.randbits(32) if seed is None else seed)
     found = differences(checks)
     if json:
@@ -61,13 +65,16 @@ def verify(
 
 
 def _checks(store: "RunStore", run_id: str, sample: int, seed: int) -> "list[Check]":
-    from workers.verify import verify_collateral, verify_margin, verify_stress
+    from workers.verify import verify_collateral, verify_margin, verify_reverse, verify_stress
 
     if store.kind.name == "margin":
         return verify_margin(store, run_id, sample, seed)
-    return {"collateral": verify_collateral, "stress": verify_stress}[store.kind.name](
-        store, run_id
-    )
+    verified = {
+        "collateral": verify_collateral,
+        "stress": verify_stress,
+        "reverse": verify_reverse,
+    }
+    return verified[store.kind.name](store, run_id)
 
 
 def _print_checks(run_id: str, checks: "Sequence[Check]", found: list[str]) -> None:

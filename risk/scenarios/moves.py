@@ -12,7 +12,7 @@ from risk.scenarios.shocks import Shocks, shocks_of
 Floats = NDArray[np.float64]
 
 LEAST_VOLATILITY_MOVE = -0.95
-"""A volatility never loses more than this, however far a move goes."""
+"""A volatility never loses more than this, however far a move or severe a scenario."""
 
 
 @dataclass(frozen=True, slots=True)

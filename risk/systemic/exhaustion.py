@@ -34,8 +34,12 @@ class Exhaustion:
 
 
 def layers_to_exhaust(plan: StressPlan) -> list[str]:
-    """Return the layers of a plan that have an end, after the defaulters' own."""
-    return [one.name for one in plan.layers if one.payer != "defaulter" and one.capped]
+    """Return the layers of a plan that have an end, after the defaulters' own.
+
+    Those of winners are none: what winners give up is what is taken from them, and nothing that is
+    held for losses.
+    """
+    return [one.name for one in plan.layers if one.payer in {"survivors", "venue"}]
 
 
 def exhaustion(plan: StressPlan, layer: str, default_fund: ArrayLike) -> Exhaustion:

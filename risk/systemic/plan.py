@@ -93,7 +93,7 @@ def at_depth(name: str, part: float) -> str:
 
 
 class OwnerGroup(Specification):
-    """Members under common ownership, on whatever venues and chains: they default together."""
+    """Members under common ownership, on whatever venues and chains: Cover-n counts them as one."""
 
     owner: Annotated[str, Field(min_length=1)]
     members: Annotated[tuple[str, ...], Field(min_length=1)]

@@ -79,6 +79,15 @@ class ReverseStress:
     evaluations: int
 
 
+def chance_as_far(distance: ArrayLike, factors: int) -> Floats:
+    """Return the chance that a normal move is at least as far in any direction, ``(...) -> (...)``.
+
+    >>> chance_as_far([0.0, 2.0], 2).round(6).tolist()
+    [1.0, 0.135335]
+    """
+    return np.asarray(chi2.sf(np.square(distance), factors))
+
+
 def reverse_stress(
     loss: Loss,
     resource: float,
@@ -264,7 +273,7 @@ class _Space:
         return ReverseStress(
             shock=self.root @ point,
             distance=distance,
-            tail_probability=float(chi2.sf(distance**2, self.dimension)),
+            tail_probability=float(chance_as_far(distance, self.dimension)),
             empirical_frequency=float(far.mean()) if len(far) else None,
             loss=lost,
             evaluations=self.evaluations,

@@ -169,7 +169,7 @@ def test_the_plan_that_ships_breaks_something_in_each_of_its_scenarios():
     assert all(one.breaks_something for one in plan.scenarios)
 
 
-def test_members_of_one_owner_default_together(made, request_of):
+def test_cover_counts_members_of_one_owner_as_one(made, request_of):
     """Both members' accounts owe in full what they lose, and no contribution stands before it."""
     owned = stress(request_of(SCENARIOS + OWNERS.format('"m0", "m1"')))
     row, totals = made.row("bridge fails"), owned.run.groups["totals"].load()

@@ -15,7 +15,9 @@ from risk.kernels.sums import UNIT
 from tests.conftest import approved
 from tests.workers.stressed import SMALL_PLAN, plan_file, stress
 from tests.workers.test_stress_by_hand import METHODOLOGY, PLAN, PRICE, perpetuals_book
+from workers.methodologies import DEFAULT_METHODOLOGY
 from workers.stress.request import StressRequest
+from workers.verify import differences, verify_stress
 
 WINNERS = """
 [deleveraging]
@@ -137,6 +139,20 @@ def test_a_run_is_the_same_however_it_is_cut_and_adds_up(request_of, trigger):
     np.testing.assert_array_equal(named, alone.values("winner_account") >= 0)
     amount = alone.values("winner_amount")
     assert (np.diff(amount, axis=1)[(alone.values("winner_account") >= 0)[:, 1:]] <= 0.0).all()
+
+
+def test_a_run_by_the_plan_that_ships_is_verified(synthetic_book, margin_of, tmp_path):
+    done = margin_of(synthetic_book(200), methodology=DEFAULT_METHODOLOGY)
+    made = stress(
+        StressRequest(
+            run=done.run.run_id,
+            plan="margincube-deleveraging-2026-01",
+            runs=done.request.runs,
+            stresses=tmp_path / "stresses",
+        )
+    )
+    assert made.values("given_up").sum() > 0.0
+    assert differences(verify_stress(made.store, made.run.run_id)) == []
 
 
 def test_page_and_terminal_say_who_gave_up(request_of):

@@ -35,6 +35,11 @@ def found_in(store, name="latest"):
 
 
 def rewritten(path, group, name, change, **manifest):
+    """Return the store of the only run, and the name of that run with one array changed."""
+    return RunStore(path), forged(path, group, name, change, **manifest)
+
+
+def forged(path, group, name, change, **manifest):
     """Publish the only run anew with one array changed, as somebody with a key to the store may."""
     repository = icechunk.Repository.open(icechunk.local_filesystem_storage(path / "repository"))
     (tag,) = repository.list_tags()
@@ -47,7 +52,7 @@ def rewritten(path, group, name, change, **manifest):
     root.attrs["manifest"] = told
     snapshot = session.commit("forged", metadata={"manifest": json.dumps(told)})
     repository.create_tag(f"{tag}-forged", snapshot)
-    return RunStore(path), f"{tag}-forged"
+    return f"{tag}-forged"
 
 
 def test_a_run_is_verified_down_to_every_account(done, monkeypatch):

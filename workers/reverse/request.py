@@ -33,7 +33,7 @@ class ReverseRequest:
     unapproved: bool = False
     reason: str | None = None
     runs: Path | S3Folder = Path("margincube-data/runs")
-    stresses: Path | S3Folder = Path("margincube-data/stresses")
+    reverses: Path | S3Folder = Path("margincube-data/reverses")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,6 @@ def identify_reverse(request: ReverseRequest) -> ReverseIdentity:
     return ReverseIdentity(name, key, run, book, named)
 
 
-def reverse_store(stresses: Path | S3Folder) -> RunStore:
-    """Return where reverse stresses are published: beside the stress runs."""
-    return RunStore(stresses / "reverse", REVERSE)
+def reverse_store(reverses: Path | S3Folder) -> RunStore:
+    """Return where reverse stresses are published."""
+    return RunStore(reverses, REVERSE)

@@ -7,9 +7,9 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from risk.scenarios.moves import FactorMoves
-from risk.systemic.bearing import bear_losses
 from workers.reverse.search import Found
 from workers.stress.cascade import Cascade
+from workers.stress.results import borne_losses
 from workers.stress.scenarios import StressScenarios
 from workers.stress.work import StressWork
 
@@ -71,8 +71,8 @@ def found_dataset(
         "volatility": (("target", "coin"), spread(scenarios.shocks.volatility)),
     }
     if cascade is not None:
-        vault = np.maximum(-cascade.vault_pnl, 0.0)
-        borne = bear_losses(work.identity.named.plan, cascade.last.uncovered, vault, fund)
+        given_up = cascade.winners.given_up
+        borne = borne_losses(work, cascade.last.uncovered, cascade.vault_pnl, given_up)
         alone = np.array(
             [
                 one.target.loss(cascade.first.uncovered[:, at][np.newaxis], fund).item()
@@ -84,7 +84,8 @@ def found_dataset(
             "lost_alone": (("target",), spread(cascade.first.lost)),
             "uncovered_alone": (("target",), spread(cascade.first.uncovered.sum(axis=0))),
             "lost": (("target",), spread(cascade.last.lost)),
-            "vault_loss": (("target",), spread(vault)),
+            "vault_loss": (("target",), spread(np.maximum(-cascade.vault_pnl, 0.0))),
+            "given_up": (("target",), spread(np.maximum(given_up.sum(axis=0), 0.0))),
             "uncovered": (("target",), spread(cascade.last.uncovered.sum(axis=0))),
             "sold": (("target",), spread(np.nansum(cascade.sold, axis=1))),
             "shortfall": (("target",), spread(borne.loss)),

@@ -1,7 +1,7 @@
 """One reverse stress, from its inputs to a published run: search, cascade, publish."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
@@ -13,11 +13,12 @@ from risk.summation import BLOCK_ACCOUNTS
 from risk.systemic.exhaustion import Exhaustion, exhaustion, layers_to_exhaust
 from storage.arrays import REVERSE
 from storage.digest import dataset_digest, text_digest
+from storage.signature import Signer
 from storage.staging import Layout
 from workers.approval import accountability
 from workers.code_version import code_version, library_versions
 from workers.engine import Engine
-from workers.memory import room_here
+from workers.memory import Room, room_here
 from workers.reverse.losses import MemberLosses, ShockInputs
 from workers.reverse.request import (
     ReverseIdentity,
@@ -30,7 +31,7 @@ from workers.reverse.search import Found, search_targets, targets_of
 from workers.shards import Shard, cut
 from workers.stages import StageTable
 from workers.stress.cascade import Cascade, run_cascade
-from workers.stress.request import StressIdentity, StressRequest
+from workers.stress.request import StressIdentity, StressRequest, plan_input
 from workers.stress.run import stress_inputs
 from workers.stress.scenarios import StressScenarios
 from workers.stress.work import StressWork, plan_stress
@@ -44,11 +45,13 @@ class ReverseRun:
         request: ReverseRequest,
         engine: Callable[[], Engine],
         stages: StageTable | None = None,
+        rooms: Callable[[], Sequence[Room]] = lambda: [room_here(1)],
     ) -> None:
         self.request = request
         self.stages = stages or StageTable()
         self._engine = engine
-        self._store = reverse_store(request.stresses)
+        self._store = reverse_store(request.reverses)
+        self._rooms = rooms
         self._lock = contextlib.ExitStack()
 
     def __enter__(self) -> "ReverseRun":
@@ -64,6 +67,7 @@ class ReverseRun:
         Raises:
             AlreadyLocked: another process works on this very run.
             BookDamaged: a file of the book is not the one that was written.
+            TooLargeForMemory: not even one scenario at a time fits into memory.
             ValueError: an input is not usable; the message says which and why.
         """
         with self.stages.stage("prepare", 1, "plan"):
@@ -74,7 +78,7 @@ class ReverseRun:
                 return True
             identity.book.verify()
             self.identity = identity
-            self.work = _work(identity, self.request)
+            self.work = _work(identity, self.request, self._rooms())
             self.moves = factor_moves(identity.run.scenarios.load())
             self.fund = identity.book.members()["default_fund"].to_numpy()
             self.exhaustions = _exhaustions(identity, self.request, self.fund)
@@ -116,7 +120,9 @@ class ReverseRun:
             self.identity.named.plan,
         )
 
-    def publish(self, peak_memory: Callable[[], int] = int) -> dict[str, Any]:
+    def publish(
+        self, peak_memory: Callable[[], int] = int, signer: Signer | None = None
+    ) -> dict[str, Any]:
         """Write what was found, and make the run visible; return its manifest."""
         sampled = self._looked_at()
         datasets = {
@@ -128,7 +134,7 @@ class ReverseRun:
         }  # fmt: skip
         digests = {name: dataset_digest(dataset) for name, dataset in datasets.items()}
         identity = self.identity
-        run, plan = identity.run, identity.named.plan
+        run = identity.run
         settings = {one.name: str(getattr(self.request, one.name)) for one in fields(self.request)}
         manifest = {
             "kind": REVERSE.name,
@@ -141,12 +147,7 @@ class ReverseRun:
             "inputs": {
                 "run": {"run_id": run.run_id, "digest": run.manifest["digest"]},
                 "book": run.manifest["inputs"]["book"],
-                "plan": {
-                    "name": plan.name,
-                    "version": plan.version,
-                    "title": plan.title,
-                    "digest": identity.named.digest,
-                },
+                "plan": plan_input(identity.named),
             },
             **accountability(
                 identity.named.standing(identity.book.as_of),
@@ -171,18 +172,18 @@ class ReverseRun:
             "digest": text_digest(*(f"{name}={digests[name]}" for name in sorted(digests))),
         }
         staged = self._store.stage(self.run_id, Layout({}, {}, {}), identity.key)
-        self._store.publish(self.run_id, staged, datasets, manifest)
+        self._store.publish(self.run_id, staged, datasets, manifest, signer)
         return manifest
 
 
-def _work(identity: ReverseIdentity, request: ReverseRequest) -> StressWork:
+def _work(identity: ReverseIdentity, request: ReverseRequest, rooms: Sequence[Room]) -> StressWork:
     """Return what the cascade of the plan needs; its own scenarios are of no interest here."""
     own = identity.named.plan
     alone = StressIdentity(
         identity.run_id, identity.key, identity.run, identity.book, identity.named
     )
-    given = StressRequest(request.run, own.name, request.runs, request.stresses)
-    return plan_stress(alone, given, [room_here(1)])
+    given = StressRequest(request.run, own.name, request.runs)
+    return plan_stress(alone, given, rooms)
 
 
 def _exhaustions(identity: ReverseIdentity, request: ReverseRequest, fund: Any) -> list[Exhaustion]:

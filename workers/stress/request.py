@@ -149,6 +149,20 @@ def pool_input(pool: StoredRun | None) -> dict[str, Any]:
     return {"pool": {"run_id": pool.run_id, "digest": pool.manifest["digest"]}}
 
 
+def plan_input(named: NamedPlan) -> dict[str, Any]:
+    """Return what the manifest says of a plan."""
+    plan = named.plan
+    return {
+        "name": plan.name,
+        "version": plan.version,
+        "effective": plan.effective.isoformat(),
+        "title": plan.title,
+        "not_verified": list(plan.not_verified),
+        "digest": named.digest,
+        "text": named.text,
+    }
+
+
 def stress_store(request: StressRequest) -> RunStore:
     """Return where stress runs are published."""
     return RunStore(request.stresses, STRESS)

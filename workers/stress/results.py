@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from risk.claims.issuers import TokenIssuers
 from risk.summation import BLOCK_ACCOUNTS
-from risk.systemic.bearing import bear_losses
+from risk.systemic.bearing import BorneLosses, bear_losses
 from risk.systemic.cover import cover, group_losses
 from storage.book import Book
 from workers.stress.cascade import Cascade
 from workers.stress.network import issued_arrays
 from workers.stress.work import StressWork
+
+Floats = NDArray[np.float64]
 
 
 def stored_arrays(
@@ -86,16 +88,30 @@ def plan_dataset(work: StressWork) -> xr.Dataset:
     )
 
 
+def borne_losses(
+    work: StressWork, uncovered: Floats, vault_pnl: Floats, given_up: Floats
+) -> BorneLosses:
+    """Return who bears what a cascade comes to: of members, the vault, and those who gained.
+
+    ``uncovered`` and ``given_up`` ``(member, scenario)``, ``vault_pnl`` ``(scenario,)``, all USD.
+    """
+    return bear_losses(
+        work.identity.named.plan,
+        uncovered,
+        np.maximum(-vault_pnl, 0.0),
+        work.identity.book.members()["default_fund"].to_numpy(),
+        np.maximum(given_up.sum(axis=0), 0.0),
+    )
+
+
 def totals_dataset(work: StressWork, stored: xr.Dataset) -> xr.Dataset:
     """Return what each scenario comes to for the system, and who bears it."""
     members = work.identity.book.members()
-    vault = np.maximum(-stored["vault_pnl"].values, 0.0)
-    borne = bear_losses(
-        work.identity.named.plan,
+    borne = borne_losses(
+        work,
         stored["uncovered"].values.T,
-        vault,
-        members["default_fund"].to_numpy(),
-        np.maximum(stored["given_up"].values.sum(axis=1), 0.0),
+        stored["vault_pnl"].values,
+        stored["given_up"].values.T,
     )
     one, two = (cover(borne.beyond.T, number).by_scenario for number in (1, 2))
     by_owner = group_losses(borne.beyond.T, work.owner, int(work.owner.max()) + 1)

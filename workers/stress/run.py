@@ -31,7 +31,13 @@ from workers.shards import Shard
 from workers.stages import StageTable
 from workers.stress.cascade import run_cascade
 from workers.stress.network import network_dataset
-from workers.stress.request import StressRequest, identify_stress, pool_input, stress_store
+from workers.stress.request import (
+    StressRequest,
+    identify_stress,
+    plan_input,
+    pool_input,
+    stress_store,
+)
 from workers.stress.results import plan_dataset, stored_arrays, totals_dataset
 from workers.stress.systems import Compared, compare_systems, systems_dataset
 from workers.stress.tasks import StressInputs
@@ -214,7 +220,7 @@ class StressRun:
         return max(batch.stop - batch.start for batch in self.work.batches)
 
     def _manifest(self, stored: xr.Dataset, digests: dict[str, str], peak: int) -> dict[str, Any]:
-        work, plan = self.work, self.work.identity.named.plan
+        work = self.work
         run = work.identity.run
         settings = {one.name: str(getattr(self.request, one.name)) for one in fields(self.request)}
         worst = int(stored["lost"].values.argmax())
@@ -230,15 +236,7 @@ class StressRun:
                 "run": {"run_id": run.run_id, "digest": run.manifest["digest"]},
                 "book": run.manifest["inputs"]["book"],
                 **pool_input(work.identity.pool),
-                "plan": {
-                    "name": plan.name,
-                    "version": plan.version,
-                    "effective": plan.effective.isoformat(),
-                    "title": plan.title,
-                    "not_verified": list(plan.not_verified),
-                    "digest": work.identity.named.digest,
-                    "text": work.identity.named.text,
-                },
+                "plan": plan_input(work.identity.named),
             },
             **accountability(
                 work.identity.named.standing(work.identity.book.as_of),

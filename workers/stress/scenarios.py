@@ -7,6 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from risk.scenarios.events import event_scenarios
+from risk.scenarios.moves import LEAST_VOLATILITY_MOVE
 from risk.scenarios.shocks import SHOCKS, Shocks
 from risk.scenarios.specification import EventSpec
 from risk.systemic.plan import StressPlan, at_depth
@@ -15,9 +16,6 @@ Floats = NDArray[np.float64]
 
 Row = tuple[str, str, str, float, dict[str, Floats]]
 """Name, title, origin, depth and shocks of a scenario."""
-
-LEAST_VOLATILITY_MOVE = -0.95
-"""A volatility never loses more than this, however severe the scenario."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,14 @@
 from workers.verify.checks import Check, differences
 from workers.verify.collateral import verify_collateral
 from workers.verify.margin import verify_margin
+from workers.verify.reverse import verify_reverse
 from workers.verify.stress import verify_stress
 
-__all__ = ["Check", "differences", "verify_collateral", "verify_margin", "verify_stress"]
+__all__ = [
+    "Check",
+    "differences",
+    "verify_collateral",
+    "verify_margin",
+    "verify_reverse",
+    "verify_stress",
+]

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from storage.runs import RunStore
+from storage.book import Book
+from storage.runs import RunStore, StoredRun
 from storage.verification import read_again
 
 
@@ -30,6 +31,20 @@ def checks_of_storage(store: RunStore, run_id: str) -> list[Check]:
         Check("arrays", f"{read.arrays} read, {read.bytes:,} bytes", read.unreadable),
         Check("digests", f"{read.digests} groups", read.changed),
     ]
+
+
+def book_checked(run: StoredRun) -> list[str]:
+    """Hash the book of a run again; return how it is another one than the run used.
+
+    Raises:
+        BookDamaged: a file of the book is not the one that was written.
+    """
+    wanted = run.manifest["inputs"]["book"]
+    book = Book.open(wanted["path"])
+    book.verify()
+    if book.digest == wanted["digest"]:
+        return []
+    return [f"book has digest {book.digest[:12]}, the run used {wanted['digest'][:12]}"]
 
 
 def attempted(name: str, checked: str, check: Callable[[], list[str]]) -> Check:

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from storage.book import Book
 from storage.runs import RunStore, StoredRun
-from workers.verify.checks import Check, attempted, checks_of_storage, unlike
+from workers.verify.checks import Check, attempted, book_checked, checks_of_storage, unlike
 
 ROUNDING = 1e-12
 """Part of a sum by which its parts, summed in another order, may be off."""
@@ -20,18 +19,9 @@ def verify_stress(store: RunStore, name: str) -> list[Check]:
     counted = f"{run.manifest['totals']['scenarios']:,} scenarios"
     return [
         *checks_of_storage(store, run.run_id),
-        attempted("inputs", "book", lambda: _inputs(run)),
+        attempted("inputs", "book", lambda: book_checked(run)),
         attempted("sums", counted, lambda: _sums(run)),
     ]
-
-
-def _inputs(run: StoredRun) -> list[str]:
-    wanted = run.manifest["inputs"]["book"]
-    book = Book.open(wanted["path"])
-    book.verify()
-    if book.digest == wanted["digest"]:
-        return []
-    return [f"book has digest {book.digest[:12]}, the run used {wanted['digest'][:12]}"]
 
 
 def _sums(run: StoredRun) -> list[str]:
@@ -39,13 +29,16 @@ def _sums(run: StoredRun) -> list[str]:
     names = scenarios["scenario"].values.tolist()
     lost = [name for name, left in zip(names, scenarios["rounds"].values < 0, strict=True) if left]
     found = [f"sums: scenario {name!r} was never written" for name in lost]
-    loss = scenarios["uncovered"].values.sum(axis=1) + np.maximum(
-        -scenarios["vault_pnl"].values, 0.0
+    loss = (
+        scenarios["uncovered"].values.sum(axis=1)
+        + np.maximum(-scenarios["vault_pnl"].values, 0.0)
+        + np.maximum(scenarios["given_up"].values.sum(axis=1), 0.0)
     )
     borne = totals["borne"].values.sum(axis=1) + totals["unborne"].values
     by_member = totals["borne_by_member"].values.sum(axis=2)
     for what, one, other in (
-        ("losses of members and of the vault are the shortfall", loss, totals["shortfall"].values),
+        ("losses of members and of the vault, and what winners gave up, are the shortfall",
+         loss, totals["shortfall"].values),
         ("what the layers bear and what nobody bears is the shortfall", borne,
          totals["shortfall"].values),
         ("losses beyond equity, were nobody liquidated, are their shortfall",

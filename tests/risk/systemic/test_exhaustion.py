@@ -9,6 +9,7 @@ from risk.systemic.bearing import bear_losses
 from risk.systemic.exhaustion import drawn, exhaustion, layers_to_exhaust
 from risk.systemic.plan import parse_stress_plan
 from tests.workers.stressed import SMALL_PLAN
+from workers.stress.request import load_plan
 
 PLAN = parse_stress_plan(
     SMALL_PLAN.replace(
@@ -42,6 +43,14 @@ def test_a_layer_is_exhausted_where_one_behind_it_bears(uncovered, fund, layer):
     found = exhaustion(PLAN, layer, fund)
     over = drawn(owed, fund, found.times).sum() - found.resource
     assert max(over, 0.0) == pytest.approx(behind, abs=1e-6)
+
+
+def test_what_winners_give_up_is_no_resource():
+    plan = load_plan("margincube-deleveraging-2026-01").plan
+    layers = layers_to_exhaust(plan)
+    assert layers == ["insurance_fund", "own_capital", "mutual_fund", "assessments"]
+    with pytest.raises(ValueError, match="no layer 'auto_deleveraging' that can be exhausted"):
+        exhaustion(plan, "auto_deleveraging", [1.0])
 
 
 def test_what_cannot_be_exhausted_is_refused():

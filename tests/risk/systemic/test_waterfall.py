@@ -235,7 +235,7 @@ def test_cover_n_is_the_largest_of_all_sets_of_groups(data):
     assert cover(loss, number + 1).size >= found.size
 
 
-def test_members_of_one_owner_default_together():
+def test_cover_counts_members_of_one_owner_as_one():
     loss = np.array([[10.0, 9.0, 12.0], [0.0, 0.0, 1.0]])
     owned = group_losses(loss, [0, 0, 1], 2)
     assert cover(loss, 1).size == 12.0
