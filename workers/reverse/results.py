@@ -72,7 +72,8 @@ def found_dataset(
     }
     if cascade is not None:
         vault = np.maximum(-cascade.vault_pnl, 0.0)
-        borne = bear_losses(work.identity.named.plan, cascade.last.uncovered, vault, fund)
+        given_up = np.maximum(cascade.winners.given_up.sum(axis=0), 0.0)
+        borne = bear_losses(work.identity.named.plan, cascade.last.uncovered, vault, fund, given_up)
         alone = np.array(
             [
                 one.target.loss(cascade.first.uncovered[:, at][np.newaxis], fund).item()
