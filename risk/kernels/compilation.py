@@ -35,6 +35,7 @@ ELSEWHERE = (
     "claims/graph.py",
     "claims/pool.py",
     "systemic/cascade.py",
+    "systemic/custody.py",
     "systemic/insulation.py",
     "systemic/order.py",
     "systemic/requirement.py",
