@@ -18,6 +18,7 @@ from flows.reverse_tables import print_reverse
 from flows.settings import Settings
 from flows.stress_view import newest_reverse, stress_view
 from storage.digest import dataset_digest
+from tests.conftest import approved
 from tests.workers.stressed import plan_file, stress
 from tests.workers.test_stress_by_hand import METHODOLOGY, PLAN, PRICE, perpetuals_book
 from workers.engine import SerialEngine
@@ -44,7 +45,7 @@ def asked(margin_of, tmp_path_factory):
     """Two accounts of ten coins each, of two members: one with 1 P behind them, one with 2 P."""
     folder = tmp_path_factory.mktemp("reverse")
     methodology = folder / "tenth.toml"
-    methodology.write_text(METHODOLOGY + HISTORY)
+    methodology.write_text(approved(METHODOLOGY + HISTORY))
     book = perpetuals_book(folder, [(10_000, 1.0 * PRICE), (10_000, 2.0 * PRICE)])
     done = margin_of(book, methodology=str(methodology))
     return ReverseRequest(
