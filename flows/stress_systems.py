@@ -9,10 +9,14 @@ from flows.format import short
 from flows.tables import columns
 
 
-def print_systems(console: Console, names: list[str], totals: xr.Dataset) -> None:
-    """Print which systems would have held and at what capital; nothing where none was compared."""
+def print_systems(console: Console, scenarios: int, totals: xr.Dataset) -> None:
+    """Print which systems would have held and at what capital; nothing where none was compared.
+
+    ``scenarios`` is how many there are: those that break more than prices are not compared.
+    """
     if "arrangement" not in totals.dims:
         return
+    names = [str(name) for name in totals["compared"].values]
     kinds = np.array(totals["arrangement_kind"].values.tolist())
     table = columns(
         "Margin systems with what each requires and no more, nobody closed, USD",
@@ -30,6 +34,12 @@ def print_systems(console: Console, names: list[str], totals: xr.Dataset) -> Non
             escape(names[worst]),
         )
     console.print(table, highlight=False)
+    if len(names) < scenarios:
+        console.print(
+            f"{scenarios - len(names):,} scenarios that break more than prices are left out of "
+            "this comparison",
+            highlight=False,
+        )
     _print_parts(console, totals, kinds)
 
 

@@ -1,11 +1,14 @@
 """A stress run in the terminal."""
 
+from typing import Any
+
 import xarray as xr
 from rich.console import Console
 
 from flows.format import percent, short
 from flows.stress_systems import print_systems
 from flows.tables import columns, print_approval, print_stages
+from risk.systemic.plan import parse_stress_plan
 from storage.runs import StoredRun
 
 SHOWN = 20
@@ -28,10 +31,11 @@ def print_stress(console: Console, stress: StoredRun) -> None:
     )
     print_approval(console, manifest)
     found, totals = stress.groups["scenarios"].load(), stress.groups["totals"].load()
+    given_up_by = ("winners give up",) if found["winners"].values.any() else ()
     table = columns(
         "Scenarios by shortfall: what nobody's equity covers, USD",
         *("scenario", "rounds", "closed", "sold", "lost", "with nobody closed"),
-        *("vault", "uncovered", "with nobody closed"),
+        *("vault", *given_up_by, "uncovered", "with nobody closed"),
     )
     order = (-totals["shortfall"].values).argsort(kind="stable")
     uncovered = found["uncovered"].values.sum(axis=1)
@@ -45,6 +49,7 @@ def print_stress(console: Console, stress: StoredRun) -> None:
             short(float(found["lost"].values[row])),
             short(float(found["lost_alone"].values[row])),
             short(float(found["vault_pnl"].values[row])),
+            *(short(float(found["given_up"].values[row].sum())) for _ in given_up_by),
             short(float(uncovered[row])),
             short(float(alone[row])),
         )
@@ -55,7 +60,8 @@ def print_stress(console: Console, stress: StoredRun) -> None:
     _print_bearers(console, str(found["scenario"].values[order[0]]), totals, int(order[0]))
     _print_winners(console, found, totals)
     _print_contagion(console, stress.groups["network"].load())
-    print_systems(console, [str(name) for name in found["scenario"].values], totals)
+    _print_failures(console, manifest)
+    print_systems(console, found.sizes["scenario"], totals)
     print_stages(console, manifest)
 
 
@@ -79,6 +85,19 @@ def _print_contagion(console: Console, network: xr.Dataset) -> None:
     sums = {kind: float(borne[kinds == kind].sum()) for kind in dict.fromkeys(kinds.tolist())}
     said = [f"{kind} {short(amount)}" for kind, amount in sums.items() if amount > 0.5]
     console.print(f"borne in the end by {', '.join(said)}", highlight=False, markup=False)
+
+
+def _print_failures(console: Console, manifest: dict[str, Any]) -> None:
+    """Say that failures of issuers change nothing where no claims are known."""
+    failures = parse_stress_plan(manifest["inputs"]["plan"]["text"]).contagion.failures
+    if failures and "pool" not in manifest["inputs"]:
+        names = sorted({name for one in failures for name in one.lost})
+        console.print(
+            f"the plan lets {', '.join(names)} fail, which changes nothing here: without a "
+            "collateral run nobody knows who holds what of them; give one with --pool",
+            highlight=False,
+            markup=False,
+        )
 
 
 def _print_bearers(console: Console, name: str, totals: xr.Dataset, row: int) -> None:

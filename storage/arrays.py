@@ -242,6 +242,8 @@ STRESS_SCENARIOS = (
              "losses of the accounts that lose, were nobody liquidated"),
     Variable("lost", ("scenario",), "float64", USD,
              "losses of the accounts that lose, by the end of the cascade"),
+    Variable("loss", ("scenario",), "float64", USD,
+             "losses of accounts and vault by the end, and what winners gave up out of gains"),
     Variable("uncovered_alone", ("scenario", "member"), "float64", USD,
              "losses beyond equity, were nobody liquidated"),
     Variable("uncovered", ("scenario", "member"), "float64", USD,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from risk.kernels.compilation import kernel
 from risk.kernels.positions import read_only
 from risk.kernels.sums import UNIT, require_exact
+from risk.systemic.settlement import owed_and_unpaid
 from risk.systemic.stressed import Liquidated, StressedAccounts, add_pnl
 
 Floats = NDArray[np.float64]
@@ -72,10 +73,10 @@ class Custody:
 
 @kernel
 def _share(
-    offsets: Any, instrument: Any, quantity: Any, equity: Any, group: Any, cube: Any, row: Any,
-    remaining: Any, cash: Any, claims: Any, token: Any, units: Any, owed: Any, market: Any,
-    value: Any, is_debt: Any, part: Any, lender: Any, pnl: Any, lies: Any, backs: Any, debt: Any,
-    paid: Any, held: Any, by_token: Any, bad: Any,
+    offsets: Any, instrument: Any, quantity: Any, equity: Any, impaired: Any, group: Any,
+    cube: Any, row: Any, remaining: Any, cash: Any, claims: Any, token: Any, units: Any, owed: Any,
+    market: Any, value: Any, is_debt: Any, part: Any, lender: Any, pnl: Any, lies: Any, backs: Any,
+    debt: Any, paid: Any, held: Any, by_token: Any, bad: Any,
 ) -> None:  # fmt: skip
     issuers = part.shape[1]
     for account in range(equity.size):
@@ -120,15 +121,11 @@ def _share(
                             lies[i, s] += part[t, i] * worth
             first = last
         for s in range(pnl.size):
-            gained = pnl[s]
+            traded = pnl[s]
             if k >= 0:
-                gained = cash[k, s] + remaining[k, s] * pnl[s]
-            pays = 0.0
-            if gained < 0.0:
-                pays = -np.rint(gained / UNIT)
-                if equity[account] + gained < 0.0:
-                    beyond = equity[account] + gained if equity[account] > 0.0 else gained
-                    pays += np.rint(beyond / UNIT)
+                traded = cash[k, s] + remaining[k, s] * pnl[s]
+            owes, unpaid = owed_and_unpaid(traded, equity[account], impaired[account])
+            pays = owes - unpaid
             whole = 0.0
             for i in range(issuers):
                 whole += lies[i, s]
@@ -169,8 +166,9 @@ def share_out(
     by_token, bad = np.zeros((len(worth.value), scenarios)), np.zeros((issuers, scenarios))
     _share(
         read_only(accounts.offsets, np.int64), read_only(accounts.instrument, np.int32),
-        read_only(accounts.quantity, np.float64), read_only(accounts.backing, np.float64),
-        read_only(accounts.group, np.int32), read_only(cube, np.float64), state.row,
+        read_only(accounts.quantity, np.float64), read_only(accounts.equity, np.float64),
+        read_only(accounts.impairment, np.float64), read_only(accounts.group, np.int32),
+        read_only(cube, np.float64), state.row,
         state.remaining, state.cash, read_only(claims.offsets, np.int64),
         read_only(claims.token, np.int32), read_only(claims.held, np.float64),
         read_only(claims.owed, np.float64), read_only(claims.market, np.int32),

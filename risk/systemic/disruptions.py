@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from risk.claims.lookthrough import LookThrough, once
+from risk.claims.tokens import TokenKind, TokenNames, Tokens
 from risk.specification import Specification
 
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -36,6 +38,13 @@ class CollateralMove(Specification):
             raise ValueError("a move of collateral names nothing; give assets, chains or protocols")
         return self
 
+    @property
+    def words(self) -> str:
+        """Say what moves, and by how much."""
+        named = (("assets", self.assets), ("chains", self.chains), ("protocols", self.protocols))
+        meant = ", ".join(f"{what} {' '.join(names)}" for what, names in named if names is not None)
+        return f"collateral ({meant}) moves by {100.0 * self.move:g} %"
+
     def matches(self, asset: str, chain: str, protocol: str) -> bool:
         """Tell whether an asset is meant.
 
@@ -54,12 +63,23 @@ class OracleError(Specification):
     error: Annotated[dict[str, Annotated[float, Field(gt=-1.0)]], Field(min_length=1)]
     rounds: Rounds
 
+    @property
+    def words(self) -> str:
+        """Say which prices are wrong, by how much and for how long."""
+        off = ", ".join(f"{coin} {100.0 * by:+g} %" for coin, by in self.error.items())
+        return f"the oracle shows {off} for {self.rounds} rounds"
+
 
 class ChainHalt(Specification):
     """Chains that stand still for so many rounds."""
 
     chains: Names
     rounds: Rounds
+
+    @property
+    def words(self) -> str:
+        """Say what stands still, and for how long."""
+        return f"{', '.join(self.chains)} stands still for {self.rounds} rounds"
 
 
 def collateral_factors(
@@ -89,3 +109,36 @@ def collateral_factors(
             )
         left[meant] *= 1.0 + one.move
     return left
+
+
+def token_factors(
+    moves: tuple[CollateralMove, ...], tokens: Tokens, names: TokenNames, found: LookThrough
+) -> NDArray[np.float64]:
+    """Return what each token of claims keeps by itself of what it stands for, ``(token,)``.
+
+    A token is meant by its own chain and protocol, and by its own name or that of the one base
+    asset that it comes to. What stands for a token that is meant falls with it and is not meant
+    once more. Debts are never meant: what is owed stays.
+
+    Raises:
+        ValueError: a move means none of the tokens.
+    """
+    kept = np.ones(len(tokens))
+    base = [
+        names.asset[found.asset[start]] if stop == start + 1 else None
+        for start, stop in zip(found.offsets[:-1], found.offsets[1:], strict=True)
+    ]
+    for one in moves:
+        meant = np.zeros(len(tokens), dtype=np.bool_)
+        for token in np.flatnonzero(tokens.kind != TokenKind.DEBT).tolist():
+            lies = names.chain[tokens.chain[token]], names.protocol[tokens.protocol[token]]
+            known = {names.token[token], base[token] or names.token[token]}
+            meant[token] = any(one.matches(name, *lies) for name in known)
+        if not meant.any():
+            raise ValueError(
+                f"a move of collateral of {one.model_dump(exclude_none=True)} means no token of "
+                f"the claims; it has chains {sorted(names.chain)} and protocols "
+                f"{sorted(names.protocol)}; name what claims have, or leave the collateral run out"
+            )
+        kept[once(tokens, found, meant)] *= 1.0 + one.move
+    return kept

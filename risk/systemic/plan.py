@@ -119,6 +119,18 @@ class StressScenario(Specification):
         """Whether more happens than shocks."""
         return bool(self.collateral) or self.oracle is not None or self.halt is not None
 
+    @property
+    def broken(self) -> str:
+        """What it breaks beside prices, in words.
+
+        >>> fall = CollateralMove(assets=("USDC",), move=-0.12)
+        >>> StressScenario(name="d", title="t", shocks={}, collateral=(fall,), source="s").broken
+        'collateral (assets USDC) moves by -12 %'
+        """
+        said = [one.words for one in self.collateral]
+        said += [one.words for one in (self.oracle, self.halt) if one is not None]
+        return "; ".join(said)
+
     @model_validator(mode="after")
     def _known(self) -> "StressScenario":
         unknown = sorted(set(self.shocks) - set(SHOCKS))
@@ -177,6 +189,11 @@ class StressPlan(Specification):
     def taken_at_bankruptcy(self) -> bool:
         """Return whether accounts below the backstop are taken over with nothing left to them."""
         return self.deleveraging is not None and self.deleveraging.trigger == "at_backstop"
+
+    def same_at_depths(self, name: str) -> tuple[str, ...]:
+        """Return the name of a scenario, and its names at the other depths that it is taken at."""
+        parts = [part for one in self.depths if name in one.of for part in one.parts]
+        return name, *(at_depth(name, part) for part in parts)
 
     @property
     def waterfall(self) -> WaterfallSpec:

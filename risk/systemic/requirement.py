@@ -21,6 +21,7 @@ from pydantic import Field
 from risk.kernels.compilation import compiled
 from risk.kernels.positions import read_only
 from risk.specification import Specification
+from risk.systemic.stressed import StressedAccounts
 
 Floats = NDArray[np.float64]
 
@@ -42,6 +43,10 @@ class UnitMaintenance:
 
     first: Floats
     now: Floats
+
+    def take(self, scenarios: NDArray[np.int64]) -> "UnitMaintenance":
+        """Return some of the scenarios."""
+        return UnitMaintenance(self.first, self.now[..., scenarios])
 
 
 def unit_maintenance(
@@ -82,6 +87,22 @@ def set_growth(
             growth[s] += abs(quantity[p]) * cells[s]
     for s in range(growth.size):
         growth[s] /= base
+
+
+def growth_of(accounts: StressedAccounts, unit: UnitMaintenance | None, scenario: int) -> Floats:
+    """Return what the maintenance of accounts has grown to in a scenario, ``(account,)``.
+
+    As ``set_growth``; without a unit it does not grow.
+    """
+    if unit is None:
+        return np.ones(len(accounts))
+    owner = np.repeat(np.arange(len(accounts)), np.diff(accounts.offsets))
+    side, size = (accounts.quantity <= 0.0).astype(np.int64), np.abs(accounts.quantity)
+    base, now = (
+        np.bincount(owner, size * one[side, accounts.instrument], len(accounts))
+        for one in (unit.first, unit.now[..., scenario])
+    )
+    return np.divide(now, base, out=np.ones(len(accounts)), where=base > 0.0)
 
 
 def as_kernels_take(unit: UnitMaintenance | None) -> tuple[NDArray[Any], NDArray[Any]]:

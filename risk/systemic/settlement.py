@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.kernels.compilation import kernel
+from risk.kernels.compilation import compiled, kernel
 from risk.kernels.positions import read_only
 from risk.kernels.sums import UNIT, require_exact
 from risk.systemic.stressed import Liquidated, StressedAccounts, add_pnl, as_read
@@ -33,6 +33,22 @@ class Losses:
     gained_by_group: Floats
 
 
+@compiled
+def owed_and_unpaid(traded: float, equity: float, impaired: float) -> tuple[float, float]:
+    """Return what an account owes for what it traded, and what of that it cannot pay, in units.
+
+    ``impaired`` is what its collateral counts more than in ``equity``. What collateral lost is
+    owed to nobody, but takes from what there is to pay with. Units are those of
+    ``risk.kernels.sums.UNIT``.
+    """
+    gained, unpaid = traded + impaired, 0.0
+    left = equity + gained
+    if gained < 0.0 and left < 0.0:
+        # Who had nothing before answers for the whole loss, not for more.
+        unpaid = -np.rint((left if equity > 0.0 else gained) / UNIT)
+    return max(-np.rint(traded / UNIT), unpaid, 0.0), unpaid
+
+
 @kernel
 def _settle(
     offsets: Any, instrument: Any, quantity: Any, equity: Any, impaired: Any, group: Any,
@@ -46,23 +62,19 @@ def _settle(
         start, stop, k = offsets[account], offsets[account + 1], row[account]
         add_pnl(instrument, quantity, start, stop, cube, pnl)
         for s in range(pnl.size):
-            gained, unpaid = pnl[s] + impaired[account], 0.0
+            traded = pnl[s]
             if k >= 0:
-                gained = cash[k, s] + remaining[k, s] * pnl[s] + impaired[account]
+                traded = cash[k, s] + remaining[k, s] * pnl[s]
                 touched[s] += 1 if remaining[k, s] < 1.0 else 0
+            gained = traded + impaired[account]
             if gained < 0.0:
                 lost[s] -= np.rint(gained / UNIT)
-                left = equity[account] + gained
-                if left < 0.0:
-                    # Who had nothing before answers for the whole loss, not for more.
-                    beyond = left if equity[account] > 0.0 else gained
-                    unpaid = -np.rint(beyond / UNIT)
-                    uncovered[owner, s] += unpaid
+                if equity[account] + gained < 0.0:
                     defaulted[owner, s] += 1
-            # What collateral lost is owed to nobody.
-            traded = np.rint((gained - impaired[account]) / UNIT)
-            lost_by_group[owner, s] += max(-traded, unpaid)
-            gained_by_group[owner, s] += max(traded, 0.0)
+            owed, unpaid = owed_and_unpaid(traded, equity[account], impaired[account])
+            uncovered[owner, s] += unpaid
+            lost_by_group[owner, s] += owed
+            gained_by_group[owner, s] += max(np.rint(traded / UNIT), 0.0)
 
 
 def settle(accounts: StressedAccounts, state: Liquidated, cube: Floats, groups: int) -> Losses:
@@ -80,10 +92,9 @@ def settle(accounts: StressedAccounts, state: Liquidated, cube: Floats, groups: 
     defaulted = np.zeros((groups, scenarios), dtype=np.int64)
     touched = np.zeros(scenarios, dtype=np.int64)
     offsets, instrument, quantity, *_ = as_read(accounts)
-    impaired = np.zeros(len(accounts)) if accounts.impaired is None else accounts.impaired
     _settle(
         offsets, instrument, quantity, read_only(accounts.equity, np.float64),
-        read_only(impaired, np.float64), read_only(accounts.group, np.int32),
+        read_only(accounts.impairment, np.float64), read_only(accounts.group, np.int32),
         read_only(cube, np.float64), state.row, state.remaining, state.cash, np.zeros(scenarios),
         lost, uncovered, defaulted,
         touched, lost_by_group, gained,

@@ -45,6 +45,11 @@ class StressedAccounts:
         return len(self.equity)
 
     @property
+    def impairment(self) -> Floats:
+        """Return ``impaired``, nothing where it is left out."""
+        return np.zeros(len(self)) if self.impaired is None else self.impaired
+
+    @property
     def backing(self) -> Floats:
         """Return what accounts have before what they gain or lose, ``(account,)``."""
         return self.equity if self.impaired is None else self.equity + self.impaired

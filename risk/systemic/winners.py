@@ -19,7 +19,8 @@ from pydantic import Field, field_validator
 
 from risk.kernels.sums import UNIT
 from risk.specification import Name, Specification
-from risk.systemic.deleveraging import RANKINGS, Candidates, Ranking
+from risk.systemic.deleveraging import RANKINGS, Candidates, Ranking, whole_shares
+from risk.systemic.requirement import UnitMaintenance, growth_of
 from risk.systemic.stressed import Liquidated, StressedAccounts, gains
 
 Floats = NDArray[np.float64]
@@ -33,7 +34,8 @@ class DeleveragingRules(Specification):
     falls below the backstop is taken over at its bankruptcy price and closed against winners at
     the end of the cascade. With ``vault_exhausted`` the vault takes over at the price of the
     round; where by the end it has lost more than the insurance fund, its whole book is closed
-    against winners at the prices at which it has lost just that.
+    against winners at the prices at which it has lost just that. What was taken over is one vault:
+    winners together are asked for no more than it lacks in all.
     """
 
     ranking: Name
@@ -154,6 +156,31 @@ def given_up(line: Line, units: Integers, bankrupt: Bankrupt) -> Floats:
     return np.asarray(UNIT * np.rint(units * lacking))
 
 
+def no_more_than(most: Floats, line: Line, money: Floats) -> Floats:
+    """Return what each gives up, together no more than ``most`` ``(scenario,)``, ``(place,)``.
+
+    Where ``money``, of ``given_up``, adds up to more, those who give give less, in proportion and
+    in whole units, the largest remainders first; who is given something keeps it.
+
+    >>> two = np.zeros(2, np.int64)
+    >>> line = Line(two, two, two, np.array([7, 3]), two, two, np.zeros(2))
+    >>> (no_more_than(np.array([3 * UNIT]), line, np.array([4.0, 2.0]) * UNIT) / UNIT).tolist()
+    [2.0, 1.0]
+    """
+    found, units = money.copy(), np.rint(money / UNIT).astype(np.int64)
+    rank = np.argsort(np.lexsort((line.account, line.instrument, line.side, line.scenario)))
+    for scenario in np.unique(line.scenario).tolist():
+        rows = np.flatnonzero(line.scenario == scenario)
+        allowed = int(np.floor(most[scenario] / UNIT))
+        if int(units[rows].sum()) <= allowed:
+            continue
+        gives = rows[units[rows] > 0]
+        least = allowed - int(units[rows].sum() - units[gives].sum())
+        shares = whole_shares(least, units[gives], units[gives], rank[gives])
+        found[gives] = UNIT * shares
+    return found
+
+
 def line_up(
     accounts: StressedAccounts,
     state: Liquidated,
@@ -163,13 +190,15 @@ def line_up(
     ranking: str,
     first: int = 0,
     rankings: Mapping[str, Ranking] = RANKINGS,
+    unit: UnitMaintenance | None = None,
 ) -> Line:
     """Return those of a run of accounts that may have to close against what is bankrupt.
 
     ``cube`` ``(instrument, scenario)`` is P&L of one contract to the prices of the end,
     ``notional`` ``(instrument,)`` its size at first prices, which stands for the price of entry:
-    profit is that since first prices. ``first`` is the row of the first account. In line are
-    accounts on the other side with something left, so that a flat one is never hit.
+    profit is that since first prices. ``first`` is the row of the first account. With ``unit``
+    maintenance is that of the prices of the end. In line are accounts on the other side with
+    something left, so that a flat one is never hit.
     """
     gained = gains(accounts, state, cube)
     owner = np.repeat(np.arange(len(accounts)), np.diff(accounts.offsets))
@@ -182,6 +211,7 @@ def line_up(
         rows = np.flatnonzero(wanted & solvent[owner] & (accounts.quantity != 0.0))
         who, what = owner[rows], accounts.instrument[rows]
         size, (left, cash) = notional[what], state.of(scenario)
+        maintenance = accounts.maintenance * growth_of(accounts, unit, scenario)
         quantity = np.rint(left[who] * accounts.quantity[rows] * size / UNIT).astype(np.int64)
         mark, lot = size + cube[what, scenario], UNIT / size
         contracts = np.where(quantity == 0, 1.0, quantity * lot)
@@ -192,7 +222,7 @@ def line_up(
             bankruptcy=mark - value[who] / contracts,
             account_value=value[who],
             wallet=(accounts.backing + cash)[who],
-            maintenance=left[who] * accounts.maintenance[who],
+            maintenance=(left * maintenance)[who],
             mark=mark,
             lot=lot,
         )

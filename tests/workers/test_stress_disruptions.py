@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from flows.report.stress.basis import basis
+from flows.report.stress.rounds import prices
+from flows.report.stress.scenarios import scenario_tables
 from flows.report.stress.waterfall import layer_table
 from flows.stress_view import stress_view
 from risk.kernels.sums import UNIT
@@ -167,6 +170,20 @@ def test_what_cannot_break_is_refused(request_of, old, new, message):
 def test_the_plan_that_ships_breaks_something_in_each_of_its_scenarios():
     plan = load_plan("margincube-disruption-2026-01").plan
     assert all(one.breaks_something for one in plan.scenarios)
+
+
+def test_the_page_says_what_breaks_beside_prices(made):
+    view = stress_view(made.run)
+    (table, _) = scenario_tables(view)
+    said = {row[0]: row[-1] for row in table.rows}
+    assert table.columns[-1] == "Breaks beside prices"
+    assert said["peg breaks"] == "collateral (assets CASH) moves by -30 %"
+    assert said["oracle errs"] == "the oracle shows BTC -10 % for 2 rounds"
+    assert said["vault halts"] == "Avalanche stands still for 2 rounds"
+    parts = {row[0]: row[2] for row in basis(view).rows}
+    assert parts["What breaks in peg breaks"] == said["peg breaks"]
+    assert "peg breaks: collateral (assets CASH)" in prices(view).caption
+    assert "fall" not in view.broken
 
 
 def test_cover_counts_members_of_one_owner_as_one(made, request_of):

@@ -1,11 +1,19 @@
 """The networks of a stress run: built on what it stored, and the same bits however it is cut."""
 
+import io
+
 import numpy as np
 import pytest
+from rich.console import Console
 
+from flows.stress_tables import print_stress
 from risk.systemic.exposures import LAYERS
+from risk.systemic.plan import parse_stress_plan
 from tests.workers.stressed import SMALL_PLAN, plan_file, stress
+from workers.engine import SerialEngine
+from workers.stress.network import failing
 from workers.stress.request import PoolOfAnotherRun, StressRequest
+from workers.stress.run import StressRun
 
 ACCOUNTS = 5_000
 
@@ -92,8 +100,16 @@ member_capital = 0.5
 
 [[contagion.failures]]
 of = ["down"]
-lost = { keelway = 0.9, "nobody's" = 1.0 }
+lost = { keelway = 0.9 }
 source = "made up"
+
+[[scenarios]]
+name = "peg breaks"
+title = "nothing moves, and USDC is worth half"
+source = "made up"
+collateral = [{ assets = ["USDC"], move = -0.5 }]
+[scenarios.shocks.price]
+default = 0.0
 """
 
 
@@ -125,7 +141,8 @@ def test_with_claims_the_cut_changes_no_bit_either(claimed, with_claims):
 def test_claims_say_where_what_is_paid_lies(claimed, alone):
     """They change nothing of what is paid, and their issuers are those of the claims."""
     paid = claimed.values("paid")
-    np.testing.assert_array_equal(paid.sum(axis=2), alone.values("paid").sum(axis=2))
+    rows = [claimed.row(name) for name in alone.values("scenario")]
+    np.testing.assert_array_equal(paid.sum(axis=2)[rows], alone.values("paid").sum(axis=2))
     assert (paid >= 0.0).all()
     assert (claimed.values("held") >= 0.0).all()
     away = paid[:, :, 1:].sum() / paid.sum()
@@ -151,6 +168,45 @@ def test_what_a_bridge_fails_to_pay_goes_on_to_members_and_the_venue(claimed):
     borne, lacking = network["borne"].values[row].sum(), network["lacking"].values[row].sum()
     cost = network["default_cost"].values[row].sum()
     assert borne == pytest.approx(lacking + cost, rel=1e-9)
+
+
+def test_claims_on_what_lost_its_peg_are_worth_less(claimed):
+    """Half of all USDC is gone where nothing else moves; of staked ether only what backs debts."""
+    lies = (claimed.values("held") + claimed.values("paid")).sum(axis=1)
+    calm, broken = lies[claimed.row("all quiet")][1:], lies[claimed.row("peg breaks")][1:]
+    issuers = claimed.run.groups["scenarios"]["issuer"].values.tolist()[1:]
+    staked = issuers.index("ulvane")
+    assert 0.99 * calm[staked] < broken[staked] <= calm[staked]
+    assert (broken <= calm).all()
+    assert 0.5 * calm.sum() < broken.sum() < 0.95 * calm.sum()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("keelway = 0.9", "kelway = 0.9", r"lets \['kelway'\] fail, which issue nothing that"),
+        ('assets = ["USDC"]', 'assets = ["USD"], chains = ["Btc"]', "means no token of the claims"),
+    ],
+)
+def test_an_issuer_or_a_move_of_nothing_is_refused(request_of, pooled, old, new, message):
+    assert FAILURE.count(old) == 1
+    pool = {"pool": pooled.pool.run_id, "pools": pooled.request.pools}
+    request = request_of(SMALL_PLAN + FAILURE.replace(old, new), **pool)
+    with StressRun(request, SerialEngine) as run, pytest.raises(ValueError, match=message):
+        run.prepare()
+
+
+def test_a_failure_comes_at_other_depths_too():
+    depths = '\n[[depths]]\nof = ["down"]\nparts = [0.05]\n'
+    plan = parse_stress_plan(SMALL_PLAN + FAILURE + depths)
+    assert failing(plan, "down") == failing(plan, "down at depth 0.05") == [("keelway", 0.9)]
+    assert failing(plan, "all quiet") == []
+
+
+def test_the_terminal_says_that_failures_need_claims(request_of):
+    output = io.StringIO()
+    print_stress(Console(file=output, width=200), stress(request_of(SMALL_PLAN + FAILURE)).run)
+    assert "the plan lets keelway fail, which changes nothing here" in output.getvalue()
 
 
 def test_a_pool_of_another_margin_run_is_refused(request_of, pooled, synthetic_book, margin_of):

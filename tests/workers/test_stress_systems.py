@@ -1,11 +1,16 @@
 """Margin systems and walls under one stress: by hand, against runs of the systems, and as cut."""
 
 import dataclasses
+import io
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from rich.console import Console
 
+from flows.report.stress.systems import sections_of_systems
+from flows.stress_tables import print_stress
+from flows.stress_view import stress_view
 from risk.kernels.sums import UNIT
 from risk.systemic.systems import bare_rules
 from storage import tables
@@ -29,6 +34,16 @@ group = "position"
 side = "gross"
 initial = 0.02
 maintenance = 0.016
+"""
+
+BREAKING = """
+[[scenarios]]
+name = "peg breaks"
+title = "nothing moves, and all cash is gone"
+source = "made up"
+collateral = [{ assets = ["CASH"], move = -1.0 }]
+[scenarios.shocks.price]
+default = 0.0
 """
 
 WALLS = '\n[insulation]\nwalls = ["venue"]\n'
@@ -100,7 +115,7 @@ def by_hand(margin_of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("three")
     (folder / "layered.toml").write_text(approved(LAYERED))
     done = margin_of(three_accounts(folder), methodology=str(folder / "layered.toml"))
-    text = PLAN.replace("{volume}", "1e15") + WALLS
+    text = PLAN.replace("{volume}", "1e15") + BREAKING + WALLS
     plan = plan_file(folder, text, default="-0.2", insurance_fund=repr(PRICE))
     request = StressRequest(
         run=done.run.run_id, plan=plan, runs=done.request.runs, stresses=folder / "stresses"
@@ -153,10 +168,22 @@ def test_every_arrangement_of_three_accounts_by_hand(by_hand):
         assert found[name] == pytest.approx(expected, abs=1e-5), name
 
 
+def test_a_scenario_that_breaks_more_than_prices_is_not_compared(by_hand):
+    totals, names = by_hand.run.groups["totals"].load(), by_hand.values("scenario").tolist()
+    assert names[-1] == "peg breaks"
+    assert totals["compared"].values.tolist() == names[:-1]
+    assert totals["arrangement_uncovered"].shape == (len(names) - 1, len(EXPECTED))
+    said = f"1 of {len(names)} scenarios are left out"
+    assert said in sections_of_systems(stress_view(by_hand.run))[0].introduction
+    output = io.StringIO()
+    print_stress(Console(file=output, width=130), by_hand.run)
+    assert "1 scenarios that break more than prices are left out" in output.getvalue()
+
+
 def test_what_margin_looks_at_is_covered_by_every_system_but_a_blind_wall(by_hand):
     """The scenarios of the grid set base risk: no set loses more than its worst in them."""
     totals = by_hand.run.groups["totals"]
-    grid = by_hand.run.groups["plan"]["origin"].values == "grid"
+    grid = by_hand.run.groups["plan"]["origin"].values[:-1] == "grid"
     kinds = totals["arrangement_kind"].values
     uncovered = totals["arrangement_uncovered"].values[grid]
     assert grid.sum() > 3

@@ -82,6 +82,10 @@ def test_a_fall_is_paid_by_who_gains_from_it_by_hand(by_hand):
     totals = made.run.groups["totals"].sel(layer="auto_deleveraging")
     assert totals["borne"].values[row] == pytest.approx(0.2 * PRICE, abs=near)
     assert made.run.groups["totals"]["shortfall"].values[row] == totals["borne"].values[row]
+    # What B and C gave up of their gains is a loss of the system, counted once: all that A and the
+    # other side lose at the scenario's own prices, 0.7 P.
+    assert made.values("loss")[row] == pytest.approx(0.7 * PRICE, abs=near)
+    assert made.values("lost_alone")[row] == pytest.approx(0.7 * PRICE, abs=near)
 
 
 def test_winners_close_against_a_vault_once_its_fund_is_gone(by_hand):
@@ -131,6 +135,17 @@ def test_a_run_is_the_same_however_it_is_cut_and_adds_up(request_of, trigger):
     paid = totals["borne"].sel(layer="auto_deleveraging").values
     np.testing.assert_array_equal(paid, np.maximum(given, 0.0))
     vault = np.maximum(-alone.values("vault_pnl"), 0.0)
+    # What was taken over is one vault: where one side gained, winners of the others pay for less.
+    lacking = np.maximum(given - alone.values("vault_pnl"), 0.0)
+    assert (given <= lacking).all()
+    # What winners give up out of gains is in no loss of an account.
+    own = alone.values("lost") + vault
+    assert (alone.values("loss") >= own).all()
+    if trigger == "vault_exhausted":
+        assert (alone.values("loss") <= own + given).all()
+    assert (alone.values("loss") > own)[paid > 0.0].any()
+    np.testing.assert_array_equal(alone.values("loss")[alone.values("winners") == 0],
+                                  own[alone.values("winners") == 0])  # fmt: skip
     lost = alone.values("uncovered").sum(axis=1) + vault + paid
     np.testing.assert_array_equal(
         totals["borne"].values.sum(axis=1) + totals["unborne"].values, lost

@@ -36,8 +36,10 @@ class Cascade:
     which something was sold, ``ended`` whether the cascade came to its end. ``sold_by_instrument``
     and ``taken_by_instrument`` ``(instrument, scenario)`` are signed notional. ``vault_pnl``
     ``(scenario,)``: what the vault gained by what it took, with what ``winners`` gave up for it.
-    ``first`` and ``last``: losses at the prices of the scenario alone, without a liquidation, and
-    at the end. ``custody``: with what accounts pay, where their claims are known.
+    ``loss`` ``(scenario,)``: of accounts that lose and of the vault, and what winners gave up out
+    of gains, which is in no account's loss. ``first`` and ``last``: losses at the prices of the
+    scenario alone, without a liquidation, and at the end. ``custody``: with what accounts pay,
+    where their claims are known.
     """
 
     sold: Floats
@@ -49,6 +51,7 @@ class Cascade:
     taken_by_instrument: Floats
     vault_pnl: Floats
     winners: Deleveraged
+    loss: Floats
     first: Losses
     last: Losses
     custody: Custody | None
@@ -118,9 +121,20 @@ def run_cascade(
             active = active & (enough | (waiting > 0))
     at_end = replace(inputs, cube=cube, backing=end)
     pnl = _worth(taken, inputs.notional, cube) - paid
+    before = last = _losses(engine, at_end, items, told)
+    if plan.maintenance is not None and plan.deleveraging is not None:
+        unit = unit_now(ground, plan.maintenance, moves, factor, cube)
+        at_end = replace(at_end, unit=unit)
     winners, items = deleverage_cascade(engine, at_end, items, plan, taken, pnl, told)
-    last = _losses(engine, at_end, items, told)
-    custody = None if holdings is None else hold(engine, at_end, items, prices[-1], holdings)
+    if winners.accounts.any():
+        last = _losses(engine, at_end, items, told)
+    given_up = winners.given_up.sum(axis=0)
+    vault_pnl = pnl.sum(axis=(0, 1)) + given_up
+    out_of_gains = np.maximum(given_up - (last.lost - before.lost), 0.0)
+    custody = None
+    if holdings is not None:
+        moved = () if disruption is None else disruption.collateral
+        custody = hold(engine, at_end, items, prices[-1], holdings, moved)
     by_round = np.array(sold).reshape(-1, width).T
     return Cascade(
         sold=by_round,
@@ -130,8 +144,9 @@ def run_cascade(
         ended=~active,
         sold_by_instrument=total,
         taken_by_instrument=taken.sum(axis=0),
-        vault_pnl=pnl.sum(axis=(0, 1)) + winners.given_up.sum(axis=0),
+        vault_pnl=vault_pnl,
         winners=winners,
+        loss=last.lost + np.maximum(-vault_pnl, 0.0) + out_of_gains,
         first=first,
         last=last,
         custody=custody,

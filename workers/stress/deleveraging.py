@@ -15,6 +15,7 @@ from risk.systemic.winners import (
     given_up,
     left_by_accounts,
     left_by_vault,
+    no_more_than,
 )
 from workers.engine import Engine
 from workers.stress.tasks import LineInputs, StressInputs, StressItem, line_up_shard
@@ -69,7 +70,8 @@ def deleverage_cascade(
     """Close what was taken over against winners, at the prices of ``inputs``.
 
     ``taken`` and ``pnl`` ``(side, instrument, scenario)``: signed notional, and what it has gained.
-    Also returns the shards with what their accounts gave up. Whole units of money and notional are
+    Winners give up no more than what was taken over lacks in all. Also returns the shards with what
+    their accounts gave up. Whole units of money and notional are
     added up, so that no order of shards changes a bit.
     """
     rules = plan.deleveraging
@@ -77,16 +79,23 @@ def deleverage_cascade(
     found = Deleveraged.nobody(instruments, inputs.groups, scenarios)
     if rules is None:
         return found, items
+    lacking = -pnl.sum(axis=(0, 1))
     if rules.trigger == "at_backstop":
         bankrupt = left_by_accounts(taken, pnl)
     else:
         bankrupt = left_by_vault(taken, pnl, plan.insurance_fund)
+        lacking -= plan.insurance_fund
+    most, unit = np.maximum(lacking, 0.0), inputs.unit
     anything = np.flatnonzero(bankrupt.units.any(axis=(0, 1)))
     for at in range(0, len(anything), TOGETHER):
         part = anything[at : at + TOGETHER]
         left = bankrupt.take(part)
         shared = LineInputs(
-            replace(inputs, cube=np.ascontiguousarray(inputs.cube[:, part]), unit=None),
+            replace(
+                inputs,
+                cube=np.ascontiguousarray(inputs.cube[:, part]),
+                unit=None if unit is None else unit.take(part),
+            ),
             left,
             rules.ranking,
         )
@@ -95,18 +104,24 @@ def deleverage_cascade(
         for result in engine.map(line_up_shard, shared, asked):
             lines.append(result.line)
             told(items[result.index].shard.stop - items[result.index].shard.start)
-        items = _close(Line.joined(lines), left, part, found, items)
+        items = _close(Line.joined(lines), left, most[part], part, found, items)
     return found, items
 
 
 def _close(
-    line: Line, bankrupt: Bankrupt, part: Integers, found: Deleveraged, items: list[StressItem]
+    line: Line,
+    bankrupt: Bankrupt,
+    most: Floats,
+    part: Integers,
+    found: Deleveraged,
+    items: list[StressItem],
 ) -> list[StressItem]:
     """Add what those in line close to what was found, and return the shards without that money."""
     units = closed(line, bankrupt)
     hit = line.take(np.flatnonzero(units))
     units = units[units > 0]
-    money, scenario = given_up(hit, units, bankrupt), part[hit.scenario]
+    money = no_more_than(most, hit, given_up(hit, units, bankrupt))
+    scenario = part[hit.scenario]
     np.add.at(found.closed, (hit.instrument, scenario), UNIT * units)
     np.add.at(found.given_up, (hit.group, scenario), money)
     for one in np.unique(scenario).tolist():
@@ -114,10 +129,10 @@ def _close(
         accounts, place = np.unique(hit.account[rows], return_inverse=True)
         amount = np.zeros(len(accounts))
         np.add.at(amount, place, money[rows])
-        most = np.lexsort((accounts, -amount))[:LARGEST]
+        first = np.lexsort((accounts, -amount))[:LARGEST]
         found.accounts[one] = len(accounts)
-        found.account[one, : len(most)] = accounts[most]
-        found.amount[one, : len(most)] = amount[most]
+        found.account[one, : len(first)] = accounts[first]
+        found.amount[one, : len(first)] = amount[first]
     after = []
     for item in items:
         start, stop = item.shard.start, item.shard.stop

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from risk.systemic.disruptions import collateral_factors
-from risk.systemic.plan import StressPlan, StressScenario, at_depth
+from risk.systemic.disruptions import CollateralMove, collateral_factors
+from risk.systemic.plan import StressPlan, StressScenario
 from risk.systemic.stressed import StressedAccounts
 from storage.book import Book
 
@@ -33,6 +33,7 @@ class Disruption:
     ``lost`` ``(asset,)`` is what a unit counts less, USD, 0 or below; ``unreachable`` what of it
     does not count either for ``halt_rounds``, in which instruments of ``halted`` wait. The price
     that is shown is ``shown`` ``(coin,)`` times the right one for ``oracle_rounds``.
+    ``collateral`` is what the plan says that ``lost`` comes from.
     """
 
     lost: Floats
@@ -41,6 +42,7 @@ class Disruption:
     halt_rounds: int
     shown: Floats
     oracle_rounds: int
+    collateral: tuple[CollateralMove, ...] = ()
 
     @property
     def rounds(self) -> int:
@@ -75,17 +77,12 @@ def disruptions_of(
         ValueError: a scenario names collateral, a coin or a chain that the book does not have.
     """
     assets, instruments = book.assets(), book.instruments()
-    found = {
-        one.name: _disruption(one, assets, instruments, value, coins)
+    return {
+        name: broken
         for one in plan.scenarios
         if one.breaks_something
-    }
-    return found | {
-        at_depth(name, part): found[name]
-        for depths in plan.depths
-        for name in depths.of
-        if name in found
-        for part in depths.parts
+        for broken in [_disruption(one, assets, instruments, value, coins)]
+        for name in plan.same_at_depths(one.name)
     }
 
 
@@ -123,6 +120,7 @@ def _disruption(
         halt_rounds=0 if scenario.halt is None else scenario.halt.rounds,
         shown=shown,
         oracle_rounds=0 if scenario.oracle is None else scenario.oracle.rounds,
+        collateral=scenario.collateral,
     )
 
 

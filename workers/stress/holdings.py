@@ -1,6 +1,6 @@
 """Where the collateral of a stressed book lies: claims at the prices of the end."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from risk.claims.issuers import TokenIssuers, token_issuers
 from risk.claims.scenarios import scenario_moves
 from risk.claims.tokens import TokenKind
 from risk.systemic.custody import ClaimWorth, Custody, HeldClaims, share_out
+from risk.systemic.disruptions import CollateralMove, token_factors
 from risk.systemic.exposures import Issuers
 from storage.claims import Claims
 from storage.objects import S3Folder
@@ -37,6 +38,15 @@ class Holdings:
         """Who may owe holders of claims."""
         return Issuers(self.issued.names, self.issued.kinds)
 
+    def kept(self, moves: tuple[CollateralMove, ...]) -> Floats:
+        """Return what each token keeps of what it stands for where collateral moves, ``(token,)``.
+
+        Raises:
+            ValueError: a move means no token of the claims.
+        """
+        references = self.source.plan.references
+        return token_factors(moves, references.tokens, references.names, self.source.plan.found)
+
 
 @dataclass(frozen=True, slots=True)
 class HoldingInputs:
@@ -51,8 +61,8 @@ class HoldingInputs:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldResult:
-    """With what the accounts of a shard pay, and the peak memory of its process."""
+class HoldingResult:
+    """What a shard's accounts pay and hold."""
 
     custody: Custody
     peak_bytes: int
@@ -78,10 +88,12 @@ def hold(
     items: list[StressItem],
     price: Floats,
     holdings: Holdings,
+    collateral: tuple[CollateralMove, ...] = (),
 ) -> Custody:
     """Return where what accounts pay with lies; ``price`` ``(coin, scenario)`` over first prices.
 
     Assets follow their coins as the rules of the pool say; nothing of the pool's own befalls them.
+    ``collateral`` moves beside, in all of the scenarios.
     """
     source = holdings.source
     shared = HoldingInputs(
@@ -91,7 +103,7 @@ def hold(
         held=source.counted.present,
         owed=source.counted.units,
         worth=ClaimWorth(
-            value=_values(source, price.T - 1.0),
+            value=_values(source, price.T - 1.0, holdings.kept(collateral)),
             is_debt=source.plan.references.tokens.kind == TokenKind.DEBT,
             part=holdings.issued.part,
             lender=holdings.lender,
@@ -105,7 +117,7 @@ def hold(
     return found
 
 
-def hold_shard(inputs: HoldingInputs, item: StressItem) -> HeldResult:
+def hold_shard(inputs: HoldingInputs, item: StressItem) -> HoldingResult:
     """Share out what a shard's accounts pay and hold."""
     shard, claims = item.shard, _claims(inputs.claims, inputs.claims_digest)
     written = claims.claim_slice(shard.start, shard.stop)
@@ -118,14 +130,17 @@ def hold_shard(inputs: HoldingInputs, item: StressItem) -> HeldResult:
         market=written.market,
     )
     accounts = accounts_of(inputs.stress, shard)
-    shared = share_out(
+    custody = share_out(
         accounts, item.state, inputs.stress.cube, held, inputs.worth, inputs.stress.groups
     )
-    return HeldResult(shared, process_peak_bytes())
+    return HoldingResult(custody, process_peak_bytes())
 
 
-def _values(source: PoolSource, moves: Floats) -> Floats:
-    """Return USD of a unit of each token now and in each scenario, ``(token, 1 + scenario)``."""
+def _values(source: PoolSource, moves: Floats, kept: Floats) -> Floats:
+    """Return USD of a unit of each token now and in each scenario, ``(token, 1 + scenario)``.
+
+    ``kept`` ``(token,)`` is what each keeps by itself in all of the scenarios.
+    """
     references, plan = source.plan.references, source.plan
     rules = plan.rules.model_copy(update={"scenarios": ()})
     names = [f"scenario {row}" for row in range(len(moves))]
@@ -139,13 +154,15 @@ def _values(source: PoolSource, moves: Floats) -> Floats:
         moves,
         np.ones(len(moves)),
     )
+    left = moved.kept.copy()
+    left[:, 1:] *= kept[:, np.newaxis]
     return unit_credit(
         references.tokens,
         references.names,
         references.feeds,
         rules,
         source.counted.totals,
-        moved,
+        replace(moved, kept=left),
         plan.found,
     ).value
 

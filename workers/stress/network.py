@@ -11,7 +11,6 @@ from risk.claims.issuers import TokenIssuers
 from risk.kernels.sums import UNIT
 from risk.systemic.exposures import (
     LAYERS,
-    ContagionRules,
     Issuers,
     Settled,
     SystemNetwork,
@@ -19,6 +18,7 @@ from risk.systemic.exposures import (
     system_network,
     system_nodes,
 )
+from risk.systemic.plan import StressPlan
 from risk.systemic.spreading import Spread, spread_losses
 from workers.stress.cascade import Cascade
 from workers.stress.work import StressWork
@@ -65,28 +65,40 @@ def network_dataset(work: StressWork, stored: xr.Dataset) -> xr.Dataset:
     resources = plan.insurance_fund + plan.own_capital
     found: list[tuple[SystemNetwork, Spread]] = []
     for row, name in enumerate(work.scenarios.name):
-        settled = _settled(stored.isel(scenario=row), fund, resources, rules, name, work.issuers)
+        failed = failing(plan, name)
+        settled = _settled(stored.isel(scenario=row), fund, resources, failed, work.issuers)
         built = system_network(nodes, settled, rules)
         found.append((built, spread_losses(nodes, built, rules)))
     return _dataset(nodes, found, work.scenarios.name)
+
+
+def failing(plan: StressPlan, scenario: str) -> list[tuple[str, float]]:
+    """Return which issuers the plan lets fail in a scenario, and the part of all they owe.
+
+    What fails in a scenario fails at the other depths that the plan takes it at.
+    """
+    return [
+        lost
+        for failure in plan.contagion.failures
+        if not failure.of or any(scenario in plan.same_at_depths(name) for name in failure.of)
+        for lost in failure.lost.items()
+    ]
 
 
 def _settled(
     one: xr.Dataset,
     fund: Floats,
     resources: float,
-    rules: ContagionRules,
-    scenario: str,
+    failed: Sequence[tuple[str, float]],
     issuers: Issuers,
 ) -> Settled:
-    """Return what a scenario came to; what fails by the plan loses its part of all it owes."""
+    """Return what a scenario came to; what has ``failed`` loses its part of all it owes."""
     paid, held, resting = (one[name].values for name in ("paid", "held", "resting"))
     owed = paid.sum(axis=0) + held.sum(axis=0) + resting.sum(axis=1)
     lost = one["issuer_lost"].values.copy()
-    for failure in rules.failures:
-        for name, part in failure.lost.items():
-            if name in issuers.names[1:] and scenario in (failure.of or (scenario,)):
-                lost[issuers.names.index(name)] += part * owed[issuers.names.index(name)]
+    for name, part in failed:
+        if name in issuers.names[1:]:
+            lost[issuers.names.index(name)] += part * owed[issuers.names.index(name)]
     return Settled(
         gained=one["gained"].values,
         uncovered=one["uncovered"].values,

@@ -42,6 +42,7 @@ def stored_arrays(
         "winner_amount": cascade.winners.amount,
         "lost_alone": cascade.first.lost,
         "lost": cascade.last.lost,
+        "loss": cascade.loss,
         "uncovered_alone": cascade.first.uncovered.T,
         "uncovered": cascade.last.uncovered.T,
         "defaulted_alone": cascade.first.defaulted.T,

@@ -39,7 +39,12 @@ from workers.stress.request import (
     stress_store,
 )
 from workers.stress.results import plan_dataset, stored_arrays, totals_dataset
-from workers.stress.systems import Compared, compare_systems, systems_dataset
+from workers.stress.systems import (
+    Compared,
+    compare_systems,
+    compared_scenarios,
+    systems_dataset,
+)
 from workers.stress.tasks import StressInputs
 from workers.stress.work import StressWork, plan_stress
 
@@ -144,13 +149,14 @@ class StressRun:
         """Compare margin systems and walls, where the plan asks for it; nothing is stored yet."""
         work = self.work
         spec = work.identity.named.plan.insulation
-        if spec is None:
+        compared = 0 if spec is None else len(compared_scenarios(work))
+        if spec is None or not compared:
             return
         accounts = work.identity.book.accounts
         with self.stages.stage("margin systems", accounts, "accounts", engine.workers) as stage:
             self._compared = compare_systems(
                 engine,
-                stress_inputs(work, self.request.runs, len(work.scenarios)),
+                stress_inputs(work, self.request.runs, compared),
                 work,
                 spec,
                 lambda done: self.stages.advance(stage, done),
@@ -223,7 +229,7 @@ class StressRun:
         work = self.work
         run = work.identity.run
         settings = {one.name: str(getattr(self.request, one.name)) for one in fields(self.request)}
-        worst = int(stored["lost"].values.argmax())
+        worst = int(stored["loss"].values.argmax())
         return {
             "kind": STRESS.name,
             "run_id": self.run_id,
@@ -252,7 +258,7 @@ class StressRun:
                 "ended": int(stored["ended"].values.sum()),
                 "rounds": int(stored["rounds"].values.max()),
                 "worst_scenario": work.scenarios.name[worst],
-                "worst_loss": float(stored["lost"].values[worst]),
+                "worst_loss": float(stored["loss"].values[worst]),
                 "most_touched": int(stored["touched"].values.max()),
             },
             "stages": self.stages.rows(),

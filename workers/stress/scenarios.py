@@ -105,11 +105,15 @@ def stress_scenarios(run_scenarios: xr.Dataset, plan: StressPlan) -> StressScena
     )
 
 
-def require_failures(plan: StressPlan, names: tuple[str, ...]) -> None:
-    """Refuse failures of issuers in scenarios that there are not.
+def require_failures(
+    plan: StressPlan, names: tuple[str, ...], issuers: tuple[str, ...] | None
+) -> None:
+    """Refuse failures in scenarios that there are not, and of issuers that claims do not have.
+
+    Without claims ``issuers`` are not known.
 
     Raises:
-        ValueError: a scenario is unknown.
+        ValueError: a scenario or an issuer is unknown.
     """
     for failure in plan.contagion.failures:
         unknown = sorted(set(failure.of) - set(names))
@@ -117,6 +121,12 @@ def require_failures(plan: StressPlan, names: tuple[str, ...]) -> None:
             raise ValueError(
                 f"plan {plan.name} lets {sorted(failure.lost)} fail in {unknown}, which are no "
                 f"scenarios of the run; it has {list(names)}"
+            )
+        strange = sorted(set(failure.lost) - set(failure.lost if issuers is None else issuers))
+        if strange:
+            raise ValueError(
+                f"plan {plan.name} lets {strange} fail, which issue nothing that accounts hold; "
+                f"issuers of the claims are {sorted(issuers or ())}"
             )
 
 

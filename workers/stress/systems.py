@@ -82,6 +82,7 @@ def compare_systems(
 ) -> Compared:
     """Compare margin systems, layers and walls at the scenarios' own prices.
 
+    Scenarios that break something beside prices are left out: a margin system meets prices alone.
     ``told`` is called with the accounts that are done. Sums are exact, so shards may come in any
     order.
 
@@ -89,7 +90,8 @@ def compare_systems(
         ValueError: SUM_TOO_LARGE, as ``risk.kernels.sums.require_exact``.
     """
     rules, ground = rules_of_run(work), work.ground
-    cube = revalue(ground.instruments, ground.market, work.scenarios.shocks, ground.tenor)
+    shocks = work.scenarios.take(compared_scenarios(work)).shocks
+    cube = revalue(ground.instruments, ground.market, shocks, ground.tenor)
     walls: dict[str, NDArray[np.int64]] = {name: _codes(work, name) for name in spec.walls}
     shared = SystemInputs(replace(inputs, cube=cube), rules, walls)
     total: Insulated | None = None
@@ -99,6 +101,11 @@ def compare_systems(
     if total is None:
         raise ValueError("a book without accounts cannot be stressed")
     return Compared(tuple(arrangements(rules.methodology.layers, rules.base, spec.walls)), total)
+
+
+def compared_scenarios(work: StressWork) -> NDArray[np.int64]:
+    """Return the rows of the scenarios that margin systems are compared under."""
+    return np.flatnonzero([name not in work.disruptions for name in work.scenarios.name])
 
 
 def rules_of_run(work: StressWork) -> MarginRules:
@@ -116,12 +123,16 @@ def _codes(work: StressWork, column: str) -> NDArray[np.int64]:
 
 
 def systems_dataset(work: StressWork, compared: Compared) -> xr.Dataset:
-    """Return what each arrangement costs and leaves, and what prefunded layers do not cover."""
+    """Return what each arrangement costs and leaves, and what prefunded layers do not cover.
+
+    ``compared`` are the scenarios that break nothing beside prices.
+    """
     found, names = compared.insulated, compared.arrangements
     fund = work.identity.book.members()["default_fund"].to_numpy()
     plan = work.identity.named.plan
     beyond = np.stack([beyond_prefunded(plan, one, fund) for one in found.uncovered])
-    by_scenario = ("scenario", "arrangement")
+    by_scenario = ("compared", "arrangement")
+    scenarios = [work.scenarios.name[row] for row in compared_scenarios(work).tolist()]
 
     def words(name: str) -> tuple[str, NDArray[np.object_]]:
         return "arrangement", np.array([getattr(one, name) for one in names], dtype=object)
@@ -137,7 +148,10 @@ def systems_dataset(work: StressWork, compared: Compared) -> xr.Dataset:
             "arrangement_failed": (by_scenario, found.failed.T),
             "arrangement_beyond": (by_scenario, beyond.T),
         },
-        coords={"arrangement": words("name")},
+        coords={
+            "arrangement": words("name"),
+            "compared": np.array(scenarios, dtype=object),
+        },
     )
 
 

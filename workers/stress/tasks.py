@@ -118,7 +118,7 @@ def line_up_shard(inputs: LineInputs, item: StressItem) -> LineResult:
     shared, shard = inputs.stress, item.shard
     line = line_up(
         accounts_of(shared, shard), item.state, shared.cube, shared.notional, inputs.bankrupt,
-        inputs.ranking, shard.start,
+        inputs.ranking, shard.start, unit=shared.unit,
     )  # fmt: skip
     return LineResult(shard.index, line, process_peak_bytes())
 

@@ -76,11 +76,14 @@ def plan_stress(
     table = book.instruments()
     holdings = None if identity.pool is None else holdings_of(identity.pool, request.runs)
     issuers = Issuers() if holdings is None else holdings.issuers
-    require_failures(plan, scenarios.name)
+    require_failures(plan, scenarios.name, None if holdings is None else issuers.names[1:])
     shards = cut(book.accounts, shard_length(book.accounts, request.shards))
     asked = min(request.batch, len(scenarios))
     size = size_of(book, plan, shards, len(instruments), asked)
     width = fitting_batch(size, rooms)
+    if holdings is not None:
+        for one in plan.scenarios:
+            holdings.kept(one.collateral)
     counted = counted_assets(book.assets(), run.manifest["index"], methodology.collateral)
     return StressWork(
         identity=identity,

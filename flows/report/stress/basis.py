@@ -41,6 +41,10 @@ def basis(view: StressView) -> Table:
          else "as a jump, before anybody is closed"),
         ("Maintenance", "assumed", _maintenance(rules.maintenance)),
         ("Auto-deleveraging", "assumed", _deleveraging(rules.deleveraging)),
+        *(
+            (f"What breaks in {name}", "assumed", words)
+            for name, words in view.broken.items()
+        ),
         ("Insurance fund", "assumed", money(rules.insurance_fund)),
         ("Own capital", "assumed", money(rules.own_capital)),
     ]  # fmt: skip
@@ -85,7 +89,10 @@ def _deleveraging(rules: DeleveragingRules | None) -> str:
         "vault_exhausted": "a vault that lost more than the insurance fund is closed against "
         "winners",
     }
-    return f"{when[rules.trigger]}, at the end, by the ranking {rules.ranking}. {rules.source}"
+    return (
+        f"{when[rules.trigger]}, at the end, by the ranking {rules.ranking}; together they give up "
+        f"no more than what was taken over lacks in all. {rules.source}"
+    )
 
 
 def _closing(rules: LiquidationRules) -> str:

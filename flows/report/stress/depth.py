@@ -40,9 +40,9 @@ def by_depth(view: StressView) -> Picture | Sentence:
         title=title,
         caption=(
             "Each line is one shock, at several parts of a coin's daily volume that are there; the "
-            "market is thinner to the right. Amplification is loss of accounts and vault by the "
-            "end over the loss with nobody closed; uncovered is what accounts lose over what they "
-            "had, with the loss of the vault, US dollars."
+            f"market is thinner to the right. Amplification is loss of {view.losers}, by the end "
+            "over the loss with nobody closed; uncovered is what accounts lose over what they had, "
+            "with the loss of the vault, US dollars."
         ),
         choices=(
             _choice(view, found, "Amplification", view.amplification, {}),

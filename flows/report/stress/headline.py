@@ -15,7 +15,8 @@ def summary(view: StressView) -> str:
     parts = [
         f"{exact(view.manifest['totals']['accounts'])} accounts go through "
         f"{exact(len(view.names))} scenarios, each to the end of its liquidations.",
-        f"The worst is {view.names[row]}: accounts and vault lose {money(float(view.lost[row]))}, "
+        f"The worst is {view.names[row]}: losses of {view.losers} come to "
+        f"{money(float(view.lost[row]))}, "
         f"against {money(float(view.values('lost_alone')[row]))} were nobody closed; "
         f"{exact(float(view.values('touched')[row]))} accounts are closed in part or whole.",
     ]
@@ -58,7 +59,7 @@ def tiles(view: StressView) -> list[Tile]:
     defaults = view.total("defaulted_members")
     two = view.total("cover_2")
     return [
-        Tile("Largest loss", money(float(view.lost[worst])), f"of accounts and vault, by the end: "
+        Tile("Largest loss", money(float(view.lost[worst])), f"of {view.losers}, by the end: "
              f"{view.names[worst]}"),
         Tile("With nobody closed", money(float(view.values("lost_alone")[worst])),
              "the loss of the same scenario at its own prices, without a liquidation"),

@@ -81,7 +81,7 @@ def prices(view: StressView) -> Picture:
         caption=(
             "Price over first price with which a round begins: what has come of the scenario's own "
             "move, times what all selling before has done to it. The dotted line is where the "
-            "scenario alone would end."
+            "scenario alone would end." + _shown(view, rows)
         ),
         choices=[
             Choice(
@@ -113,6 +113,21 @@ def prices(view: StressView) -> Picture:
         ],
         height=390,
         wide=True,
+    )
+
+
+def _shown(view: StressView, rows: NDArray[np.int64]) -> str:
+    """Say whose prices are wrong for some rounds, and where accounts could not be closed."""
+    said = [
+        f" {name}: {view.broken[name]}."
+        for name in (view.names[row] for row in rows)
+        if name in view.broken
+    ]
+    if not said:
+        return ""
+    return (
+        " Where an oracle errs, the price is the one that is shown, which liquidations go by."
+        + "".join(said)
     )
 
 

@@ -12,6 +12,7 @@ from flows.report.picture import (
     end_labels,
     hover,
     named_axis,
+    safe,
     unit_of,
 )
 from flows.report.stress.view import Rows, StressView
@@ -33,6 +34,16 @@ def losses(view: StressView) -> Picture:
             str(view.moves["title"].values[row]),
             ("By the end", money(float(view.lost[row]))),
             ("Of it the vault", money(float(view.vault_loss[row]))),
+            *(
+                [("Of it gains of winners", money(float(view.gains_given_up[row])))]
+                if view.gains_given_up[row] > 0.0
+                else []
+            ),
+            *(
+                [("Breaks beside prices", safe(view.broken[view.names[row]]))]
+                if view.names[row] in view.broken
+                else []
+            ),
             ("With nobody closed", money(float(view.values("lost_alone")[row]))),
             ("Amplification", times(float(view.amplification[row]))),
         )
@@ -59,10 +70,10 @@ def losses(view: StressView) -> Picture:
         name="losses",
         title="Loss of the worst scenarios",
         caption=(
-            "Losses of the accounts that lose, and of the vault, by the end of the cascade; US "
-            "dollars, positive. What others gain is not taken off. The mark is the loss at the "
-            "scenario's own prices were nobody closed: a bar that ends before it says that closing "
-            "early spared more than selling cost."
+            f"Losses by the end of the cascade, of {view.losers}; US dollars, positive. What "
+            "others gain is not taken off. The mark is the loss at the scenario's own prices were "
+            "nobody closed: a bar that ends before it says that closing early spared more than "
+            "selling cost."
         ),
         choices=(
             Choice(
@@ -70,6 +81,11 @@ def losses(view: StressView) -> Picture:
                 [
                     bars(unit.of(view.values("lost")[rows]), texts, "--layer-1", "Accounts"),
                     bars(unit.of(view.vault_loss[rows]), texts, "--layer-2", "Vault"),
+                    *(
+                        [bars(unit.of(given), texts, "--layer-3", "Gains of winners")]
+                        if (given := view.gains_given_up[rows]).any()
+                        else []
+                    ),
                     marks,
                     end_labels(unit.of(longest), [money(float(one)) for one in lost]),
                 ],
@@ -88,10 +104,10 @@ def scenario_tables(view: StressView) -> tuple[Table, Table]:
             view,
             view.worst[:LISTED],
             "The worst scenarios in numbers",
-            "US dollars, losses positive. Loss is of accounts and vault by the end; amplification "
+            f"US dollars, losses positive. Loss is of {view.losers}, by the end; amplification "
             "is that over the loss with nobody closed. The vault's column is what it gains, "
             "negative for a loss. Uncovered is what accounts lose over what they had. Sold is "
-            "notional at first prices, purchases counted as sales are.",
+            "notional at first prices, purchases counted as sales are." + _breaking(view),
         ),
         _table(
             view,
@@ -122,6 +138,7 @@ def _table(
             "Closed",
             "Rounds",
             "Sold",
+            *(("Breaks beside prices",) if view.broken else ()),
         ),
         rows=[
             (
@@ -136,12 +153,22 @@ def _table(
                 exact(float(view.values("touched")[row])),
                 f"{int(view.values('rounds')[row])}",
                 short(float(view.total("sold")[row])),
+                *((view.broken.get(view.names[row], NOTHING),) if view.broken else ()),
             )
             for row in rows
         ],
-        text_columns=(0, 1),
+        text_columns=(0, 1, 11) if view.broken else (0, 1),
         wide=True,
         folded=folded,
+    )
+
+
+def _breaking(view: StressView) -> str:
+    if not view.broken:
+        return ""
+    return (
+        " What collateral loses is a loss of its account, also with nobody closed. A wrong price "
+        "and a halt are over before the end."
     )
 
 

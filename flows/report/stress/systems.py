@@ -34,7 +34,7 @@ def sections_of_systems(view: StressView) -> list[Section]:
             "systems",
             "Margin systems under the same stress",
             "The same positions and scenarios, with exactly what each margin system requires in "
-            "the place of what accounts have, and nobody closed.",
+            "the place of what accounts have, and nobody closed." + _left_out(view),
             (systems(view), system_table(view), uncovered_table(view)),
         ),
         Section(
@@ -45,6 +45,21 @@ def sections_of_systems(view: StressView) -> list[Section]:
             (parts(view), layer_table(view), wall_table(view)),
         ),
     ]
+
+
+def _left_out(view: StressView) -> str:
+    """Say how many scenarios are not compared, for they break something beside prices."""
+    left = len(view.names) - len(_compared(view))
+    if not left:
+        return ""
+    return (
+        f" {left} of {len(view.names)} scenarios are left out: what they break beside prices, "
+        "collateral, an oracle or a chain, no margin system here knows of."
+    )
+
+
+def _compared(view: StressView) -> list[str]:
+    return [str(name) for name in view.totals["compared"].values]
 
 
 def _words(view: StressView, name: str) -> NDArray[np.str_]:
@@ -99,7 +114,7 @@ def systems(view: StressView) -> Picture:
             name.capitalize(),
             ("Capital", money(float(view.total("arrangement_capital")[row]))),
             ("Largest uncovered", money(float(uncovered[at]))),
-            ("In", view.names[_worst(view, int(row))]),
+            ("In", _compared(view)[_worst(view, int(row))]),
             ("Scenarios held", held[at]),
         )
         for at, (name, row) in enumerate(zip(names, rows, strict=True))
@@ -131,7 +146,7 @@ def _row(view: StressView, row: int, at: int) -> tuple[str, ...]:
     return (
         short(float(view.total("arrangement_capital")[row])),
         exact(float(view.total("arrangement_parts")[row])),
-        view.names[at],
+        _compared(view)[at],
         short(float(view.total("arrangement_lost")[at, row])),
         short(float(view.total("arrangement_uncovered")[at, row])),
         exact(float(view.total("arrangement_failed")[at, row])),
@@ -192,7 +207,7 @@ def uncovered_table(view: StressView) -> Table | Sentence:
         columns=("Scenario", *(name.capitalize() for name in _names(view, rows))),
         rows=[
             (
-                view.names[at],
+                _compared(view)[at],
                 *(
                     f"{short(float(one))}{'*' if left > 0.0 else ''}"
                     for one, left in zip(uncovered[at], beyond[at], strict=True)
@@ -258,7 +273,7 @@ def layer_table(view: StressView) -> Table | Sentence:
             (
                 str(view.totals["arrangement_of"].values[row]),
                 short(float(capital[layered] - capital[row])),
-                view.names[at],
+                _compared(view)[at],
                 short(float(uncovered[at, row])),
                 short(float(uncovered[at, layered])),
                 _held(view, int(row)),

@@ -81,8 +81,33 @@ class StressView:
 
     @cached_property
     def lost(self) -> Floats:
-        """Losses of accounts and of the vault by the end, ``(scenario,)``."""
-        return self.values("lost") + self.vault_loss
+        """Losses of accounts and vault by the end, with gains that winners gave up for the vault.
+
+        ``(scenario,)``; each loss is counted once.
+        """
+        return self.values("loss")
+
+    @cached_property
+    def gains_given_up(self) -> Floats:
+        """What of ``lost`` winners bear out of gains, ``(scenario,)``."""
+        return np.maximum(self.lost - self.values("lost") - self.vault_loss, 0.0)
+
+    @cached_property
+    def losers(self) -> str:
+        """Whose losses ``lost`` are, in words."""
+        if self.rules.deleveraging is None:
+            return "accounts and vault"
+        return "accounts and vault, and gains that winners gave up"
+
+    @cached_property
+    def broken(self) -> dict[str, str]:
+        """What scenarios break beside prices, in words by name; most break nothing."""
+        return {
+            name: one.broken
+            for one in self.rules.scenarios
+            if one.breaks_something
+            for name in self.rules.same_at_depths(one.name)
+        }
 
     @cached_property
     def amplification(self) -> Floats:

@@ -152,7 +152,7 @@ def amplification(view: StressView) -> Picture | Sentence:
         name="amplification",
         title=title,
         caption=(
-            "Every scenario: loss of accounts and vault by the end over the loss with nobody "
+            f"Every scenario: loss of {view.losers}, by the end over the loss with nobody "
             "closed, against the forced selling of the coin that is pressed most, in days of the "
             "volume that is there under stress. Above one, selling adds more than closing early "
             "spares; below one, it is the other way round."

@@ -22,7 +22,8 @@ def winners(view: StressView) -> list[Table]:
             caption=(
                 f"Winners by the ranking {rules.ranking} close what was taken over, once at the "
                 "end of a cascade; US dollars. Closed: notional at first prices. Given up: "
-                "against the prices of the end, negative where the bankruptcy price was better."
+                "against the prices of the end, negative where the bankruptcy price was better; "
+                "together no more than what was taken over lacks in all."
             ),
             columns=("Scenario", "Accounts", "Closed", "Given up", "Most given up by"),
             rows=[

@@ -10,6 +10,7 @@ from risk.claims.lookthrough import look_through
 from risk.claims.tokens import TokenNames, Tokens
 from risk.kernels.sums import UNIT
 from risk.systemic.custody import ClaimWorth, HeldClaims, share_out
+from risk.systemic.disruptions import CollateralMove, token_factors
 from risk.systemic.settlement import settle
 from risk.systemic.stressed import Liquidated, StressedAccounts
 
@@ -51,7 +52,7 @@ def slow(accounts, state, cube, claims, worth, groups):
                 elif backs[s + 1] > 0.0:
                     left = 1.0 - owes[s + 1] / backs[s + 1]
                     lies += left * value[:, s + 1] @ worth.part[claims.token[receipts]]
-            pays, equity = 0.0, accounts.equity[account]
+            pays, equity = 0.0, accounts.backing[account]
             if gained[s] < 0.0:
                 beyond = equity + gained[s] if equity > 0.0 else gained[s]
                 pays = -units(gained[s]) + (units(beyond) if equity + gained[s] < 0.0 else 0.0)
@@ -79,6 +80,7 @@ def test_the_kernel_is_its_slow_twin(seed):
         equity=draw.integers(-20, 200, size).astype(float),
         maintenance=np.zeros(size),
         group=draw.integers(-1, 2, size).astype(np.int32),
+        impaired=-draw.integers(0, 150, size) * float(draw.random() < 0.5),
     )
     row = np.where(draw.random(size) < 0.4, 0, -1)
     row[row == 0] = np.arange((row == 0).sum())
@@ -114,6 +116,56 @@ def test_the_kernel_is_its_slow_twin(seed):
     np.testing.assert_allclose(found.bad_debt, bad, atol=size * UNIT)
     losses = settle(accounts, state, cube, 2)
     np.testing.assert_array_equal(found.paid.sum(axis=1) + losses.uncovered, losses.lost_by_group)
+
+
+def a_coin_and_what_stands_for_it():
+    """A coin on Home, it over a bridge on Away, a wrapper of that, a share of the wrapper, a debt.
+
+    And cash, and a pool of the wrapper and cash.
+    """
+    tokens = Tokens(
+        kind=np.array([1, 6, 5, 3, 8, 0, 7], np.int8),
+        asset=np.array([0, -1, -1, -1, -1, 1, -1], np.int32),
+        chain=np.array([1, 2, 2, 2, 2, 0, 2], np.int32),
+        protocol=np.array([0, 0, 0, 1, 1, 0, 1], np.int32),
+        bridge=np.array([0, 1, 0, 0, 0, 0, 0], np.int32),
+        recipe_offsets=np.array([0, 0, 1, 2, 3, 4, 4, 6]),
+        recipe_token=np.array([0, 1, 2, 1, 2, 5], np.int32),
+        recipe_units=np.ones(6),
+    )
+    names = TokenNames(
+        token=("COIN", "COIN.b", "WCOIN", "sCOIN", "debtCOIN", "CASH", "LP"),
+        asset=("COIN", "CASH"),
+        chain=("none", "Home", "Away"),
+        protocol=("none", "vault"),
+        bridge=("none", "bridge"),
+    )
+    return tokens, names
+
+
+@pytest.mark.parametrize(
+    ("move", "kept"),
+    [
+        # By asset at the root; by chain at what is innermost there, once; by name; by protocol.
+        ({"assets": ("COIN",)}, [0.5, 1, 1, 1, 1, 1, 1]),
+        ({"chains": ("Away",)}, [1, 0.5, 1, 1, 1, 1, 1]),
+        ({"assets": ("COIN",), "chains": ("Away",)}, [1, 0.5, 1, 1, 1, 1, 1]),
+        ({"assets": ("WCOIN",)}, [1, 1, 0.5, 1, 1, 1, 1]),
+        ({"protocols": ("vault",)}, [1, 1, 1, 0.5, 1, 1, 0.5]),
+        ({"assets": ("COIN",), "protocols": ("vault",)}, [1, 1, 1, 0.5, 1, 1, 1]),
+    ],
+)
+def test_a_move_of_collateral_befalls_a_token_once(move, kept):
+    tokens, names = a_coin_and_what_stands_for_it()
+    moves = (CollateralMove(**move, move=-0.5),)
+    assert token_factors(moves, tokens, names, look_through(tokens)).tolist() == kept
+
+
+def test_a_move_that_means_no_token_is_refused():
+    tokens, names = a_coin_and_what_stands_for_it()
+    gone = (CollateralMove(assets=("GOLD",), move=-0.5),)
+    with pytest.raises(ValueError, match="means no token of the claims; it has chains"):
+        token_factors(gone, tokens, names, look_through(tokens))
 
 
 def test_issuers_are_those_of_the_recipes():

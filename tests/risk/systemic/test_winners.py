@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from risk.kernels.sums import UNIT
 from risk.systemic.cascade import LiquidationRules, cascade_round
 from risk.systemic.deleveraging import RANKINGS, Candidates, DeleveragingSpec, deleverage
+from risk.systemic.requirement import UnitMaintenance
 from risk.systemic.settlement import settle
 from risk.systemic.stressed import Liquidated, StressedAccounts, gains
 from risk.systemic.winners import (
@@ -18,6 +19,7 @@ from risk.systemic.winners import (
     left_by_accounts,
     left_by_vault,
     line_up,
+    no_more_than,
 )
 
 ONE = np.ones(1, np.bool_)
@@ -87,6 +89,41 @@ def test_a_vault_closes_its_whole_book_once_it_lost_more_than_its_means():
     assert (UNIT * found.units)[..., 0].tolist() == [[400.0, 0.0], [0.0, 100.0]]
     assert (found.units * found.lacking * UNIT).sum() == pytest.approx(50.0)
     assert found.lacking[0, 0, 0] == found.lacking[1, 1, 0] == pytest.approx(0.1)
+
+
+def test_winners_pay_for_what_is_lacking_in_all_by_hand():
+    # Longs of 10 lack 50 and shorts of 10, against which nobody stands, gained 30: the vault lacks
+    # 20. B and C, who would give up 20 and 30, give up 8 and 12.
+    taken = np.array([[[1000.0], [0.0]], [[0.0], [-1000.0]]])
+    pnl = np.array([[[-50.0], [0.0]], [[0.0], [30.0]]])
+    book = held_by([[(0, -4.0)], [(0, -6.0)]], [100.0, 300.0])
+    cube = np.array([[-25.0], [-3.0]])
+    bankrupt = left_by_accounts(taken, pnl)
+    state = Liquidated.nobody(2, 1)
+    line = line_up(book, state, cube, np.full(2, 100.0), bankrupt, "zubr")
+    asked = given_up(line, closed(line, bankrupt), bankrupt)
+    assert asked.tolist() == [20.0, 30.0]
+    assert no_more_than(np.array([20.0]), line, asked).tolist() == [8.0, 12.0]
+    assert no_more_than(np.array([50.0]), line, asked).tolist() == [20.0, 30.0]
+    # Who is given something keeps it, and the others pay for that.
+    mixed = np.array([-10.0, 30.0])
+    assert no_more_than(np.array([0.0]), line, mixed).tolist() == [-10.0, 10.0]
+
+
+def test_maintenance_in_the_ranking_is_that_of_the_end():
+    # Binance ranks by maintenance over what there is: a short's that doubles, doubles its score.
+    book = held_by([[(0, -4.0)]], [100.0], [30.0])
+    bankrupt = left_by_accounts(np.array([[[400.0]], [[0.0]]]), np.array([[[-10.0]], [[0.0]]]))
+    unit = UnitMaintenance(np.array([[1.0], [3.0]]), np.array([[[9.0]], [[6.0]]]))
+    plain, grown = (
+        line_up(
+            book, Liquidated.nobody(1, 1), np.array([[-25.0]]), np.array([100.0]), bankrupt,
+            "binance", unit=one,
+        ).score
+        for one in (None, unit)
+    )  # fmt: skip
+    assert plain.tolist() == pytest.approx([1.0 * 30.0 / 200.0])
+    assert grown.tolist() == pytest.approx([2.0 * plain[0]])
 
 
 money = st.floats(-1e4, 1e6).map(lambda x: round(x, 2))
