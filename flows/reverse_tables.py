@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from flows.format import money, percent, short
@@ -42,11 +43,11 @@ def print_reverse(console: Console, run: StoredRun) -> None:
         distance = float(found["distance"].values[row])
         amount = money(float(found["resource"].values[row]))
         if np.isnan(distance):
-            table.add_row(str(name), amount, "out of reach")
+            table.add_row(escape(str(name)), amount, "out of reach")
             continue
         moves = (*found["price"].values[row], *found["volatility"].values[row])
         table.add_row(
-            str(name),
+            escape(str(name)),
             amount,
             f"{distance:.2f}",
             f"{float(found['tail_probability'].values[row]):.1g}",
@@ -70,7 +71,7 @@ def _losses(found: xr.Dataset) -> Table:
         if np.isnan(found["distance"].values[row]):
             continue
         table.add_row(
-            str(name),
+            escape(str(name)),
             *(
                 short(float(found[one].values[row]))
                 for one in ("lost_alone", "uncovered_alone", "drawn_by_all_accounts", "lost")

@@ -63,7 +63,7 @@ def _print_parts(console: Console, totals: xr.Dataset, kinds: np.ndarray) -> Non
 def _cells(one: xr.Dataset) -> tuple[str, str, str]:
     beyond = one["arrangement_beyond"].values
     return (
-        str(one["arrangement"].item()),
+        escape(str(one["arrangement"].item())),
         short(float(one["arrangement_capital"])),
         f"{int((beyond == 0.0).sum())} of {len(beyond)}",
     )

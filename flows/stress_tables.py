@@ -4,6 +4,7 @@ from typing import Any
 
 import xarray as xr
 from rich.console import Console
+from rich.markup import escape
 
 from flows.format import percent, short
 from flows.stress_systems import print_systems
@@ -34,7 +35,7 @@ def print_stress(console: Console, stress: StoredRun) -> None:
     given_up_by = ("winners give up",) if found["winners"].values.any() else ()
     table = columns(
         "Scenarios by shortfall: what nobody's equity covers, USD",
-        *("scenario", "rounds", "closed", "sold", "lost", "with nobody closed"),
+        *("scenario", "shortfall", "rounds", "closed", "sold", "lost", "with nobody closed"),
         *("vault", *given_up_by, "uncovered", "with nobody closed"),
     )
     order = (-totals["shortfall"].values).argsort(kind="stable")
@@ -42,7 +43,8 @@ def print_stress(console: Console, stress: StoredRun) -> None:
     alone = found["uncovered_alone"].values.sum(axis=1)
     for row in order[:SHOWN].tolist():
         table.add_row(
-            str(found["scenario"].values[row]),
+            escape(str(found["scenario"].values[row])),
+            short(float(totals["shortfall"].values[row])),
             f"{int(found['rounds'].values[row]):,}",
             f"{int(found['touched'].values[row]):,}",
             short(float(totals["sold"].values[row])),
@@ -106,7 +108,7 @@ def _print_bearers(console: Console, name: str, totals: xr.Dataset, row: int) ->
     for layer, amount in zip(
         totals["layer"].values, totals["borne"].values[row].tolist(), strict=True
     ):
-        table.add_row(str(layer).replace("_", " "), short(amount))
+        table.add_row(escape(str(layer)).replace("_", " "), short(amount))
     table.add_row("nobody", short(float(totals["unborne"].values[row])))
     for number in (1, 2):
         table.add_row(f"Cover-{number}", short(float(totals[f"cover_{number}"].values[row])))
@@ -124,6 +126,8 @@ def _print_winners(console: Console, found: xr.Dataset, totals: xr.Dataset) -> N
     names, amounts = totals["winner_name"].values[row], found["winner_amount"].values[row]
     for account, amount in zip(names.tolist(), amounts.tolist(), strict=True):
         if account:
-            table.add_row(account, short(amount))
-    console.print(f"{hit:,} winners close against who is bankrupt in {name}", highlight=False)
+            table.add_row(escape(account), short(amount))
+    console.print(
+        f"{hit:,} winners close against who is bankrupt in {escape(name)}", highlight=False
+    )
     console.print(table, highlight=False)

@@ -124,7 +124,7 @@ def run_reverse(
 
 def _numbers(text: str) -> tuple[int, ...]:
     words = [word.strip() for word in text.split(",") if word.strip()]
-    wrong = [word for word in words if not word.isdigit()]
+    wrong = [word for word in words if not word.isdecimal()]
     if wrong:
         raise ValueError(f"defaulters {text!r} has {wrong}; give whole numbers, such as 1,2,4")
     return tuple(int(word) for word in words)

@@ -42,7 +42,7 @@ class LiquidationRules(Specification):
 
     closing: Literal["all", "slice", "to_target"] = "to_target"
     slice: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
-    target: Annotated[float, Field(ge=1.0)] = 1.05
+    target: Annotated[float, Field(ge=1.0, le=10.0)] = 1.05
     fee: Fraction = 0.005
     backstop: NonNegative = 0.0
     order: Literal["together", "largest_deficit", "riskiest"] = "together"

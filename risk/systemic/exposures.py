@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from risk.specification import Fraction, NonNegative, Specification
+from risk.specification import Fraction, Specification
 from risk.systemic.contagion import Claims, ExposureNetwork, exposure_network
 from risk.systemic.network import Floats, amounts
 
@@ -61,7 +61,7 @@ class ContagionRules(Specification):
     ``recovery`` is by kind of node; without one nothing is lost by a default as such.
     """
 
-    member_capital: NonNegative = 0.0
+    member_capital: Annotated[float, Field(ge=0.0, le=1000.0)] = 0.0
     seniority: tuple[tuple[str, ...], ...] = (
         ("gains", "deposits", "bridged_assets", "on_chain"),
         ("margin_calls",),

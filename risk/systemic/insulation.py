@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import model_validator
 
 from risk.kernels.compilation import kernel
 from risk.kernels.positions import Positions, checked, read_only
@@ -34,6 +35,13 @@ class InsulationSpec(Specification):
     """
 
     walls: tuple[Literal["venue", "protocol", "chain"], ...] = ()
+
+    @model_validator(mode="after")
+    def _each_wall_once(self) -> "InsulationSpec":
+        twice = sorted({wall for wall in self.walls if self.walls.count(wall) > 1})
+        if twice:
+            raise ValueError(f"walls name {twice[0]!r} twice; name each once")
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from risk.approval import Approval
+from risk.kernels.sums import LIMIT
 from risk.scenarios.shocks import SHOCKS
 from risk.specification import Name, NonNegative, Positive, Specification, read_toml
 from risk.systemic.cascade import LiquidationRules
@@ -28,14 +29,19 @@ RESOURCES = {
 winners gave up."""
 
 Source = Annotated[str, Field(min_length=1)]
+Volume = Annotated[float, Field(ge=1.0, le=1e15)]
+Resource = Annotated[float, Field(ge=0.0, lt=LIMIT)]
+"""Money of the venue: sums of cents stay exact below it."""
+Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+"""Words that a terminal prints as they are."""
 
 
 class MarketDepth(Specification):
     """How much of a coin changes hands: USD a day, and its daily volatility, a fraction."""
 
     coin: Annotated[str, Field(min_length=1)]
-    daily_volume: Positive
-    daily_volatility: Positive
+    daily_volume: Volume
+    daily_volatility: Annotated[float, Field(ge=1e-6, le=100.0)]
     source: Source
 
 
@@ -105,10 +111,10 @@ class StressScenario(Specification):
     ``collateral``, ``oracle`` and ``halt`` are what it breaks beside.
     """
 
-    name: Annotated[str, Field(min_length=1, max_length=100)]
-    title: Annotated[str, Field(min_length=1)]
+    name: Annotated[Text, Field(max_length=100)]
+    title: Text
     shocks: dict[str, dict[str, float]]
-    depth: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    depth: Annotated[float, Field(ge=1e-9, le=1.0)] | None = None
     collateral: tuple[CollateralMove, ...] = ()
     oracle: OracleError | None = None
     halt: ChainHalt | None = None
@@ -174,11 +180,11 @@ class StressPlan(Specification):
     maintenance: MaintenanceRules | None = None
     deleveraging: DeleveragingRules | None = None
     impact: ImpactSpec
-    depth: Annotated[float, Field(gt=0.0, le=1.0)]
+    depth: Annotated[float, Field(ge=1e-9, le=1.0)]
     markets: Annotated[tuple[MarketDepth, ...], Field(min_length=1)]
     cascade: CascadeLimits
-    own_capital: NonNegative = 0.0
-    insurance_fund: NonNegative = 0.0
+    own_capital: Resource = 0.0
+    insurance_fund: Resource = 0.0
     layers: Annotated[tuple[LayerSpec, ...], Field(min_length=1)]
     owners: tuple[OwnerGroup, ...] = ()
     insulation: InsulationSpec | None = None

@@ -16,6 +16,10 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
+LARGEST_EXACT = 2**53
+"""The largest whole number up to which floats are exact; as a capacity, no limit at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class OrderInputs:
     """What every task shares that looks who has to sell.
@@ -64,7 +68,8 @@ def turns(
     """
     if inputs.rules.capacity is None:
         return items, np.zeros(inputs.cube.shape[1], dtype=np.int64)
-    capacity = np.rint(inputs.rules.capacity * there / UNIT).astype(np.int64)
+    units = np.rint(inputs.rules.capacity * there / UNIT)
+    capacity = np.minimum(units, LARGEST_EXACT).astype(np.int64)
     shared = OrderInputs(inputs, coin, np.maximum(capacity, 1))
     lines, below = [], np.zeros(inputs.cube.shape[1], dtype=np.int64)
     for result in engine.map(wait_shard, shared, items):

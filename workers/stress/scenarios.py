@@ -168,6 +168,14 @@ def _own(plan: StressPlan, coins: list[str]) -> list[Row]:
     ]
     if not events:
         return []
+    for one in plan.scenarios:
+        named = {coin for moves in one.shocks.values() for coin in moves}
+        unknown = sorted(named - {*coins, "default"})
+        if unknown:
+            raise ValueError(
+                f"scenario {one.name!r} of plan {plan.name} moves {unknown}; the margin run has "
+                f"{coins}, and 'default' is every other"
+            )
     made = event_scenarios(coins, events)
     return [
         (
