@@ -195,7 +195,7 @@ def test_what_winners_give_up_is_in_the_shortfall_and_it_is_signed(margin_of, tm
     methodology.write_text(approved(METHODOLOGY + HISTORY))
     holdings = [(10_000, 0.3 * PRICE), (-6_000, 2.0 * PRICE), (-8_000, 8.0 * PRICE)]
     done = margin_of(perpetuals_book(tmp_path, holdings), methodology=str(methodology))
-    plan = with_winners(PLAN.replace("{volume}", repr(1e12 * PRICE)), "at_backstop")
+    plan = with_winners(PLAN.replace("{volume}", "1e15"), "at_backstop")
     public, _ = new_key(tmp_path / "key.pem")
     request = ReverseRequest(
         run=done.run.run_id,

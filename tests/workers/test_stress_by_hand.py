@@ -224,7 +224,7 @@ def test_two_accounts_fall_one_after_the_other(stressed_of):
 
 def test_who_is_closed_beyond_his_equity_leaves_the_rest_to_his_member(stressed_of):
     # With 0.4 P behind 10 coins, A is closed for 0.5 P and a fee of 0.05 P: 0.15 P are lacking.
-    _, (made,) = stressed_of([(10_000, 0.4 * PRICE), (1, PRICE)], 1e12 * PRICE)
+    _, (made,) = stressed_of([(10_000, 0.4 * PRICE), (1, PRICE)], 1e15)
     row = made.row("fall")
     assert made.values("uncovered_alone")[row].tolist() == pytest.approx([0.1 * PRICE, 0.0])
     assert made.values("uncovered")[row].tolist() == pytest.approx([0.15 * PRICE, 0.0])

@@ -37,6 +37,7 @@ def stored_arrays(
         "vault_pnl": cascade.vault_pnl,
         "closed_by_winners": cascade.winners.closed.T,
         "given_up": cascade.winners.given_up.T,
+        "received_by_winners": cascade.winners.received,
         "winners": cascade.winners.accounts,
         "winner_account": cascade.winners.account,
         "winner_amount": cascade.winners.amount,

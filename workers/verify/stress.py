@@ -29,16 +29,14 @@ def _sums(run: StoredRun) -> list[str]:
     names = scenarios["scenario"].values.tolist()
     lost = [name for name, left in zip(names, scenarios["rounds"].values < 0, strict=True) if left]
     found = [f"sums: scenario {name!r} was never written" for name in lost]
-    loss = (
-        scenarios["uncovered"].values.sum(axis=1)
-        + np.maximum(-scenarios["vault_pnl"].values, 0.0)
-        + np.maximum(scenarios["given_up"].values.sum(axis=1), 0.0)
-    )
+    vault = np.maximum(-scenarios["vault_pnl"].values, 0.0)
+    net = scenarios["given_up"].values.sum(axis=1)
+    uncovered = scenarios["uncovered"].values.sum(axis=1) + vault + np.maximum(net, 0.0)
     borne = totals["borne"].values.sum(axis=1) + totals["unborne"].values
     by_member = totals["borne_by_member"].values.sum(axis=2)
     for what, one, other in (
         ("losses of members and of the vault, and what winners gave up, are the shortfall",
-         loss, totals["shortfall"].values),
+         uncovered, totals["shortfall"].values),
         ("what the layers bear and what nobody bears is the shortfall", borne,
          totals["shortfall"].values),
         ("losses beyond equity, were nobody liquidated, are their shortfall",
@@ -54,7 +52,11 @@ def _sums(run: StoredRun) -> list[str]:
         ]
     if (by_member > totals["borne"].values * (1.0 + ROUNDING) + 1e-6).any():
         found.append("sums: members bear more of a layer than the layer bears")
-    worst = int(scenarios["lost"].values.argmax())
+    loss, own = scenarios["loss"].values, scenarios["lost"].values + vault
+    given_up = net + scenarios["received_by_winners"].values
+    if ((loss < own) | (loss > own + given_up)).any():
+        found.append("sums: a loss is not that of accounts and vault, and gains given up")
+    worst = int(loss.argmax())
     return found + unlike(
         "totals",
         run.manifest["totals"],
@@ -63,7 +65,7 @@ def _sums(run: StoredRun) -> list[str]:
             "ended": int(scenarios["ended"].values.sum()),
             "rounds": int(scenarios["rounds"].values.max()),
             "worst_scenario": names[worst],
-            "worst_loss": float(scenarios["lost"].values[worst]),
+            "worst_loss": float(loss[worst]),
             "most_touched": int(scenarios["touched"].values.max()),
         },
     )
