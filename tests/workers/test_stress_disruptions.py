@@ -113,7 +113,7 @@ def test_who_had_equity_answers_with_what_collateral_was_worth(made):
     assert made.values("uncovered_alone")[row].tolist() == pytest.approx(
         [0.5 * PRICE, 0.5 * PRICE], abs=2 * UNIT
     )
-    assert made.values("defaulted_alone")[row].tolist() == [1, 1]
+    assert made.values("defaulted")[row].tolist() == [1, 1]
 
 
 def test_an_oracle_that_errs_closes_at_its_own_price(made):
