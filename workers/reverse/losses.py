@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from risk.revaluation import revalue
 from risk.scenarios.moves import shocks_from
+from risk.systemic.prices import Ground
 from risk.systemic.settlement import settle
 from risk.systemic.stressed import Liquidated
 from workers.engine import Engine
 from workers.shards import Shard
-from workers.stress.prices import Ground
 from workers.stress.tasks import StressInputs, accounts_of
 
 Floats = NDArray[np.float64]

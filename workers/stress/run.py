@@ -178,10 +178,10 @@ class StressRun:
                 scenarios,
                 work.ground,
                 work.identity.named.plan,
-                work.holdings,
+                work.claims,
                 disruption=work.disruptions.get(scenarios.name[0]),
             )
-            issued = None if work.holdings is None else work.holdings.issued
+            issued = None if work.claims is None else work.claims.tokens
             stored.append(stored_arrays(cascade, rounds, issued))
         order = np.argsort([row for part in parts for row in part])
         return {name: np.concatenate([one[name] for one in stored])[order] for name in stored[0]}
