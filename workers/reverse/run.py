@@ -1,6 +1,5 @@
 """One reverse stress, from its inputs to a published run: search, cascade, publish."""
 
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from storage.staging import Layout
 from workers.approval import accountability
 from workers.code_version import code_version, library_versions
 from workers.engine import Engine
+from workers.locked import LockedRun
 from workers.memory import Room, room_here
 from workers.reverse.losses import MemberLosses, ShockInputs
 from workers.reverse.request import (
@@ -37,7 +37,7 @@ from workers.stress.scenarios import StressScenarios
 from workers.stress.work import StressWork, plan_stress
 
 
-class ReverseRun:
+class ReverseRun(LockedRun):
     """A reverse stress in progress: ``prepare``, ``search`` and ``publish``, in this order."""
 
     def __init__(
@@ -47,19 +47,12 @@ class ReverseRun:
         stages: StageTable | None = None,
         rooms: Callable[[], Sequence[Room]] = lambda: [room_here(1)],
     ) -> None:
+        super().__init__()
         self.request = request
         self.stages = stages or StageTable()
         self._engine = engine
         self._store = reverse_store(request.reverses)
         self._rooms = rooms
-        self._lock = contextlib.ExitStack()
-
-    def __enter__(self) -> "ReverseRun":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Let another process work on the run."""
-        self._lock.close()
 
     def prepare(self) -> bool:
         """Open and check every input; return whether the run is published already.
@@ -72,9 +65,7 @@ class ReverseRun:
         """
         with self.stages.stage("prepare", 1, "plan"):
             identity = identify_reverse(self.request)
-            self.run_id = identity.run_id
-            self._lock.enter_context(self._store.run_lock(self.run_id))
-            if self._store.is_published(self.run_id):
+            if self.taken(self._store, identity.run_id):
                 return True
             identity.book.verify()
             self.identity = identity
