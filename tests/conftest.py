@@ -40,7 +40,17 @@ if "CI" in os.environ:
 for name in [name for name in os.environ if name.startswith("MARGINCUBE_")]:
     del os.environ[name]
 
-SMALL_METHODOLOGY = """
+VOLATILITY_TENOR = """[volatility_tenor]
+reference_days = 30.0
+short_power = 0.30
+long_power = 0.13
+floor_days = 1.0
+minimum_volatility = 0.05
+"""
+"""How volatility shocks reach other tenors, in the rule books of tests."""
+
+SMALL_METHODOLOGY = (
+    """
 name = "small"
 version = "1"
 effective = 2026-01-01
@@ -54,13 +64,9 @@ isolated = "position"
 cross = "settlement_currency"
 portfolio = "account"
 
-[volatility_tenor]
-reference_days = 30.0
-short_power = 0.30
-long_power = 0.13
-floor_days = 1.0
-minimum_volatility = 0.05
-
+"""
+    + VOLATILITY_TENOR
+    + """
 [historical]
 holding_period_hours = 48
 step_hours = 35
@@ -103,6 +109,7 @@ side = "short"
 initial = 0.10
 maintenance = 0.08
 """
+)
 
 
 def approved(text: str) -> str:

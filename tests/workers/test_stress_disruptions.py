@@ -10,8 +10,8 @@ from flows.report.stress.waterfall import layer_table
 from flows.stress_view import stress_view
 from risk.kernels.sums import UNIT
 from tests.conftest import approved
+from tests.workers.by_hand import CALM_PLAN, METHODOLOGY, PRICE, perpetuals_book
 from tests.workers.stressed import plan_file, stress
-from tests.workers.test_stress_by_hand import METHODOLOGY, PLAN, PRICE, perpetuals_book
 from workers.engine import SerialEngine
 from workers.stress.request import StressRequest, load_plan
 from workers.stress.run import StressRun
@@ -79,7 +79,7 @@ def request_of(margin_of, tmp_path_factory):
 
     def request(scenarios, batch=32):
         where = tmp_path_factory.mktemp("plan")
-        text = PLAN.replace("{volume}", repr(1e12 * PRICE)) + scenarios
+        text = CALM_PLAN + scenarios
         return StressRequest(
             run=done.run.run_id,
             plan=plan_file(where, text),
