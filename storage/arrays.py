@@ -250,8 +250,6 @@ STRESS_SCENARIOS = (
              "losses beyond equity, were nobody liquidated"),
     Variable("uncovered", ("scenario", "member"), "float64", USD,
              "losses beyond equity, by the end of the cascade"),
-    Variable("defaulted_alone", ("scenario", "member"), "int64", ONE,
-             "accounts whose equity is gone, were nobody liquidated"),
     Variable("defaulted", ("scenario", "member"), "int64", ONE,
              "accounts whose equity is gone, by the end"),
     Variable("touched", ("scenario",), "int64", ONE, "accounts closed in part or whole"),

@@ -13,8 +13,8 @@ from flows.stress_tables import print_stress
 from flows.stress_view import stress_view
 from risk.kernels.sums import UNIT
 from tests.conftest import approved
+from tests.workers.by_hand import CALM_PLAN, METHODOLOGY, PRICE, perpetuals_book
 from tests.workers.stressed import SMALL_PLAN, plan_file, stress
-from tests.workers.test_stress_by_hand import METHODOLOGY, PLAN, PRICE, perpetuals_book
 from workers.methodologies import DEFAULT_METHODOLOGY
 from workers.stress.request import StressRequest
 from workers.verify import differences, verify_stress
@@ -50,7 +50,7 @@ def by_hand(margin_of, tmp_path_factory):
     def of(holdings, trigger, **changes):
         folder = tmp_path_factory.mktemp("winners")
         done = margin_of(perpetuals_book(folder, holdings), methodology=str(methodology))
-        text = with_winners(PLAN.replace("{volume}", "1e15"), trigger)
+        text = with_winners(CALM_PLAN, trigger)
         return stress(
             StressRequest(
                 run=done.run.run_id,

@@ -46,7 +46,6 @@ def stored_arrays(
         "loss": cascade.loss,
         "uncovered_alone": cascade.first.uncovered.T,
         "uncovered": cascade.last.uncovered.T,
-        "defaulted_alone": cascade.first.defaulted.T,
         "defaulted": cascade.last.defaulted.T,
         "touched": cascade.last.touched,
         "gained": cascade.last.gained_by_group.T,

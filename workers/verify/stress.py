@@ -8,6 +8,9 @@ from workers.verify.checks import Check, attempted, book_checked, checks_of_stor
 ROUNDING = 1e-12
 """Part of a sum by which its parts, summed in another order, may be off."""
 
+CLEARED = 1e-9
+"""Part of what is owed by which payments, found by solving for all at once, may be off."""
+
 
 def verify_stress(store: RunStore, name: str) -> list[Check]:
     """Read a stress run again, and sum its losses again.
@@ -21,6 +24,7 @@ def verify_stress(store: RunStore, name: str) -> list[Check]:
         *checks_of_storage(store, run.run_id),
         attempted("inputs", "book", lambda: book_checked(run)),
         attempted("sums", counted, lambda: _sums(run)),
+        attempted("network", counted, lambda: _network(run)),
     ]
 
 
@@ -43,6 +47,8 @@ def _sums(run: StoredRun) -> list[str]:
          scenarios["uncovered_alone"].values.sum(axis=1), totals["shortfall_alone"].values),
         ("what was sold by round is what was sold",
          np.nansum(scenarios["sold"].values, axis=1), totals["sold"].values),
+        ("what the most of one member is beyond its contribution is Cover-1",
+         totals["beyond_contribution"].values.max(axis=1, initial=0.0), totals["cover_1"].values),
     ):  # fmt: skip
         wrong = np.flatnonzero(~np.isclose(one, other, rtol=ROUNDING, atol=1e-6))
         found += [
@@ -69,3 +75,31 @@ def _sums(run: StoredRun) -> list[str]:
             "most_touched": int(scenarios["touched"].values.max()),
         },
     )
+
+
+def _network(run: StoredRun) -> list[str]:
+    """Return where payments do not clear: who fails pays all that it has, and others all they owe.
+
+    L. Eisenberg and T. Noe, "Systemic risk in financial systems" (2001), definition 1.
+    """
+    network = run.groups["network"].load()
+    nodes = network["node"].values
+    paid = network["link_owed"].values - network["link_unpaid"].values
+    came = np.zeros(network["received"].shape)
+    np.add.at(came, (network["link_scenario"].values, network["link_creditor"].values), paid)
+    has = (network["assets"] + network["received"] - network["default_cost"]).values
+    fails = network["default_round"].values > 0
+    found = []
+    for what, one, other in (
+        ("what a node receives is what its debtors pay it", came, network["received"].values),
+        ("who fails pays all that it has, and others all they owe",
+         np.where(fails, has, network["obligation"].values), network["payment"].values),
+    ):  # fmt: skip
+        scale = np.abs(network["obligation"].values).max()
+        wrong = np.argwhere(~np.isclose(one, other, rtol=CLEARED, atol=CLEARED * scale))
+        found += [
+            f"network: in scenario {network['scenario'].values[row]!r} it does not hold of "
+            f"{nodes[node]!r} that {what}: {one[row, node]!r} and {other[row, node]!r}"
+            for row, node in wrong[:1]
+        ]
+    return found

@@ -1,4 +1,3 @@
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -136,5 +135,5 @@ REFUSED = [
 def test_rules_that_make_no_sense_are_refused(before, after, message):
     text = SHIPPED.read_text()
     assert before in text
-    with pytest.raises((ValidationError, tomllib.TOMLDecodeError), match=message):
+    with pytest.raises(ValueError, match=message):
         parse_pool_rules(text.replace(before, after, 1))
