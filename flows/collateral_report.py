@@ -5,24 +5,16 @@ from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import leave_totals
 from flows.engines import Engines, running_engines
-from flows.margin_run import TRIED_AGAIN
 from flows.parameters import CollateralParameters
 from flows.progress import observer
-from flows.settings import Settings
+from flows.run_tasks import TRIED_AGAIN, prepare, publish
 from workers.memory import PeakMemory
 from workers.pool.request import pool_store
 from workers.pool.run import PoolRun
 from workers.stages import StageTable
-
-
-@task(name="prepare pool", cache_policy=NO_CACHE, persist_result=False)
-def prepare(run: PoolRun) -> bool:
-    """Open, check and plan; tell whether the run is published already."""
-    return run.prepare()
 
 
 @task(name="count claims", **TRIED_AGAIN)
@@ -44,12 +36,6 @@ def fold(run: PoolRun) -> None:
     run.fold()
 
 
-@task(name="publish pool", **TRIED_AGAIN)
-def publish(run: PoolRun, memory: PeakMemory, settings: Settings) -> dict[str, Any]:
-    """Verify, and make the run visible."""
-    return run.publish(lambda: memory.peak_bytes, settings.signer())
-
-
 @flow(name="collateral_report", persist_result=False, validate_parameters=True)
 def collateral_report(parameters: CollateralParameters) -> dict[str, Any]:
     """Value the claims of a book's accounts as one pool, and publish it as a collateral run.
@@ -67,12 +53,12 @@ def collateral_report(parameters: CollateralParameters) -> dict[str, Any]:
         run = started.enter_context(
             PoolRun(request, engines.engine, engines.fold_engine, stages, engines.rooms)
         )
-        if prepare(run):
+        if prepare.with_options(name="prepare pool")(run):
             return {**pool_store(request).read(run.run_id).manifest, "recognised": True}
         count(run)
         pool(run)
         fold(run)
-        manifest = publish(run, memory, settings)
+        manifest = publish.with_options(name="publish pool")(run, memory, settings)
     leave_totals("collateral", manifest)
     create_table_artifact(
         [

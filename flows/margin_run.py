@@ -5,47 +5,15 @@ from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
 
 from flows.engines import Engines, running_engines
 from flows.parameters import RunParameters
 from flows.progress import observer
-from flows.settings import Settings
-from storage.locks import AlreadyLocked
+from flows.run_tasks import TRIED_AGAIN, prepare, publish
 from storage.runs import RunStore
-from workers.engine import TaskLost, WorkersDiffer
 from workers.margin_run import MarginRun
 from workers.memory import PeakMemory
-from workers.quarantine import TooMuchHeldBack
 from workers.stages import StageTable
-
-# A run in progress is passed by reference: nothing of it is hashed, cached or stored by Prefect.
-
-
-def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """Tell whether a fault may be gone at the next try.
-
-    A lock that another took and a limit stay, and what was tried often enough is not tried again.
-    """
-    final = (AlreadyLocked, TaskLost, TooMuchHeldBack, WorkersDiffer)
-    return not isinstance(state.result(raise_on_failure=False), final)
-
-
-TRIED_AGAIN: dict[str, Any] = {
-    "retries": 2,
-    "retry_delay_seconds": 1,
-    "retry_condition_fn": _may_pass,
-    "cache_policy": NO_CACHE,
-    "persist_result": False,
-}
-"""Options of a task whose fault may be gone at the next try."""
-
-
-@task(name="prepare", cache_policy=NO_CACHE, persist_result=False)
-def prepare(run: MarginRun) -> bool:
-    """Open, check and plan; tell whether the run is published already."""
-    return run.prepare()
 
 
 @task(name="price cube", **TRIED_AGAIN)
@@ -64,12 +32,6 @@ def margin(run: MarginRun) -> None:
 def fold(run: MarginRun) -> None:
     """Fold accounts into members, venues and the system."""
     run.fold()
-
-
-@task(name="publish", **TRIED_AGAIN)
-def publish(run: MarginRun, memory: PeakMemory, settings: Settings) -> dict[str, Any]:
-    """Verify, and make the run visible."""
-    return run.publish(lambda: memory.peak_bytes, settings.signer())
 
 
 @flow(name="margin_run", persist_result=False, validate_parameters=True)
