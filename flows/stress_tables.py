@@ -114,16 +114,23 @@ def _print_failures(console: Console, manifest: dict[str, Any]) -> None:
 
 
 def _print_bearers(console: Console, name: str, totals: xr.Dataset, row: int) -> None:
-    """Print who bears the largest shortfall, layer after layer, and what Cover-n would be."""
+    """Print who bears the largest shortfall, layer after layer, and apart what Cover-n would be."""
     table = columns("Who bears it, USD", "layer", name)
     for layer, amount in zip(
         totals["layer"].values, totals["borne"].values[row].tolist(), strict=True
     ):
         table.add_row(escape(str(layer)).replace("_", " "), short(amount))
     table.add_row("nobody", short(float(totals["unborne"].values[row])))
-    for number in (1, 2):
-        table.add_row(f"Cover-{number}", short(float(totals[f"cover_{number}"].values[row])))
     console.print(table, highlight=False)
+    covers = columns("How large a fund of n members would be, USD", "", name)
+    for number in (1, 2):
+        covers.add_row(f"Cover-{number}", short(float(totals[f"cover_{number}"].values[row])))
+    console.print(covers, highlight=False)
+    console.print(
+        "Cover-n is what the n members with the most owe over their contributions: a measure of "
+        "size, and no part of the layers",
+        highlight=False,
+    )
 
 
 def _print_winners(console: Console, found: xr.Dataset, totals: xr.Dataset) -> None:
