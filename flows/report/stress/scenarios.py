@@ -74,9 +74,9 @@ def losses(view: StressView) -> Picture:
         title="Loss of the worst scenarios",
         caption=(
             f"Losses by the end of the cascade, of {view.losers}; US dollars, positive. What "
-            "others gain is not taken off. The amount is the whole bar's, behind the mark where that "
-            "is farther out. The mark is the loss at the scenario's own prices were nobody closed: "
-            "a bar that ends before it says that closing early spared more than "
+            "others gain is not taken off. The amount is that of the whole bar, behind the mark "
+            "where that is farther out. The mark is the loss at the scenario's own prices were "
+            "nobody closed: a bar that ends before it says that closing early spared more than "
             "selling cost."
         ),
         choices=(
