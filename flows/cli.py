@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from types import FrameType
 
 from cyclopts import App
 from pydantic import ValidationError
@@ -88,7 +89,7 @@ app.command(history.clean)
 
 def main() -> None:
     """Run a command; a user's mistake ends in a sentence, never in a traceback."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _end)
     try:
         app()
     except KeyboardInterrupt:
@@ -101,6 +102,14 @@ def main() -> None:
         MESSAGES.print(f"[bold red]error:[/] {type(error).__name__}", highlight=False)
         MESSAGES.print(_sentence(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(code)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    """Leave, and give back on the way what is held, however long that takes."""
+    # A second signal would break into it, and so would the alarm that Ray sets at the first.
+    signal.signal(number, signal.SIG_IGN)
+    signal.alarm(0)
+    sys.exit(128 + number)
 
 
 def _exit_code(error: Exception) -> int | None:

@@ -7,6 +7,7 @@ from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from flows.artifacts import leave_totals
 from flows.engines import Engines, running_engines
 from flows.margin_run import TRIED_AGAIN
 from flows.parameters import CollateralParameters
@@ -72,29 +73,13 @@ def collateral_report(parameters: CollateralParameters) -> dict[str, Any]:
         pool(run)
         fold(run)
         manifest = publish(run, memory, settings)
-    _artifacts(manifest)
-    return {**manifest, "recognised": False}
-
-
-def _artifacts(manifest: dict[str, Any]) -> None:
-    """Leave the totals, what does not count and the stage table where Prefect's pages show them."""
-    totals = manifest["totals"]
+    leave_totals("collateral", manifest)
     create_table_artifact(
         [
-            {"total": name, "value": value}
-            for name, value in totals.items()
-            if not isinstance(value, dict)
+            {"outcome": name, "claims": count}
+            for name, count in manifest["totals"]["outcomes"].items()
         ],
-        key="collateral-totals",
-        description=f"Totals of collateral run {manifest['run_id']}; money in USD",
-    )
-    create_table_artifact(
-        [{"outcome": name, "claims": count} for name, count in totals["outcomes"].items()],
         key="collateral-outcomes",
         description=f"Whether claims count in {manifest['run_id']}, and why not",
     )
-    create_table_artifact(
-        manifest["stages"],
-        key="collateral-stages",
-        description=f"Where the time of run {manifest['run_id']} went; seconds",
-    )
+    return {**manifest, "recognised": False}

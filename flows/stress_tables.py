@@ -145,7 +145,11 @@ def _print_winners(console: Console, found: xr.Dataset, totals: xr.Dataset) -> N
     for account, amount in zip(names.tolist(), amounts.tolist(), strict=True):
         if account:
             table.add_row(escape(account), short(amount))
+    net = float(found["given_up"].values[row].sum())
+    received = float(found["received_by_winners"].values[row])
     console.print(
-        f"{hit:,} winners close against who is bankrupt in {escape(name)}", highlight=False
+        f"{hit:,} winners close against who is bankrupt in {escape(name)}: they give up "
+        f"{short(net + received)} and receive {short(received)}",
+        highlight=False,
     )
     console.print(table, highlight=False)

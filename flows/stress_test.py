@@ -4,9 +4,9 @@ import contextlib
 from typing import Any
 
 from prefect import flow, task
-from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from flows.artifacts import leave_totals
 from flows.engines import Engines, running_engines
 from flows.margin_run import TRIED_AGAIN
 from flows.parameters import StressParameters
@@ -56,14 +56,5 @@ def stress_test(parameters: StressParameters) -> dict[str, Any]:
             return {**stress_store(request).read(run.run_id).manifest, "recognised": True}
         stress(run)
         manifest = publish(run, memory, settings)
-    create_table_artifact(
-        [{"total": name, "value": value} for name, value in manifest["totals"].items()],
-        key="stress-totals",
-        description=f"Totals of stress run {manifest['run_id']}; money in USD",
-    )
-    create_table_artifact(
-        manifest["stages"],
-        key="stress-stages",
-        description=f"Where the time of run {manifest['run_id']} went; seconds",
-    )
+    leave_totals("stress", manifest)
     return {**manifest, "recognised": False}

@@ -95,10 +95,7 @@ def _memory(
     """Return what was projected, what could be taken, and what was taken; bytes."""
     usual = cut(plan.book.accounts, shard_length(plan.book.accounts, request.shards))
     return {
-        "projected_per_worker": plan.projection.per_worker,
-        "projected_total": plan.projection.total,
-        "limit": sum(room.limit.size for room in plan.rooms),
-        "limit_of": ", ".join(sorted({room.limit.of for room in plan.rooms})),
+        **plan.projection.told(plan.rooms),
         "peak_per_worker": peak_per_worker,
         "peak_total": peak_total,
         "shards": len(plan.shards),

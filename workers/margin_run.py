@@ -4,11 +4,9 @@
 stages in order, and so can a test.
 """
 
-import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -25,6 +23,7 @@ from workers.collateral import counted_assets
 from workers.earlier import Since, find_earlier
 from workers.engine import Engine, FoldEngine
 from workers.fold import Folded, FoldInputs, IncompleteRun, fold_dataset, fold_run, require_whole
+from workers.locked import LockedRun
 from workers.manifest import run_manifest
 from workers.memory import Room, room_here
 from workers.plan import RunRequest, identify, make_plan
@@ -38,7 +37,7 @@ CHECKPOINT_SHARDS = 8
 """Shards between two commits to the staging branch: what a kill can cost."""
 
 
-class MarginRun:
+class MarginRun(LockedRun):
     """A margin run in progress; a context whose stages are called once each, in their order.
 
     ``rooms`` tells where it may take memory: on this machine for one task at a time when left out.
@@ -52,29 +51,17 @@ class MarginRun:
         stages: StageTable | None = None,
         rooms: Callable[[], Sequence[Room]] = lambda: [room_here(1)],
     ) -> None:
+        super().__init__()
         self.request = request
         self.stages = stages or StageTable()
         self._engine = engine
         self._fold_engine = fold_engine
         self._store = RunStore(request.runs)
-        self._lock = contextlib.ExitStack()
         self._rooms = rooms
         self._folded: Folded | None = None
         self._peak_per_worker = 0
         self._since: Since | None = None
         self._kept = 0
-
-    def __enter__(self) -> "MarginRun":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Let another process work on the run; a fault of the store becomes a sentence."""
-        self._lock.__exit__(kind, error, trace)
 
     def prepare(self) -> bool:
         """Open and check every input, and plan; return whether the run is published already.
@@ -91,9 +78,7 @@ class MarginRun:
         """
         with self.stages.stage("prepare", 1, "plan") as stage:
             identity = identify(self.request)
-            self.run_id = identity.run_id
-            self._lock.enter_context(self._store.run_lock(self.run_id))
-            if self._store.is_published(self.run_id):
+            if self.taken(self._store, identity.run_id):
                 return True
             if self.request.since is not None:
                 self._store.resolve(self.request.since)

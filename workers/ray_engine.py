@@ -7,8 +7,10 @@ import logging
 import os
 import platform
 import secrets
+import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -65,7 +67,11 @@ class RayEngine:
     ) -> None:
         self._started_here = not ray.is_initialized()
         if self._started_here:
-            _start(workers, address)
+            handler = signal.getsignal(signal.SIGTERM)
+            try:
+                _start(workers, address)
+            finally:
+                _keep_sigterm(handler)
         self._warming: list[Any] = []
         try:
             self.workers = workers if address is None else int(ray.cluster_resources()["CPU"])
@@ -89,6 +95,7 @@ class RayEngine:
             TaskLost: a task ended its worker each time.
             WorkersDiffer: a worker has another version of the code or of a library.
         """
+        _keep_sigterm()  # the engine may have been started in another thread
         task = ray.remote(max_retries=RETRIES, scheduling_strategy=SPREAD)(_call)
         stored = ray.put((function, shared, _versions()))
         flight = _InFlight(lambda item: task.remote(stored, item), function.__name__)
@@ -134,8 +141,11 @@ class RayEngine:
     def close(self) -> None:
         """End the local Ray, or leave the cluster."""
         if self._started_here and ray.is_initialized():
-            with contextlib.redirect_stderr(io.StringIO()):
-                ray.shutdown()
+            try:
+                with contextlib.redirect_stderr(io.StringIO()):
+                    ray.shutdown()
+            finally:
+                _keep_sigterm()
 
 
 @dataclass
@@ -215,6 +225,18 @@ def _call(stored: tuple[Callable[[Any, Any], Any], Any, dict[str, str]], item: A
             f"started with {expected[name]}; install the same on every node, nothing was computed"
         )
     return function(shared, item)
+
+
+def _keep_sigterm(handler: Any = None) -> None:
+    """Let SIGTERM do what it did by the handler, or what Python has it do: in the main thread alone.
+
+    Ray's library gets the signal before Python, and aborts the process three seconds later, however
+    far it is in giving back what it holds. When it goes it leaves the system's default behind.
+    """
+    if not callable(handler):  # who had none has Ray's, which exits
+        handler = signal.getsignal(signal.SIGTERM)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _start(workers: int, address: str | None) -> None:

@@ -12,6 +12,7 @@ from infra.chaos.ground import make_ground, ray_head, small_disk
 from infra.chaos.trial import FAULTS, Outcome, Trial
 
 DISK_MEGABYTES = 96
+ENGINES = ("serial", "ray")
 
 
 def campaign(seeds: list[int], minutes: float, *, ray: bool = True) -> dict[str, Any]:
@@ -42,10 +43,10 @@ def say(outcome: Outcome) -> None:
 
 
 def report(outcomes: list[Outcome], full_disk: bool) -> dict[str, Any]:
-    """Return counts, recovery by the last fault of each seed, and every outcome."""
-    by_fault = {
-        name: [one for one in outcomes if one.faults and one.faults[-1] == name] for name in FAULTS
-    }
+    """Return counts, recovery by engine and by the last fault of each seed, and every outcome."""
+    struck = [one for one in outcomes if one.faults]
+    by_fault = {name: [one for one in struck if one.faults[-1] == name] for name in FAULTS}
+    by_engine = {name: [one for one in struck if one.engine == name] for name in ENGINES}
     wrong = [one for one in outcomes if one.wrong]
     return {
         "seeds": len(outcomes),
@@ -57,14 +58,17 @@ def report(outcomes: list[Outcome], full_disk: bool) -> dict[str, Any]:
         "wrong": len(wrong),
         "failed_seeds": [one.seed for one in wrong],
         "recovery": {
-            name: {
-                "seeds": len(ended),
-                "median_s": statistics.median(one.recovery_s for one in ended),
-                "worst_s": max(one.recovery_s for one in ended),
-                "redone_worst": max(one.redone for one in ended),
-            }
-            for name, ended in by_fault.items()
-            if ended
+            name: recovery(ended) for name, ended in (by_engine | by_fault).items() if ended
         },
         "outcomes": [asdict(one) for one in outcomes],
+    }
+
+
+def recovery(struck: list[Outcome]) -> dict[str, Any]:
+    """Return how long seeds took from their last fault to the publication, and what they redid."""
+    return {
+        "seeds": len(struck),
+        "median_s": statistics.median(one.recovery_s for one in struck),
+        "worst_s": max(one.recovery_s for one in struck),
+        "redone_worst": max(one.redone for one in struck),
     }

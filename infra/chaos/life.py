@@ -20,7 +20,7 @@ from storage.runs import RunStore
 from storage.staging import Fork, StagedRun
 from workers import margin_run
 from workers.code_version import code_version
-from workers.engine import Engine, SerialEngine, TaskLost
+from workers.engine import Engine, SerialEngine, TaskLost, WorkersDiffer
 from workers.fold import IncompleteRun
 from workers.margin_run import MarginRun
 from workers.plan import RunRequest
@@ -33,7 +33,15 @@ from workers.stress.run import StressRun
 # Remembered from here on: every life of a run has one key, though somebody edits the sources.
 code_version()
 
-NAMED = (AlreadyLocked, StoreUnavailable, faults.StoreFailed, IncompleteRun, TaskLost, OSError)
+NAMED = (
+    AlreadyLocked,
+    StoreUnavailable,
+    faults.StoreFailed,
+    IncompleteRun,
+    TaskLost,
+    WorkersDiffer,
+    OSError,
+)
 PUBLISHED, UNNAMED, REFUSED, TERMINATED = 0, 1, 3, 128 + signal.SIGTERM
 WIDE = ("margin_shard", "pool_shard")
 CALLS: tuple[tuple[Any, str], ...] = (
@@ -92,7 +100,7 @@ class Noting:
 
 def live(life: Life) -> None:
     """Be that process; leave the name of the error in ``report`` and end with a code."""
-    _end_when_told()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     margin_run.CHECKPOINT_SHARDS = pool_run.CHECKPOINT_SHARDS = 1
     if life.impatient:
         leases.LEASE_SECONDS, runs.TRANSFER_SECONDS = 3.0, 8.0
@@ -110,17 +118,12 @@ def live(life: Life) -> None:
     sys.exit(REFUSED if "error" in told else PUBLISHED)
 
 
-def _end_when_told() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-
-
 def _tell(report: Path, told: dict[str, Any]) -> None:
     report.with_suffix(".json").write_text(json.dumps(told))
 
 
 def _perform(life: Life) -> dict[str, Any]:
     engine = _engine(life)
-    _end_when_told()  # again: Ray puts a handler of its own in the place
     life.report.with_suffix(".begun").touch()
     stages: tuple[str, ...]
     serial = SerialEngine()

@@ -70,7 +70,11 @@ def work_off(folder: Path, runs: int, turn: int, until: float) -> None:
         rules = folder / f"{turn}-rules.toml"
         rules.write_text(RULES.replace("LEVEL", str(0.5 + 0.4 * number / runs)))
         request = RunRequest(
-            book=folder / "book", methodology=str(rules), runs=folder / "runs", shards=1
+            book=folder / "book",
+            methodology=str(rules),
+            runs=folder / "runs",
+            shards=1,
+            unapproved=True,
         )
         try:
             quiet(request)

@@ -28,6 +28,18 @@ class FactorMoves:
     observed: Floats
     covariance: Floats
 
+    @property
+    def distance(self) -> Floats:
+        """Return how far each window is from no move, ``(window,)``, by Mahalanobis.
+
+        >>> observed = np.array([[3.0, 0.0], [0.0, -4.0]])
+        >>> FactorMoves(("a", "b"), ("x", "y"), observed, np.diag([1.0, 4.0])).distance.tolist()
+        [3.0, 2.0]
+        """
+        inverse = np.linalg.pinv(self.covariance)
+        squared = np.einsum("wf,fg,wg->w", self.observed, inverse, self.observed)
+        return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
+
 
 def factor_moves(scenarios: xr.Dataset) -> FactorMoves:
     """Return the moves of the historical scenarios of a margin run.

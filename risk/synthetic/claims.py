@@ -12,7 +12,7 @@ from risk.synthetic.stream import Purpose, stream
 
 
 @dataclass(frozen=True, slots=True)
-class Holdings:
+class HeldCollateral:
     """Collateral of a run of accounts, sorted by account: ``(holding,)`` each, ``accounts`` many.
 
     ``owner`` counts from the first account of the run; ``asset`` is a row of the book's assets.
@@ -114,7 +114,7 @@ class ClaimBlock:
 def draw_claims(
     seed: int,
     block: int,
-    holdings: Holdings,
+    holdings: HeldCollateral,
     menu: ClaimMenu,
     plants: Plants,
     profile: ClaimProfile,
@@ -181,7 +181,7 @@ class _Drawn:
 
 
 def _draw_values(
-    holdings: Holdings, menu: ClaimMenu, profile: ClaimProfile, rng: np.random.Generator
+    holdings: HeldCollateral, menu: ClaimMenu, profile: ClaimProfile, rng: np.random.Generator
 ) -> _Drawn:
     """Draw which tokens the holdings are, and which part of them lies in lending markets."""
     worth = holdings.quantity * menu.price[holdings.asset]

@@ -18,8 +18,8 @@ from risk.systemic.network import Floats, amounts, fractions, from_links, liabil
 
 
 @dataclass(frozen=True, slots=True)
-class Claims:
-    """Single claims, all ``(claim,)``: ``debtor`` owes ``creditor`` an ``amount`` in a ``layer``.
+class Exposures:
+    """Single claims: ``debtor`` owes ``creditor`` an ``amount`` in a ``layer``, all ``(claim,)``.
 
     Nodes and layers are row numbers; amounts are money and positive.
     """
@@ -69,7 +69,7 @@ class LayeredLoss:
 
 
 def exposure_network(
-    nodes: Sequence[str], kinds: Sequence[str], layers: Sequence[str], claims: Claims
+    nodes: Sequence[str], kinds: Sequence[str], layers: Sequence[str], exposures: Exposures
 ) -> ExposureNetwork:
     """Return the network of single claims; those of the same two nodes in a layer are added up.
 
@@ -82,16 +82,17 @@ def exposure_network(
             raise ValueError(f"a {what} stands twice; give each its own name")
     if len(kinds) != len(nodes):
         raise ValueError(f"there are {len(kinds)} kinds for {len(nodes)} nodes; give one for each")
-    away = (claims.layer < 0) | (claims.layer >= len(layers))
+    away = (exposures.layer < 0) | (exposures.layer >= len(layers))
     if away.any():
         raise ValueError(
-            f"layer {claims.layer[away][0]} is not there; allowed are rows 0 to {len(layers) - 1}"
+            f"layer {exposures.layer[away][0]} is not there; allowed are rows 0 to "
+            f"{len(layers) - 1}"
         )
     matrices = {}
     for number, name in enumerate(layers):
-        rows = claims.layer == number
+        rows = exposures.layer == number
         matrices[name] = from_links(
-            claims.debtor[rows], claims.creditor[rows], claims.amount[rows], len(nodes)
+            exposures.debtor[rows], exposures.creditor[rows], exposures.amount[rows], len(nodes)
         )
     return ExposureNetwork(tuple(nodes), tuple(kinds), matrices)
 

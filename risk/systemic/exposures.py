@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from risk.specification import Fraction, Specification
-from risk.systemic.contagion import Claims, ExposureNetwork, exposure_network
+from risk.systemic.contagion import ExposureNetwork, Exposures, exposure_network
 from risk.systemic.network import Floats, amounts
 
 LAYERS = ("gains", "margin_calls", "default_fund", "deposits", "bridged_assets", "on_chain")
@@ -192,7 +192,7 @@ def system_network(nodes: SystemNodes, settled: Settled, rules: ContagionRules) 
     layer = {name: LAYERS.index(name) for name in LAYERS}
     issued = np.array([layer[ISSUED[kind]] for kind in nodes.kinds[members + BETWEEN :]], np.int64)
     resting = settled.resting[1:, 1:]
-    claims = _claims(
+    exposures = _exposures(
         (member, venue, beyond + abroad.sum(axis=1), layer["margin_calls"]),
         (vault, venue, max(-settled.vault_pnl, 0.0), layer["margin_calls"]),
         (venue, member, settled.gained, layer["gains"]),
@@ -218,7 +218,7 @@ def system_network(nodes: SystemNodes, settled: Settled, rules: ContagionRules) 
     capital[member], capital[venue] = assets[member] + left, settled.resources
     shock[member], shock[vault] = beyond, max(-settled.vault_pnl, 0.0)
     shock[issuer] = lost[issuer]
-    network = exposure_network(nodes.names, nodes.kinds, LAYERS, claims)
+    network = exposure_network(nodes.names, nodes.kinds, LAYERS, exposures)
     return SystemNetwork(network, assets, lost, capital, shock)
 
 
@@ -238,7 +238,7 @@ def _require(settled: Settled, members: int, issuers: int) -> None:
     amounts("resources", settled.resources, 1)
 
 
-def _claims(*links: tuple[Any, Any, Any, Any]) -> Claims:
+def _exposures(*links: tuple[Any, Any, Any, Any]) -> Exposures:
     """Return claims of debtors, creditors, amounts and layers that broadcast; nothing where 0."""
     columns: list[list[NDArray[Any]]] = [[], [], [], []]
     for link in links:
@@ -246,4 +246,4 @@ def _claims(*links: tuple[Any, Any, Any, Any]) -> Claims:
         for column, row in zip(columns, rows, strict=True):
             column.append(row[rows[2] > 0.0])
     debtor, creditor, amount, layer = (np.concatenate(column) for column in columns)
-    return Claims(debtor, creditor, amount.astype(np.float64), layer)
+    return Exposures(debtor, creditor, amount.astype(np.float64), layer)

@@ -95,7 +95,7 @@ class Line:
 
     ``side`` and ``instrument`` say against what, ``units`` how much of it he holds on the other
     side; ``account`` is his row, which settles ties, and ``group`` whose account it is. The highest
-    ``score`` is first.
+    ``score`` is first. ``value`` is what the account has at the end.
     """
 
     scenario: Integers
@@ -105,6 +105,7 @@ class Line:
     group: Integers
     units: Integers
     score: Floats
+    value: Floats
 
     def __len__(self) -> int:
         return len(self.score)
@@ -131,7 +132,8 @@ def closed(line: Line, bankrupt: Bankrupt) -> Integers:
     is bankrupt, or all that they hold.
 
     >>> two = np.zeros(2, np.int64)
-    >>> line = Line(two, two, two, np.array([7, 3]), two, np.array([50, 80]), np.array([0.5, 0.5]))
+    >>> row, half = np.array([7, 3]), np.array([0.5, 0.5])
+    >>> line = Line(two, two, two, row, two, np.array([50, 80]), half, half)
     >>> cell = (1, 1, 1)
     >>> closed(line, Bankrupt(np.full(cell, 100), np.zeros(cell))).tolist()
     [20, 80]
@@ -156,29 +158,49 @@ def given_up(line: Line, units: Integers, bankrupt: Bankrupt) -> Floats:
     return np.asarray(UNIT * np.rint(units * lacking))
 
 
-def no_more_than(most: Floats, line: Line, money: Floats) -> Floats:
-    """Return what each gives up, together no more than ``most`` ``(scenario,)``, ``(place,)``.
+def agreed(line: Line, asked: Floats, lacking: Floats) -> Floats:
+    """Return what each gives up in the end, money in whole units, ``(place,)``.
 
-    Where ``money``, of ``given_up``, adds up to more, those who give give less, in proportion and
-    in whole units, the largest remainders first; who is given something keeps it.
+    ``asked`` is of ``given_up``, ``lacking`` ``(scenario,)`` what was taken over lacks in all,
+    negative where it is in gain. Nobody gives up more than he has. Together they give up no more
+    than is lacking: where more is asked for, those who give give less. Nor are they given more
+    than the gain and what others give up: else those who are given something get less. Each time
+    in proportion and in whole units, the largest remainders first.
 
-    >>> two = np.zeros(2, np.int64)
-    >>> line = Line(two, two, two, np.array([7, 3]), two, two, np.zeros(2))
-    >>> (no_more_than(np.array([3 * UNIT]), line, np.array([4.0, 2.0]) * UNIT) / UNIT).tolist()
+    >>> two, has = np.zeros(2, np.int64), np.array([9.0, 9.0]) * UNIT
+    >>> line = Line(two, two, two, np.array([7, 3]), two, two, np.zeros(2), has)
+    >>> (agreed(line, np.array([4.0, 2.0]) * UNIT, np.array([3 * UNIT])) / UNIT).tolist()
     [2.0, 1.0]
+    >>> (agreed(line, np.array([12.0, 2.0]) * UNIT, np.array([50 * UNIT])) / UNIT).tolist()
+    [9.0, 2.0]
     """
-    found, units = money.copy(), np.rint(money / UNIT).astype(np.int64)
+    units = np.rint(asked / UNIT).astype(np.int64)
+    gives, gets = np.maximum(units, 0), np.maximum(-units, 0)
+    whole = np.floor(np.abs(lacking) / UNIT)
+    _, first, owner = np.unique(
+        np.stack([line.scenario, line.account]), axis=1, return_index=True, return_inverse=True
+    )
+    has = np.floor(line.value[first] / UNIT)
+    _lower(gives, owner.ravel(), has, line)
+    scenarios = len(lacking)
+    given, got = (
+        np.asarray(np.bincount(line.scenario, one, scenarios), np.float64) for one in (gives, gets)
+    )
+    _lower(gives, line.scenario, got + np.where(lacking > 0.0, whole, 0.0), line)
+    _lower(gets, line.scenario, given + np.where(lacking < 0.0, whole, 0.0), line)
+    return np.asarray(UNIT * (gives - gets))
+
+
+def _lower(amounts: Integers, key: Integers, most: Floats, line: Line) -> None:
+    """Lower amounts in place, so that those of one key ``(key,)`` add up to no more than is let."""
     rank = np.argsort(np.lexsort((line.account, line.instrument, line.side, line.scenario)))
-    for scenario in np.unique(line.scenario).tolist():
-        rows = np.flatnonzero(line.scenario == scenario)
-        allowed = int(np.floor(most[scenario] / UNIT))
-        if int(units[rows].sum()) <= allowed:
-            continue
-        gives = rows[units[rows] > 0]
-        least = allowed - int(units[rows].sum() - units[gives].sum())
-        shares = whole_shares(least, units[gives], units[gives], rank[gives])
-        found[gives] = UNIT * shares
-    return found
+    over = np.bincount(key, amounts, len(most)) > most
+    rows = np.flatnonzero(over[key] & (amounts > 0))
+    rows = rows[np.argsort(key[rows], kind="stable")]
+    for own in np.split(rows, np.flatnonzero(np.diff(key[rows])) + 1):
+        if len(own):
+            share = whole_shares(int(most[key[own[0]]]), amounts[own], amounts[own], rank[own])
+            amounts[own] = share
 
 
 def line_up(
@@ -234,6 +256,7 @@ def line_up(
             group=accounts.group[who].astype(np.int64),
             units=np.abs(quantity),
             score=_scores(rankings[ranking], candidates),
+            value=value[who],
         )
         lines.append(line.take(np.flatnonzero(closed(line, bankrupt) > 0)))
     return Line.joined(lines) if lines else nobody()
@@ -248,4 +271,4 @@ def _scores(ranking: Ranking, candidates: Candidates) -> Floats:
 def nobody() -> Line:
     """Return a line in which nobody stands."""
     none = np.zeros(0, dtype=np.int64)
-    return Line(none, none, none, none, none, none, np.zeros(0))
+    return Line(none, none, none, none, none, none, np.zeros(0), np.zeros(0))

@@ -1,5 +1,6 @@
 """The command itself, ended from outside: what it exits with, what it leaves, what goes on."""
 
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from storage.runs import RunStore
+from tests.failures.ended_command import MOMENTS
 from workers.engine import SerialEngine
 from workers.margin_run import MarginRun
 from workers.plan import RunRequest, identify
@@ -34,7 +36,7 @@ def start(prefect_home, tmp_path, book):
     begun = []
     prefect = prefect_home(tmp_path / "prefect")
 
-    def begin(*options):
+    def begin(*options, program=("flows.cli",), book=book, shards=SHARDS):
         environment = {
             **os.environ,
             "MARGINCUBE_HOME": str(tmp_path / "home"),
@@ -42,14 +44,14 @@ def start(prefect_home, tmp_path, book):
             # How long Ray's agents look for a head that was killed with the command.
             "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
         }
-        command = [sys.executable, "-m", "flows.cli", "run", str(book.path), "--json"]
+        command = [sys.executable, "-m", *program, "run", str(book.path), "--json"]
         number = len(begun)
         with (
             (tmp_path / f"out{number}").open("w") as out,
             (tmp_path / f"err{number}").open("w") as err,
         ):
             process = subprocess.Popen(
-                [*command, "--shards", SHARDS, *options],
+                [*command, "--shards", shards, *options],
                 env=environment,
                 stdout=out,
                 stderr=err,
@@ -155,6 +157,26 @@ def test_a_command_that_is_ended_leaves_nobody_behind_and_goes_on(start, digest,
     # Every shard was committed once, in whichever of the two lives.
     bounds = [tuple(map(int, one.split()[1::2])) for one in kept if one.startswith("shards")]
     assert sorted(n for first, last in bounds for n in range(first, last + 1)) == list(range(24))
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_command_that_is_ended_takes_the_time_it_needs(start, synthetic_book, moment):
+    """Ray would abort it after three seconds, or leave it to the system once Ray itself is gone."""
+    process = start(
+        *("--engine", "ray", "--workers", "2"),
+        program=("tests.failures.ended_command", moment),
+        book=synthetic_book(2_000),
+        shards="2",
+    )
+    children = set()
+    while process.poll() is None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            children.update(family(process))
+        time.sleep(0.2)
+    assert process.returncode == 143, process.err.read_text()[-2000:]
+    assert len(children) > 4
+    assert_nobody_is_left(children)
+    assert "Traceback" not in process.err.read_text()
 
 
 def rest(kept):

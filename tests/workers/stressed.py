@@ -11,7 +11,29 @@ from workers.engine import Engine, SerialEngine
 from workers.stress.request import StressRequest
 from workers.stress.run import StressRun
 
-SMALL_PLAN = """
+LAYERS = """[[layers]]
+name = "own_contribution"
+payer = "defaulter"
+resource = "default_fund"
+
+[[layers]]
+name = "insurance_fund"
+payer = "venue"
+
+[[layers]]
+name = "mutual_fund"
+payer = "survivors"
+resource = "default_fund"
+
+[[layers]]
+name = "socialised_loss"
+payer = "winners"
+capped = false
+"""
+"""Who bears what members' accounts and the vault lose, in the usual order."""
+
+SMALL_PLAN = (
+    """
 name = "small"
 version = "1"
 effective = 2026-01-01
@@ -35,25 +57,9 @@ steps = 3
 rounds = 25
 least = 1000.0
 
-[[layers]]
-name = "own_contribution"
-payer = "defaulter"
-resource = "default_fund"
-
-[[layers]]
-name = "insurance_fund"
-payer = "venue"
-
-[[layers]]
-name = "mutual_fund"
-payer = "survivors"
-resource = "default_fund"
-
-[[layers]]
-name = "socialised_loss"
-payer = "winners"
-capped = false
-
+"""
+    + LAYERS
+    + """
 [[markets]]
 coin = "BTC"
 daily_volume = 20_000_000.0
@@ -91,6 +97,7 @@ source = "made up"
 [scenarios.shocks.price]
 default = -0.2
 """
+)
 
 
 @dataclasses.dataclass(frozen=True)

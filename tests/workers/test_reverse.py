@@ -27,8 +27,8 @@ from storage.backup import back_up, restore
 from storage.digest import dataset_digest
 from storage.signature import Signer, new_key, verify_signature
 from tests.conftest import approved
+from tests.workers.by_hand import CALM_PLAN, METHODOLOGY, PLAN, PRICE, perpetuals_book
 from tests.workers.stressed import plan_file, stress
-from tests.workers.test_stress_by_hand import METHODOLOGY, PLAN, PRICE, perpetuals_book
 from tests.workers.test_stress_winners import with_winners
 from tests.workers.test_verify import forged
 from workers.engine import SerialEngine
@@ -209,7 +209,7 @@ def test_what_winners_give_up_is_in_the_shortfall_and_it_is_signed(margin_of, tm
     methodology.write_text(approved(METHODOLOGY + HISTORY))
     holdings = [(10_000, 0.3 * PRICE), (-6_000, 2.0 * PRICE), (-8_000, 8.0 * PRICE)]
     done = margin_of(perpetuals_book(tmp_path, holdings), methodology=str(methodology))
-    plan = with_winners(PLAN.replace("{volume}", repr(1e12 * PRICE)), "at_backstop")
+    plan = with_winners(CALM_PLAN, "at_backstop")
     public, _ = new_key(tmp_path / "key.pem")
     request = ReverseRequest(
         run=done.run.run_id,

@@ -3,175 +3,13 @@
 import math
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from risk.kernels.sums import UNIT
-from storage import tables
-from storage.book import BookWriter, canonical_instruments
-from storage.market import sample_market
 from tests.conftest import approved
+from tests.workers.by_hand import METHODOLOGY, PLAN, PRICE, perpetuals_book
 from tests.workers.stressed import plan_file, stress
 from workers.stress.request import StressRequest
-
-# The margin of a lone position in BTC is a tenth of its notional, its maintenance eight tenths of
-# that.
-METHODOLOGY = """
-name = "tenth"
-version = "1"
-effective = 2026-01-01
-title = "A tenth of the notional"
-sources = ["made up for tests"]
-maintenance_factor = 0.8
-
-[netting]
-isolated = "account"
-cross = "account"
-portfolio = "account"
-
-[volatility_tenor]
-reference_days = 30.0
-short_power = 0.30
-long_power = 0.13
-floor_days = 1.0
-minimum_volatility = 0.05
-
-[grid]
-price_range = 0.1
-buckets = 1
-volatility_up = 0.5
-volatility_down = 0.25
-
-[[measures]]
-name = "worst_loss"
-kind = "worst_loss"
-origins = ["grid"]
-layer = "base"
-"""
-
-PLAN = """
-name = "by-hand"
-version = "1"
-effective = 2026-01-01
-title = "One fall"
-sources = ["made up for tests"]
-origins = ["grid"]
-depth = 0.5
-insurance_fund = 1_000_000.0
-
-[liquidation]
-closing = "all"
-fee = 0.005
-
-[impact]
-coefficient = 1.0
-exponent = 0.5
-source = "made up"
-
-[cascade]
-steps = 1
-rounds = 10
-least = 0.0
-
-[[layers]]
-name = "own_contribution"
-payer = "defaulter"
-resource = "default_fund"
-
-[[layers]]
-name = "insurance_fund"
-payer = "venue"
-
-[[layers]]
-name = "mutual_fund"
-payer = "survivors"
-resource = "default_fund"
-
-[[layers]]
-name = "socialised_loss"
-payer = "winners"
-capped = false
-
-[[markets]]
-coin = "BTC"
-daily_volume = {volume}
-daily_volatility = 0.04
-source = "made up"
-
-[[markets]]
-coin = "ETH"
-daily_volume = 1.0
-daily_volatility = 1.0
-source = "nobody holds it"
-
-[[markets]]
-coin = "SOL"
-daily_volume = 1.0
-daily_volatility = 1.0
-source = "nobody holds it"
-
-[[scenarios]]
-name = "fall"
-title = "a twentieth"
-source = "made up"
-[scenarios.shocks.price]
-default = -0.05
-"""
-
-PRICE = sample_market().index["BTC"].price
-
-
-def perpetuals_book(folder, holdings, chain="none"):
-    """A book of BTC perpetuals: contracts and cash of each account, in thousandths of a coin.
-
-    The cash lies on a chain.
-
-    One more account, which nothing can hurt, holds the other side.
-    """
-    terms = {"instrument": "PERP", "kind": "perpetual", "settlement": "linear",
-             "underlying": "BTC", "settlement_currency": "USD", "expiry": None, "strike": None,
-             "option_type": None, "multiplier": 1.0, "lot_size": 0.001, "venue": "v",
-             "protocol": "none", "chain": "none"}  # fmt: skip
-    other = (-sum(lots for lots, _ in holdings), 1e12)
-    rows = [*holdings, other]
-    cash = {"asset": "CASH", "chain": chain, "protocol": "none", "underlying": "USD",
-            "haircut": 0.0}  # fmt: skip
-    with BookWriter(
-        folder / "book",
-        "by-hand",
-        sample_market().as_of,
-        canonical_instruments(pa.Table.from_pylist([terms], schema=tables.INSTRUMENTS.schema)),
-        pa.Table.from_pylist(
-            [{"member": name, "default_fund": 0.0} for name in ("m0", "m1")],
-            schema=tables.MEMBERS.schema,
-        ),
-        pa.Table.from_pylist([cash], schema=tables.ASSETS.schema),
-    ) as writer:
-        writer.append(
-            pa.Table.from_pylist(
-                [
-                    {"account": f"a{row:03d}", "member": row % 2, "margin_mode": 1}
-                    for row in range(len(rows))
-                ],
-                schema=tables.ACCOUNTS.schema,
-            ),
-            pa.Table.from_pylist(
-                [
-                    {"account": row, "instrument": 0, "lots": lots}
-                    for row, (lots, _) in enumerate(rows)
-                    if lots
-                ],
-                schema=tables.POSITIONS.schema,
-            ),
-            pa.Table.from_pylist(
-                [
-                    {"account": row, "asset": 0, "quantity": money}
-                    for row, (_, money) in enumerate(rows)
-                ],
-                schema=tables.COLLATERAL.schema,
-            ),
-        )
-        return writer.close()
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +62,7 @@ def test_two_accounts_fall_one_after_the_other(stressed_of):
 
 def test_who_is_closed_beyond_his_equity_leaves_the_rest_to_his_member(stressed_of):
     # With 0.4 P behind 10 coins, A is closed for 0.5 P and a fee of 0.05 P: 0.15 P are lacking.
-    _, (made,) = stressed_of([(10_000, 0.4 * PRICE), (1, PRICE)], 1e12 * PRICE)
+    _, (made,) = stressed_of([(10_000, 0.4 * PRICE), (1, PRICE)], 1e15, ({"coefficient": "0.001"},))
     row = made.row("fall")
     assert made.values("uncovered_alone")[row].tolist() == pytest.approx([0.1 * PRICE, 0.0])
     assert made.values("uncovered")[row].tolist() == pytest.approx([0.15 * PRICE, 0.0])

@@ -10,8 +10,8 @@ from flows.report.stress.waterfall import layer_table
 from flows.stress_view import stress_view
 from risk.kernels.sums import UNIT
 from tests.conftest import approved
+from tests.workers.by_hand import CALM_PLAN, METHODOLOGY, PRICE, perpetuals_book
 from tests.workers.stressed import plan_file, stress
-from tests.workers.test_stress_by_hand import METHODOLOGY, PLAN, PRICE, perpetuals_book
 from workers.engine import SerialEngine
 from workers.stress.request import StressRequest, load_plan
 from workers.stress.run import StressRun
@@ -79,7 +79,7 @@ def request_of(margin_of, tmp_path_factory):
 
     def request(scenarios, batch=32):
         where = tmp_path_factory.mktemp("plan")
-        text = PLAN.replace("{volume}", repr(1e12 * PRICE)) + scenarios
+        text = CALM_PLAN + scenarios
         return StressRequest(
             run=done.run.run_id,
             plan=plan_file(where, text),
@@ -113,7 +113,7 @@ def test_who_had_equity_answers_with_what_collateral_was_worth(made):
     assert made.values("uncovered_alone")[row].tolist() == pytest.approx(
         [0.5 * PRICE, 0.5 * PRICE], abs=2 * UNIT
     )
-    assert made.values("defaulted_alone")[row].tolist() == [1, 1]
+    assert made.values("defaulted")[row].tolist() == [1, 1]
 
 
 def test_an_oracle_that_errs_closes_at_its_own_price(made):

@@ -1,6 +1,7 @@
 """The networks of a stress run: built on what it stored, and the same bits however it is cut."""
 
 import io
+import shutil
 
 import numpy as np
 import pytest
@@ -9,11 +10,15 @@ from rich.console import Console
 from flows.stress_tables import print_stress
 from risk.systemic.exposures import LAYERS
 from risk.systemic.plan import parse_stress_plan
+from storage.arrays import STRESS
+from storage.runs import RunStore
 from tests.workers.stressed import SMALL_PLAN, plan_file, stress
+from tests.workers.test_verify import forged
 from workers.engine import SerialEngine
 from workers.stress.network import failing
 from workers.stress.request import PoolOfAnotherRun, StressRequest
 from workers.stress.run import StressRun
+from workers.verify import differences, verify_stress
 
 ACCOUNTS = 5_000
 
@@ -168,6 +173,21 @@ def test_what_a_bridge_fails_to_pay_goes_on_to_members_and_the_venue(claimed):
     borne, lacking = network["borne"].values[row].sum(), network["lacking"].values[row].sum()
     cost = network["default_cost"].values[row].sum()
     assert borne == pytest.approx(lacking + cost, rel=1e-9)
+
+
+def test_a_network_is_verified_and_what_was_changed_is_named(claimed, tmp_path):
+    # The vault lost in the worst scenario, which is named by its loss with that.
+    assert (claimed.values("loss") > claimed.values("lost")).any()
+    assert differences(verify_stress(claimed.store, claimed.run.run_id)) == []
+    for group, name, message in (
+        ("network", "assets", "who fails pays all that it has, and others all they owe"),
+        ("network", "received", "what a node receives is what its debtors pay it"),
+        ("totals", "beyond_contribution", "beyond its contribution is Cover-1"),
+    ):
+        shutil.copytree(claimed.store.path, tmp_path / name)
+        run = forged(tmp_path / name, group, name, lambda values: 1.01 * values)
+        found = differences(verify_stress(RunStore(tmp_path / name, STRESS), run))
+        assert any(message in one for one in found), found
 
 
 def test_claims_on_what_lost_its_peg_are_worth_less(claimed):

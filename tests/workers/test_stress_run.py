@@ -161,7 +161,7 @@ def test_where_nothing_moves_only_who_is_below_already_is_closed(alone, margined
 def test_first_losses_are_those_of_nobody_closed(alone, request_of):
     """They hang on the scenario alone: neither impact, depth nor how accounts are closed."""
     other = stress(request_of(changes={"coefficient": "2.0", "closing": '"all"'}.items()))
-    for name in ("lost_alone", "uncovered_alone", "defaulted_alone"):
+    for name in ("lost_alone", "uncovered_alone"):
         np.testing.assert_array_equal(other.values(name), alone.values(name))
 
 

@@ -17,8 +17,8 @@ from storage import tables
 from storage.book import BookWriter, canonical_instruments
 from storage.market import sample_market
 from tests.conftest import approved
+from tests.workers.by_hand import METHODOLOGY, PLAN
 from tests.workers.stressed import SMALL_PLAN, plan_file, stress
-from tests.workers.test_stress_by_hand import METHODOLOGY, PLAN
 from workers.methodologies import load_methodology
 from workers.stress.request import StressRequest
 

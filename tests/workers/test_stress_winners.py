@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from flows.format import exact, short
+from flows.format import exact, money, short
 from flows.report.stress import winners
 from flows.stress_tables import print_stress
 from flows.stress_view import stress_view
 from risk.kernels.sums import UNIT
 from tests.conftest import approved
+from tests.workers.by_hand import CALM_PLAN, METHODOLOGY, PRICE, perpetuals_book
 from tests.workers.stressed import SMALL_PLAN, plan_file, stress
-from tests.workers.test_stress_by_hand import METHODOLOGY, PLAN, PRICE, perpetuals_book
 from workers.methodologies import DEFAULT_METHODOLOGY
 from workers.stress.request import StressRequest
 from workers.verify import differences, verify_stress
@@ -50,7 +50,7 @@ def by_hand(margin_of, tmp_path_factory):
     def of(holdings, trigger, **changes):
         folder = tmp_path_factory.mktemp("winners")
         done = margin_of(perpetuals_book(folder, holdings), methodology=str(methodology))
-        text = with_winners(PLAN.replace("{volume}", repr(1e12 * PRICE)), trigger)
+        text = with_winners(CALM_PLAN, trigger)
         return stress(
             StressRequest(
                 run=done.run.run_id,
@@ -141,8 +141,10 @@ def test_a_run_is_the_same_however_it_is_cut_and_adds_up(request_of, trigger):
     # What winners give up out of gains is in no loss of an account.
     own = alone.values("lost") + vault
     assert (alone.values("loss") >= own).all()
-    if trigger == "vault_exhausted":
-        assert (alone.values("loss") <= own + given).all()
+    # A winner gives up no more than it has, so that none of the shortfall is counted twice.
+    by_plan = alone.values("uncovered").sum(axis=1) + vault + np.maximum(given, 0.0)
+    np.testing.assert_array_equal(totals["shortfall"].values, by_plan)
+    assert (alone.values("loss") <= own + given + alone.values("received_by_winners")).all()
     assert (alone.values("loss") > own)[paid > 0.0].any()
     np.testing.assert_array_equal(alone.values("loss")[alone.values("winners") == 0],
                                   own[alone.values("winners") == 0])  # fmt: skip
@@ -176,7 +178,10 @@ def test_page_and_terminal_say_who_gave_up(request_of):
     row = made.row(table.rows[0][0])
     assert table.rows[0][1] == exact(float(made.values("winners")[row]))
     name = made.run.groups["totals"]["winner_name"].values[row, 0]
-    assert table.rows[0][4].startswith(f"{name} ")
+    assert table.rows[0][6].startswith(f"{name} ")
+    net = float(made.values("given_up")[row].sum())
+    received = float(made.values("received_by_winners")[row])
+    assert table.rows[0][3:6] == (money(net + received), money(received), money(net))
     output = io.StringIO()
     print_stress(Console(file=output, width=130), made.run)
     printed = output.getvalue()

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from risk.synthetic.claims import ClaimBlock, ClaimMenu, ClaimProfile, Holdings, draw_claims
+from risk.synthetic.claims import ClaimBlock, ClaimMenu, ClaimProfile, HeldCollateral, draw_claims
 from risk.synthetic.draws import sums
 from risk.synthetic.plants import Plant, Plants, plan_plants
 from storage import tables
@@ -95,10 +95,10 @@ def _able(book: Book, menu: ClaimMenu) -> NDArray[np.bool_]:
     return np.concatenate(worth) >= LEAST_PLANTED
 
 
-def _holdings(book: Book, start: int, stop: int) -> Holdings:
+def _holdings(book: Book, start: int, stop: int) -> HeldCollateral:
     held = book.collateral_slice(start, stop)
     owner = np.repeat(np.arange(stop - start), np.diff(held.offsets))
-    return Holdings(stop - start, owner, held.asset, held.quantity)
+    return HeldCollateral(stop - start, owner, held.asset, held.quantity)
 
 
 def _table(block: ClaimBlock, first_account: int, first_claim: int) -> pa.Table:

@@ -8,6 +8,7 @@ and an account while it margins them.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +94,15 @@ class Projection:
 
     per_worker: int
     total: int
+
+    def told(self, rooms: Sequence[Room]) -> dict[str, Any]:
+        """Return it beside what could be taken, bytes, as a manifest has it."""
+        return {
+            "projected_per_worker": self.per_worker,
+            "projected_total": self.total,
+            "limit": sum(room.limit.size for room in rooms),
+            "limit_of": ", ".join(sorted({room.limit.of for room in rooms})),
+        }
 
 
 def project(work: Work, blocks: int, rooms: Sequence[Room]) -> Projection:

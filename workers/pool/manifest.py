@@ -1,7 +1,6 @@
 """The manifest of a collateral run: what went in, what came out, and how it was made."""
 
 import platform
-from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +11,6 @@ from storage.arrays import POOL
 from storage.digest import text_digest
 from workers.approval import accountability
 from workers.code_version import code_version, library_versions
-from workers.memory import Projection, Room
 from workers.pool.count import Counted
 from workers.pool.plan import PoolPlan
 from workers.pool.request import PoolRequest
@@ -53,16 +51,6 @@ def pool_manifest(
         "memory": memory | {"shards": len(plan.shards), "shards_cut_smaller": False},
         "digests": digests,
         "digest": text_digest(*(f"{name}={digests[name]}" for name in sorted(digests))),
-    }
-
-
-def projected(projection: Projection, rooms: Sequence[Room]) -> dict[str, Any]:
-    """Return what was projected and what could be taken, bytes, as the manifest has it."""
-    return {
-        "projected_per_worker": projection.per_worker,
-        "projected_total": projection.total,
-        "limit": sum(room.limit.size for room in rooms),
-        "limit_of": ", ".join(sorted({room.limit.of for room in rooms})),
     }
 
 

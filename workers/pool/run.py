@@ -4,20 +4,19 @@
 stages in order, and so can a test.
 """
 
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from types import TracebackType
 from typing import Any
 
 from storage.digest import dataset_digest
 from storage.runs import RunStore
 from storage.signature import Signer
 from workers.engine import Engine, FoldEngine
+from workers.locked import LockedRun
 from workers.memory import Room, room_here
 from workers.pool.count import Counted, count_claims
 from workers.pool.fold import FoldedPool, fold_pool, require_whole_pool
-from workers.pool.manifest import pool_manifest, projected
+from workers.pool.manifest import pool_manifest
 from workers.pool.memory import project_pool, work_of
 from workers.pool.plan import PoolPlan, plan_pool
 from workers.pool.request import PoolRequest, identify_pool, pool_store
@@ -32,7 +31,7 @@ CHECKPOINT_SHARDS = 8
 """Shards between two commits to the staging branch: what a kill can cost."""
 
 
-class PoolRun:
+class PoolRun(LockedRun):
     """A collateral run in progress; a context whose stages are called once each, in their order."""
 
     def __init__(
@@ -43,29 +42,17 @@ class PoolRun:
         stages: StageTable | None = None,
         rooms: Callable[[], Sequence[Room]] = lambda: [room_here(1)],
     ) -> None:
+        super().__init__()
         self.request = request
         self.stages = stages or StageTable()
         self._engine = engine
         self._fold_engine = fold_engine
         self._store = pool_store(request)
         self._rooms = rooms
-        self._lock = contextlib.ExitStack()
         self._peak_per_worker = 0
         self._counted: Counted | None = None
         self._valued: Valued | None = None
         self._folded: FoldedPool | None = None
-
-    def __enter__(self) -> "PoolRun":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Let another process work on the run; a fault of the store becomes a sentence."""
-        self._lock.__exit__(kind, error, trace)
 
     def prepare(self) -> bool:
         """Open and check every input, and plan; return whether the run is published already.
@@ -80,15 +67,13 @@ class PoolRun:
         """
         with self.stages.stage("prepare", 1, "plan") as stage:
             identity = identify_pool(self.request)
-            self.run_id = identity.run_id
-            self._lock.enter_context(self._store.run_lock(self.run_id))
-            if self._store.is_published(self.run_id):
+            if self.taken(self._store, identity.run_id):
                 return True
             identity.book.verify()
             identity.claims.verify()
             self.plan: PoolPlan = plan_pool(identity, self.request)
             rooms = self._rooms()
-            self._memory = projected(project_pool(work_of(self.plan), rooms), rooms)
+            self._memory = project_pool(work_of(self.plan), rooms).told(rooms)
             self._staged = self._store.stage(self.run_id, self.plan.layout, identity.key)
             self.stages.advance(stage, 1)
         return False

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from risk.revaluation import revalue
 from risk.scenarios.moves import shocks_from
+from risk.systemic.prices import Ground
 from risk.systemic.settlement import settle
 from risk.systemic.stressed import Liquidated
 from workers.engine import Engine
+from workers.memory import process_peak_bytes
 from workers.shards import Shard
-from workers.stress.prices import Ground
 from workers.stress.tasks import StressInputs, accounts_of
 
 Floats = NDArray[np.float64]
@@ -44,6 +45,7 @@ class ShockResult:
 
     start: int
     uncovered: Floats
+    peak_bytes: int
 
 
 def lose(inputs: ShockInputs, item: ShockItem) -> ShockResult:
@@ -55,7 +57,7 @@ def lose(inputs: ShockInputs, item: ShockItem) -> ShockResult:
     for shard in item.shards:
         state = Liquidated.nobody(shard.stop - shard.start, len(item.moves))
         uncovered += settle(accounts_of(stress, shard), state, cube, stress.groups).uncovered
-    return ShockResult(item.start, uncovered.T)
+    return ShockResult(item.start, uncovered.T, process_peak_bytes())
 
 
 @dataclass(frozen=True, slots=True)

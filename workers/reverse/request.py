@@ -52,8 +52,10 @@ class ReverseIdentity:
 
     @property
     def stress(self) -> StressIdentity:
-        """What the cascades of the shocks that are found are made of."""
-        return StressIdentity(self.run_id, self.key, self.run, self.book, self.named)
+        """What cascades of the shocks found are made of; margin systems are not compared."""
+        plan = self.named.plan.model_copy(update={"insulation": None})
+        named = NamedPlan(plan, self.named.text)
+        return StressIdentity(self.run_id, self.key, self.run, self.book, named)
 
 
 def identify_reverse(request: ReverseRequest) -> ReverseIdentity:

@@ -105,13 +105,11 @@ def found_dataset(
 
 def history_dataset(moves: FactorMoves, lost: Floats) -> xr.Dataset:
     """Return the windows that plausibility is measured by, their distance, and what they cost."""
-    inverse = np.linalg.pinv(moves.covariance)
-    squared = np.einsum("wf,fg,wg->w", moves.observed, inverse, moves.observed)
     return xr.Dataset(
         {
             "move": (("window", "factor"), moves.observed),
             "covariance": (("factor", "other"), moves.covariance),
-            "distance": (("window",), np.sqrt(np.maximum(squared, 0.0))),
+            "distance": (("window",), moves.distance),
             "uncovered": (("window",), lost.sum(axis=1)),
         },
         coords={

@@ -1,8 +1,7 @@
 """One reverse stress, from its inputs to a published run: search, cascade, publish."""
 
-import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,8 +18,9 @@ from storage.staging import Layout
 from workers.approval import accountability
 from workers.code_version import code_version, library_versions
 from workers.engine import Engine
+from workers.locked import LockedRun
 from workers.memory import Room, room_here
-from workers.reverse.losses import MemberLosses, ShockInputs
+from workers.reverse.losses import SHOCKS_TOGETHER, MemberLosses, ShockInputs
 from workers.reverse.request import (
     ReverseIdentity,
     ReverseRequest,
@@ -32,13 +32,15 @@ from workers.reverse.search import SEARCH, Found, search_targets, targets_of
 from workers.shards import Shard, cut
 from workers.stages import StageTable
 from workers.stress.cascade import Cascade, run_cascade
+from workers.stress.measured import Measured
+from workers.stress.memory import CUBES, StressSize, project_stress
 from workers.stress.request import StressRequest, plan_input
 from workers.stress.run import stress_inputs
 from workers.stress.scenarios import StressScenarios
 from workers.stress.work import StressWork, plan_stress
 
 
-class ReverseRun:
+class ReverseRun(LockedRun):
     """A reverse stress in progress: ``prepare``, ``search`` and ``publish``, in this order."""
 
     def __init__(
@@ -48,19 +50,12 @@ class ReverseRun:
         stages: StageTable | None = None,
         rooms: Callable[[], Sequence[Room]] = lambda: [room_here(1)],
     ) -> None:
+        super().__init__()
         self.request = request
         self.stages = stages or StageTable()
         self._engine = engine
         self._store = reverse_store(request.reverses)
         self._rooms = rooms
-        self._lock = contextlib.ExitStack()
-
-    def __enter__(self) -> "ReverseRun":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Let another process work on the run."""
-        self._lock.close()
 
     def prepare(self) -> bool:
         """Open and check every input; return whether the run is published already.
@@ -68,37 +63,40 @@ class ReverseRun:
         Raises:
             AlreadyLocked: another process works on this very run.
             BookDamaged: a file of the book is not the one that was written.
-            TooLargeForMemory: not even one scenario at a time fits into memory.
+            TooLargeForMemory: not even one scenario at a time fits into memory, or what is found
+                does not go through its cascades together.
             ValueError: an input is not usable; the message says which and why.
         """
         with self.stages.stage("prepare", 1, "plan"):
             identity = identify_reverse(self.request)
-            self.run_id = identity.run_id
-            self._lock.enter_context(self._store.run_lock(self.run_id))
-            if self._store.is_published(self.run_id):
+            if self.taken(self._store, identity.run_id):
                 return True
             identity.book.verify()
             self.identity = identity
-            self.work = _work(identity, self.request, self._rooms())
+            rooms = self._rooms()
+            self.work = _work(identity, self.request, rooms)
             self.moves = factor_moves(identity.run.scenarios.load())
             self.fund = identity.book.members()["default_fund"].to_numpy()
-            self.exhaustions = exhaustions_of(identity, self.request)
+            exhaustions = exhaustions_of(identity, self.request)
+            self.targets = targets_of(exhaustions, identity.defaulters)
+            size = reverse_size(self.work.size, len(self.targets))
+            self._memory = project_stress(size, rooms).told(rooms)
         return False
 
     def search(self) -> None:
         """Find the shocks, and run each to the end of its cascade."""
-        engine, work = self._engine(), self.work
+        engine, work = Measured(self._engine()), self.work
         inputs = stress_inputs(work, self.request.runs, 1)
         shards, scale = self._looked_at()
         losses = MemberLosses(engine, ShockInputs(inputs, work.ground), shards, scale)
-        targets = targets_of(self.exhaustions, self.identity.defaulters)
-        self.found = search_targets(targets, losses, self.fund, self.moves, self.stages)
+        self.found = search_targets(self.targets, losses, self.fund, self.moves, self.stages)
         with self.stages.stage("history", len(self.moves.observed), "shocks") as stage:
             told = losses.of(lambda shocks: self.stages.advance(stage, shocks))
             self.lost_in_history = told(self.moves.observed)
         self.scenarios = _scenarios(self.found, work)
         with self.stages.stage("cascade of what was found", 1, "cascade"):
             self.cascade = self._cascade(engine) if len(self.scenarios) else None
+        self._peak_per_worker = engine.peak_bytes
 
     def _looked_at(self) -> tuple[tuple[Shard, ...], float]:
         """Return the shards that the search looks at, and how much all accounts are of them."""
@@ -168,7 +166,13 @@ class ReverseRun:
                 "shocks_tried": sum(stage.items for stage in self.stages.stages),
             },
             "stages": self.stages.rows(),
-            "memory": {"peak_total": peak_memory()},
+            "memory": self._memory
+            | {
+                "peak_per_worker": self._peak_per_worker,
+                "peak_total": peak_memory(),
+                "shards": len(self.work.shards),
+                "shards_cut_smaller": False,
+            },
             "digests": digests,
             "digest": text_digest(*(f"{name}={digests[name]}" for name in sorted(digests))),
         }
@@ -182,6 +186,14 @@ def _work(identity: ReverseIdentity, request: ReverseRequest, rooms: Sequence[Ro
     own = identity.named.plan
     given = StressRequest(request.run, own.name, request.runs)
     return plan_stress(identity.stress, given, rooms)
+
+
+def reverse_size(size: StressSize, targets: int) -> StressSize:
+    """Return what memory depends on where a shock for each target goes through its cascade.
+
+    They go together. While they are searched for, two cubes of ``SHOCKS_TOGETHER`` are there.
+    """
+    return replace(size, batch=max(targets, -(-2 * SHOCKS_TOGETHER // CUBES)))
 
 
 def exhaustions_of(identity: ReverseIdentity, request: ReverseRequest) -> list[Exhaustion]:

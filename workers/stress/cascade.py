@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.kernels.sums import UNIT, require_exact
+from risk.scenarios.multiples import part_of_shocks
 from risk.systemic.custody import Custody
 from risk.systemic.plan import StressPlan
+from risk.systemic.prices import Ground, cube_at, price_factor, unit_now
 from risk.systemic.settlement import Losses
 from risk.systemic.stressed import SIDES, Liquidated
 from workers.engine import Engine
 from workers.shards import Shard
+from workers.stress.custody import IssuedClaims, share_custody
 from workers.stress.deleveraging import Deleveraged, deleverage_cascade
 from workers.stress.disruptions import Disruption
-from workers.stress.holdings import Holdings, hold
 from workers.stress.order import turns
-from workers.stress.prices import Ground, cube_at, part_of_shocks, price_factor, unit_now
 from workers.stress.scenarios import StressScenarios
 from workers.stress.tasks import StressInputs, StressItem, settle_shard, stress_shard
 
@@ -73,7 +74,7 @@ def run_cascade(
     scenarios: StressScenarios,
     ground: Ground,
     plan: StressPlan,
-    holdings: Holdings | None = None,
+    claims: IssuedClaims | None = None,
     told: Callable[[int], None] = lambda rounds: None,
     disruption: Disruption | None = None,
 ) -> Cascade:
@@ -86,8 +87,8 @@ def run_cascade(
     whole = scenarios.shocks
     cube = cube_at(ground, whole, np.ones((coins, width)))
     items = [StressItem(s, Liquidated.nobody(s.stop - s.start, width)) for s in shards]
-    end = None if disruption is None else disruption.backing_at_the_end()
-    first = _losses(engine, replace(inputs, cube=cube, backing=end), items, told)
+    end = None if disruption is None else disruption.impairment_at_the_end()
+    first = _losses(engine, replace(inputs, cube=cube, impairment=end), items, told)
     total, taken = np.zeros(cube.shape), np.zeros((len(SIDES), *cube.shape))
     paid = np.zeros(taken.shape)
     active = np.ones(width, dtype=np.bool_)
@@ -102,8 +103,8 @@ def run_cascade(
         cube = cube_at(ground, moves, factor)
         if not active.any() or number == plan.cascade.rounds:
             break
-        behind = None if disruption is None else disruption.backing(number)
-        shared = replace(inputs, cube=cube, active=active, backing=behind)
+        impairment = None if disruption is None else disruption.impairment(number)
+        shared = replace(inputs, cube=cube, active=active, impairment=impairment)
         if plan.maintenance is not None:
             unit = unit_now(ground, plan.maintenance, moves, factor, cube)
             shared = replace(shared, unit=unit)
@@ -119,7 +120,7 @@ def run_cascade(
         if come == 1.0 and (disruption is None or number >= disruption.rounds):
             enough = gross >= max(plan.cascade.least, 1e-300)
             active = active & (enough | (waiting > 0))
-    at_end = replace(inputs, cube=cube, backing=end)
+    at_end = replace(inputs, cube=cube, impairment=end)
     pnl = _worth(taken, inputs.notional, cube) - paid
     before = last = _losses(engine, at_end, items, told)
     if plan.maintenance is not None and plan.deleveraging is not None:
@@ -132,9 +133,9 @@ def run_cascade(
     vault_pnl = pnl.sum(axis=(0, 1)) + given_up
     out_of_gains = np.maximum(given_up - (last.lost - before.lost), 0.0)
     custody = None
-    if holdings is not None:
+    if claims is not None:
         moved = () if disruption is None else disruption.collateral
-        custody = hold(engine, at_end, items, prices[-1], holdings, moved)
+        custody = share_custody(engine, at_end, items, prices[-1], claims, moved)
     by_round = np.array(sold).reshape(-1, width).T
     return Cascade(
         sold=by_round,

@@ -11,11 +11,11 @@ from risk.systemic.plan import StressPlan
 from risk.systemic.winners import (
     Bankrupt,
     Line,
+    agreed,
     closed,
     given_up,
     left_by_accounts,
     left_by_vault,
-    no_more_than,
 )
 from workers.engine import Engine
 from workers.stress.tasks import LineInputs, StressInputs, StressItem, line_up_shard
@@ -42,6 +42,7 @@ class Deleveraged:
 
     closed: Floats
     given_up: Floats
+    received: Floats
     accounts: Integers
     account: Integers
     amount: Floats
@@ -52,6 +53,7 @@ class Deleveraged:
         return cls(
             closed=np.zeros((instruments, scenarios)),
             given_up=np.zeros((members, scenarios)),
+            received=np.zeros(scenarios),
             accounts=np.zeros(scenarios, dtype=np.int64),
             account=np.full((scenarios, LARGEST), -1),
             amount=np.zeros((scenarios, LARGEST)),
@@ -70,7 +72,8 @@ def deleverage_cascade(
     """Close what was taken over against winners, at the prices of ``inputs``.
 
     ``taken`` and ``pnl`` ``(side, instrument, scenario)``: signed notional, and what it has gained.
-    Winners give up no more than what was taken over lacks in all. Also returns the shards with what
+    Nobody gives up more than he has, and winners together no more than what was taken over lacks
+    in all; what that leaves stays with the vault. Also returns the shards with what
     their accounts gave up. Whole units of money and notional are
     added up, so that no order of shards changes a bit.
     """
@@ -85,7 +88,7 @@ def deleverage_cascade(
     else:
         bankrupt = left_by_vault(taken, pnl, plan.insurance_fund)
         lacking -= plan.insurance_fund
-    most, unit = np.maximum(lacking, 0.0), inputs.unit
+    unit = inputs.unit
     anything = np.flatnonzero(bankrupt.units.any(axis=(0, 1)))
     for at in range(0, len(anything), TOGETHER):
         part = anything[at : at + TOGETHER]
@@ -104,14 +107,14 @@ def deleverage_cascade(
         for result in engine.map(line_up_shard, shared, asked):
             lines.append(result.line)
             told(items[result.index].shard.stop - items[result.index].shard.start)
-        items = _close(Line.joined(lines), left, most[part], part, found, items)
+        items = _close(Line.joined(lines), left, lacking[part], part, found, items)
     return found, items
 
 
 def _close(
     line: Line,
     bankrupt: Bankrupt,
-    most: Floats,
+    lacking: Floats,
     part: Integers,
     found: Deleveraged,
     items: list[StressItem],
@@ -120,10 +123,11 @@ def _close(
     units = closed(line, bankrupt)
     hit = line.take(np.flatnonzero(units))
     units = units[units > 0]
-    money = no_more_than(most, hit, given_up(hit, units, bankrupt))
+    money = agreed(hit, given_up(hit, units, bankrupt), lacking)
     scenario = part[hit.scenario]
     np.add.at(found.closed, (hit.instrument, scenario), UNIT * units)
     np.add.at(found.given_up, (hit.group, scenario), money)
+    np.add.at(found.received, scenario, np.maximum(-money, 0.0))
     for one in np.unique(scenario).tolist():
         rows = scenario == one
         accounts, place = np.unique(hit.account[rows], return_inverse=True)

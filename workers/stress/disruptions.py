@@ -16,14 +16,14 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Backing:
-    """What is behind accounts in a round: what changed of a unit of each asset, USD, ``(asset,)``.
+class Impairment:
+    """What is impaired in a round: ``change`` of a unit of each asset, USD, ``(asset,)``.
 
-    Accounts that hold an instrument of which ``waiting`` ``(instrument,)`` is true are not closed.
+    Accounts that hold an instrument of which ``halted`` ``(instrument,)`` is true are not closed.
     """
 
     change: Floats
-    waiting: NDArray[np.bool_]
+    halted: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +53,17 @@ class Disruption:
         """Return the price that a round shows over the right one, ``(coin,)``."""
         return self.shown if number < self.oracle_rounds else np.ones_like(self.shown)
 
-    def backing(self, number: int) -> Backing:
-        """Return what is behind accounts in a round."""
+    def impairment(self, number: int) -> Impairment:
+        """Return what is impaired in a round."""
         halts = number < self.halt_rounds
-        return Backing(
+        return Impairment(
             self.lost - self.unreachable if halts else self.lost,
             self.halted if halts else np.zeros_like(self.halted),
         )
 
-    def backing_at_the_end(self) -> Backing:
-        """Return what is behind accounts when everything is there again that comes back."""
-        return self.backing(self.halt_rounds)
+    def impairment_at_the_end(self) -> Impairment:
+        """Return what is impaired when everything is there again that comes back."""
+        return self.impairment(self.halt_rounds)
 
 
 def disruptions_of(
@@ -125,17 +125,17 @@ def _disruption(
 
 
 def disrupted(
-    accounts: StressedAccounts, book: Book, start: int, stop: int, backing: Backing
+    accounts: StressedAccounts, book: Book, start: int, stop: int, impairment: Impairment
 ) -> StressedAccounts:
-    """Return the accounts ``[start, stop)`` of a book with what is behind them in a round.
+    """Return the accounts ``[start, stop)`` of a book with what is impaired in a round.
 
     Of accounts that wait, maintenance is below everything, so that nothing is below it.
     """
     held = book.collateral_slice(start, stop)
     owner = np.repeat(np.arange(len(accounts)), np.diff(held.offsets))
-    changed = np.bincount(owner, held.quantity * backing.change[held.asset], len(accounts))
+    changed = np.bincount(owner, held.quantity * impairment.change[held.asset], len(accounts))
     holder = np.repeat(np.arange(len(accounts)), np.diff(accounts.offsets))
-    waits = np.bincount(holder, backing.waiting[accounts.instrument], len(accounts)) > 0.0
+    waits = np.bincount(holder, impairment.halted[accounts.instrument], len(accounts)) > 0.0
     return StressedAccounts(
         offsets=accounts.offsets,
         instrument=accounts.instrument,

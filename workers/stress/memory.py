@@ -6,10 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from risk.summation import BLOCK_ACCOUNTS
+from risk.systemic.insulation import InsulationSpec
 from risk.systemic.plan import StressPlan
+from risk.systemic.systems import SYSTEMS
 from storage.book import Book
+from storage.claims import Claims
 from workers.memory import Projection, Room, TooLargeForMemory
 from workers.memory.projection import COMPILING, LEADER, LIBRARIES, RAY, SERVER, WORKER
+from workers.pool.memory import CLAIM_LED, CLAIM_TASK
 from workers.shards import Shard
 from workers.stress.tasks import KEPT_SHARDS
 
@@ -31,6 +35,13 @@ LIQUIDATED = 0.5
 IN_LINE = 64
 """Bytes of a position, while it is told in one scenario whether it stands in line."""
 
+CLAIM_HELD = 16
+"""Bytes of a claim that every machine is given: what of it is there, and what is owed."""
+
+ARRANGED_POSITION, ARRANGED_ACCOUNT, ARRANGEMENT = 220, 300, 16
+"""Bytes while margin systems are compared: of a position and an account of the shard, and of an
+account in each arrangement."""
+
 CUBES = 12
 """Arrays of the size of the cube in a round: the cube, and what is added up by instrument."""
 
@@ -39,7 +50,9 @@ CUBES = 12
 class StressSize:
     """What the memory of a stress run depends on; ``shard_*`` are of its largest shard.
 
-    ``deleveraging`` says that accounts stand in line, by position and by scenario.
+    ``deleveraging`` says that accounts stand in line, by position and by scenario. ``claims`` are
+    there with a collateral run, ``arrangements`` of margin where they are compared, in ``compared``
+    scenarios, by a rule book with a cube of ``margin_cube`` bytes.
     """
 
     accounts: int
@@ -50,6 +63,12 @@ class StressSize:
     instruments: int
     batch: int
     deleveraging: bool
+    claims: int = 0
+    shard_claims: int = 0
+    members: int = 1
+    arrangements: int = 0
+    compared: int = 0
+    margin_cube: int = 0
 
     @property
     def cube(self) -> int:
@@ -69,7 +88,24 @@ class StressSize:
         line = 0
         if self.deleveraging:
             line = IN_LINE * self.shard_positions + 16 * self.batch * self.shard_accounts
-        return int(COPIES * state) + max(read, line) + CUBES * self.cube
+        placed = CLAIM_TASK * self.shard_claims
+        cascade = int(COPIES * state) + max(read, line, placed) + CUBES * self.cube
+        return max(cascade, read + self.arranged)
+
+    @property
+    def arranged(self) -> int:
+        """Bytes of margin systems that are compared over the largest shard, 0 where none are."""
+        if not self.arrangements:
+            return 0
+        sums = 8 * self.arrangements * self.members * self.compared
+        account = ARRANGED_ACCOUNT + ARRANGEMENT * self.arrangements
+        return (
+            ARRANGED_POSITION * self.shard_positions
+            + account * self.shard_accounts
+            + self.margin_cube
+            + 2 * 8 * self.instruments * self.compared
+            + 3 * sums
+        )
 
     @property
     def kept(self) -> int:
@@ -108,13 +144,14 @@ def project_stress(size: StressSize, rooms: Sequence[Room]) -> Projection:
 
 def _need(size: StressSize, room: Room, *, leads: bool) -> int:
     """Return what a run takes in one room; processes of a machine keep shards of their own."""
-    need = room.workers * size.task
+    need = room.workers * size.task + CLAIM_HELD * size.claims
     if room.processes and room.workers:
         need += RAY + LIBRARIES + COMPILING + room.workers * (WORKER + size.kept)
     elif room.workers:
         need += size.kept
     if leads:
         need += LEADER + SERVER + COMPILING + 2 * size.state + CUBES * size.cube
+        need += CLAIM_LED * size.claims
     return need
 
 
@@ -133,6 +170,29 @@ def size_of(
         instruments=instruments,
         batch=batch,
         deleveraging=plan.deleveraging is not None,
+    )
+
+
+def with_claims(size: StressSize, claims: Claims, shards: Sequence[Shard]) -> StressSize:
+    """Return the size with claims, which say in whose custody collateral is."""
+    first = [claims.first_claim(shard.start) for shard in shards]
+    most = int(np.diff([*first, claims.claims]).max())
+    return replace(size, claims=claims.claims, shard_claims=most)
+
+
+def with_insulation(
+    size: StressSize, spec: InsulationSpec, layers: int, scenarios: int, compared: int, members: int
+) -> StressSize:
+    """Return the size with margin systems that are compared in so many scenarios.
+
+    ``layers`` and ``scenarios`` are of the rule book and the cube that accounts were margined by.
+    """
+    return replace(
+        size,
+        arrangements=len(SYSTEMS) + layers + 3 * len(spec.walls),
+        compared=compared,
+        members=members,
+        margin_cube=8 * size.instruments * scenarios,
     )
 
 

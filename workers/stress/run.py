@@ -4,40 +4,28 @@
 stages in order, and so can a test.
 """
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import fields
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
-from storage.arrays import STRESS
-from storage.digest import dataset_digest, text_digest
+from storage.digest import dataset_digest
 from storage.objects import S3Folder
 from storage.runs import RunStore
 from storage.signature import Signer
-from workers.approval import accountability
-from workers.code_version import code_version, library_versions
 from workers.engine import Engine
 from workers.fold import IncompleteRun
+from workers.locked import LockedRun
 from workers.memory import Room, room_here
-from workers.pool.manifest import projected
 from workers.shards import Shard
 from workers.stages import StageTable
 from workers.stress.cascade import run_cascade
+from workers.stress.manifest import stress_manifest
+from workers.stress.measured import Measured
 from workers.stress.network import network_dataset
-from workers.stress.request import (
-    StressRequest,
-    identify_stress,
-    plan_input,
-    pool_input,
-    stress_store,
-)
+from workers.stress.request import StressRequest, identify_stress, stress_store
 from workers.stress.results import plan_dataset, stored_arrays, totals_dataset
 from workers.stress.systems import (
     Compared,
@@ -49,31 +37,7 @@ from workers.stress.tasks import StressInputs
 from workers.stress.work import StressWork, plan_stress
 
 
-class Measured:
-    """An engine that notes the peak of the processes that did its tasks, bytes."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.name, self.workers = engine.name, engine.workers
-        self.peak_bytes = 0
-
-    def map(
-        self, function: Callable[[Any, Any], Any], shared: Any, items: Iterable[Any]
-    ) -> Iterator[Any]:
-        """Yield the results of the engine."""
-        for result in self._engine.map(function, shared, items):
-            self.peak_bytes = max(self.peak_bytes, result.peak_bytes)
-            yield result
-
-    def describe(self) -> dict[str, Any]:
-        """Return what the engine says of itself."""
-        return self._engine.describe()
-
-    def close(self) -> None:
-        """Leave the engine to who started it."""
-
-
-class StressRun:
+class StressRun(LockedRun):
     """A stress run in progress; a context whose stages are called once each, in their order."""
 
     def __init__(
@@ -83,26 +47,14 @@ class StressRun:
         stages: StageTable | None = None,
         rooms: Callable[[], Sequence[Room]] = lambda: [room_here(1)],
     ) -> None:
+        super().__init__()
         self.request = request
         self.stages = stages or StageTable()
         self._engine = engine
         self._store = stress_store(request)
         self._rooms = rooms
         self._peak_per_worker = 0
-        self._lock = contextlib.ExitStack()
         self._compared: Compared | None = None
-
-    def __enter__(self) -> "StressRun":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Let another process work on the run; a fault of the store becomes a sentence."""
-        self._lock.__exit__(kind, error, trace)
 
     def prepare(self) -> bool:
         """Open and check every input, and plan; return whether the run is published already.
@@ -115,14 +67,12 @@ class StressRun:
         """
         with self.stages.stage("prepare", 1, "plan") as stage:
             identity = identify_stress(self.request)
-            self.run_id = identity.run_id
-            self._lock.enter_context(self._store.run_lock(self.run_id))
-            if self._store.is_published(self.run_id):
+            if self.taken(self._store, identity.run_id):
                 return True
             identity.book.verify()
             rooms = self._rooms()
             self.work = plan_stress(identity, self.request, rooms)
-            self._memory = projected(self.work.projection, rooms)
+            self._memory = self.work.projection.told(rooms)
             self._staged = self._store.stage(self.run_id, self.work.layout, identity.key)
             self.stages.advance(stage, 1)
         return False
@@ -178,10 +128,10 @@ class StressRun:
                 scenarios,
                 work.ground,
                 work.identity.named.plan,
-                work.holdings,
+                work.claims,
                 disruption=work.disruptions.get(scenarios.name[0]),
             )
-            issued = None if work.holdings is None else work.holdings.issued
+            issued = None if work.claims is None else work.claims.tokens
             stored.append(stored_arrays(cascade, rounds, issued))
         order = np.argsort([row for part in parts for row in part])
         return {name: np.concatenate([one[name] for one in stored])[order] for name in stored[0]}
@@ -216,64 +166,18 @@ class StressRun:
                 **{name: dataset_digest(dataset) for name, dataset in datasets.items()},
             }
             self.stages.advance(stage, 1)
-        manifest = self._manifest(stored, digests, peak_memory())
+        manifest = stress_manifest(
+            work,
+            self.request,
+            stored,
+            digests=digests,
+            engines=self._engine().describe(),
+            stages=self.stages.rows(),
+            memory=self._memory
+            | {"peak_per_worker": self._peak_per_worker, "peak_total": peak_memory()},
+        )
         self._store.publish(self.run_id, self._staged, datasets, manifest, signer)
         return manifest
-
-    @property
-    def _width(self) -> int:
-        """Scenarios that go through the book together."""
-        return max(batch.stop - batch.start for batch in self.work.batches)
-
-    def _manifest(self, stored: xr.Dataset, digests: dict[str, str], peak: int) -> dict[str, Any]:
-        work = self.work
-        run = work.identity.run
-        settings = {one.name: str(getattr(self.request, one.name)) for one in fields(self.request)}
-        worst = int(stored["loss"].values.argmax())
-        return {
-            "kind": STRESS.name,
-            "run_id": self.run_id,
-            "key": work.identity.key,
-            "status": "published",
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "as_of": work.identity.book.as_of.isoformat(),
-            "code_version": code_version(),
-            "inputs": {
-                "run": {"run_id": run.run_id, "digest": run.manifest["digest"]},
-                "book": run.manifest["inputs"]["book"],
-                **pool_input(work.identity.pool),
-                "plan": plan_input(work.identity.named),
-            },
-            **accountability(
-                work.identity.named.standing(work.identity.book.as_of),
-                settings,
-                self.request.reason,
-                run.manifest,
-            ),
-            "settings": settings | self._engine().describe(),
-            "libraries": library_versions(),
-            "totals": {
-                "accounts": work.identity.book.accounts,
-                "scenarios": len(work.scenarios),
-                "ended": int(stored["ended"].values.sum()),
-                "rounds": int(stored["rounds"].values.max()),
-                "worst_scenario": work.scenarios.name[worst],
-                "worst_loss": float(stored["loss"].values[worst]),
-                "most_touched": int(stored["touched"].values.max()),
-            },
-            "stages": self.stages.rows(),
-            "memory": self._memory
-            | {
-                "peak_per_worker": self._peak_per_worker,
-                "peak_total": peak,
-                "shards": len(work.shards),
-                "shards_cut_smaller": False,
-                "batch": self._width,
-                "batch_cut_smaller": self._width < min(self.request.batch, len(work.scenarios)),
-            },
-            "digests": digests,
-            "digest": text_digest(*(f"{name}={digests[name]}" for name in sorted(digests))),
-        }
 
 
 def stress_inputs(work: StressWork, runs: Path | S3Folder, scenarios: int) -> StressInputs:

@@ -7,7 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from risk.scenarios.events import event_scenarios
-from risk.scenarios.moves import LEAST_VOLATILITY_MOVE
+from risk.scenarios.multiples import severe
 from risk.scenarios.shocks import SHOCKS, Shocks
 from risk.scenarios.specification import EventSpec
 from risk.systemic.plan import StressPlan, at_depth
@@ -82,7 +82,8 @@ def stress_scenarios(run_scenarios: xr.Dataset, plan: StressPlan) -> StressScena
                 )
             row = names.index(name)
             for times in severity.times:
-                shocks = {one: severe(one, values[row], times) for one, values in moves.items()}
+                grown = severe(Shocks(**{one: moves[one][row] for one in SHOCKS}), times)
+                shocks = {one: getattr(grown, one) for one in SHOCKS}
                 title = f"{titles[row]}, {times:g} times"
                 rows.append((f"{name} x{times:g}", title, origins[row], plan.depth, shocks))
     rows += _own(plan, coins)
@@ -128,20 +129,6 @@ def require_failures(
                 f"plan {plan.name} lets {strange} fail, which issue nothing that accounts hold; "
                 f"issuers of the claims are {sorted(issuers or ())}"
             )
-
-
-def severe(name: str, move: Floats, times: float) -> Floats:
-    """Return a shock some times: prices and volatilities in logarithms, bases as they are.
-
-    >>> severe("price", np.array([-0.5, 0.21]), 2.0).round(4).tolist()
-    [-0.75, 0.4641]
-    >>> severe("forward_basis", np.array([-0.1]), 2.0).tolist()
-    [-0.2]
-    """
-    if name not in ("price", "volatility"):
-        return np.asarray(times * move)
-    grown = (1.0 + move) ** times - 1.0
-    return np.maximum(grown, LEAST_VOLATILITY_MOVE) if name == "volatility" else grown
 
 
 def _at_depths(plan: StressPlan, rows: list[Row], known: list[Row]) -> list[Row]:

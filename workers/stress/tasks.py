@@ -1,6 +1,7 @@
 """The wide tasks of a stress run: a round of a shard's accounts, and their losses at the end."""
 
 import functools
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from storage.objects import S3Folder
 from storage.rows import StoredRows
 from workers.memory import process_peak_bytes
 from workers.shards import Shard
-from workers.stress.disruptions import Backing, disrupted
+from workers.stress.disruptions import Impairment, disrupted
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +47,7 @@ class StressInputs:
     groups: int
     at_bankruptcy: bool = False
     unit: UnitMaintenance | None = None
-    backing: Backing | None = None
+    impairment: Impairment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,21 +129,29 @@ _KEPT: dict[tuple[str, str, int, int], StressedAccounts] = {}
 
 KEPT_SHARDS = 16
 
+_KEEPING = threading.Lock()
+"""Tasks of one process may be threads."""
+
 
 def accounts_of(inputs: StressInputs, shard: Shard) -> StressedAccounts:
     """Return the accounts of a shard; those that this process read last are kept.
 
-    With a ``backing``, what is behind them is that of the round.
+    With an ``impairment``, collateral is that of the round. Threads that ask at once for what is
+    not kept read it each.
     """
     key = (inputs.book_digest, inputs.run_id, shard.start, shard.stop)
-    if key not in _KEPT:
-        while len(_KEPT) >= KEPT_SHARDS:
-            del _KEPT[next(iter(_KEPT))]
-        _KEPT[key] = _read(inputs, shard)
-    if inputs.backing is None:
-        return _KEPT[key]
+    with _KEEPING:
+        accounts = _KEPT.get(key)
+    if accounts is None:
+        accounts = _read(inputs, shard)
+        with _KEEPING:
+            _KEPT[key] = accounts
+            while len(_KEPT) > KEPT_SHARDS:
+                del _KEPT[next(iter(_KEPT))]
+    if inputs.impairment is None:
+        return accounts
     book = _open(inputs.book, inputs.book_digest)
-    return disrupted(_KEPT[key], book, shard.start, shard.stop, inputs.backing)
+    return disrupted(accounts, book, shard.start, shard.stop, inputs.impairment)
 
 
 def _read(inputs: StressInputs, shard: Shard) -> StressedAccounts:

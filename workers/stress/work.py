@@ -12,16 +12,25 @@ from risk.methodology import parse_methodology
 from risk.revaluation import cash_delta
 from risk.systemic.cover import owner_rows
 from risk.systemic.exposures import Issuers
+from risk.systemic.prices import Ground
+from storage.claims import Claims
+from storage.objects import located
 from storage.staging import Layout
 from workers.collateral import counted_assets
 from workers.memory import Projection, Room
 from workers.revaluation import terms_and_market_of
 from workers.shards import Shard, cut, shard_length
+from workers.stress.custody import IssuedClaims, issued_claims
 from workers.stress.deleveraging import LARGEST
 from workers.stress.disruptions import Disruption, disruptions_of
-from workers.stress.holdings import Holdings, holdings_of
-from workers.stress.memory import fitting_batch, project_stress, size_of
-from workers.stress.prices import Ground
+from workers.stress.memory import (
+    StressSize,
+    fitting_batch,
+    project_stress,
+    size_of,
+    with_claims,
+    with_insulation,
+)
 from workers.stress.request import StressIdentity, StressRequest
 from workers.stress.scenarios import StressScenarios, require_failures, stress_scenarios
 
@@ -42,7 +51,8 @@ class StressWork:
     batches: list[Shard]
     layout: Layout
     issuers: Issuers
-    holdings: Holdings | None
+    claims: IssuedClaims | None
+    size: StressSize
     projection: Projection
     disruptions: Mapping[str, Disruption]
     owner: NDArray[np.int64]
@@ -74,16 +84,28 @@ def plan_stress(
     notional = unit_notional(instruments, market.index)
     unit = np.where(notional > 0.0, notional, 1.0)
     table = book.instruments()
-    holdings = None if identity.pool is None else holdings_of(identity.pool, request.runs)
-    issuers = Issuers() if holdings is None else holdings.issuers
-    require_failures(plan, scenarios.name, None if holdings is None else issuers.names[1:])
     shards = cut(book.accounts, shard_length(book.accounts, request.shards))
     asked = min(request.batch, len(scenarios))
     size = size_of(book, plan, shards, len(instruments), asked)
+    if identity.pool is not None:
+        held = Claims.open(located(identity.pool.manifest["inputs"]["claims"]["path"]))
+        size = with_claims(size, held, shards)
+    if plan.insulation is not None:
+        size = with_insulation(
+            size,
+            plan.insulation,
+            layers=len(methodology.layers),
+            scenarios=run.scenarios.sizes["scenario"],
+            compared=len(scenarios),
+            members=book.members().num_rows,
+        )
     width = fitting_batch(size, rooms)
-    if holdings is not None:
+    claims = None if identity.pool is None else issued_claims(identity.pool, request.runs)
+    issuers = Issuers() if claims is None else claims.issuers
+    require_failures(plan, scenarios.name, None if claims is None else issuers.names[1:])
+    if claims is not None:
         for one in plan.scenarios:
-            holdings.kept(one.collateral)
+            claims.kept(one.collateral)
     counted = counted_assets(book.assets(), run.manifest["index"], methodology.collateral)
     return StressWork(
         identity=identity,
@@ -102,7 +124,7 @@ def plan_stress(
         shards=shards,
         batches=cut(len(scenarios), width),
         issuers=issuers,
-        holdings=holdings,
+        claims=claims,
         layout=Layout(
             sizes={
                 "scenario": len(scenarios),
@@ -123,6 +145,7 @@ def plan_stress(
                 "issuer": issuers.names,
             },
         ),
+        size=replace(size, batch=width),
         projection=project_stress(replace(size, batch=width), rooms),
         owner=owner_rows(
             book.members()["member"].to_pylist(), [one.members for one in plan.owners]

@@ -8,6 +8,9 @@ from workers.verify.checks import Check, attempted, book_checked, checks_of_stor
 ROUNDING = 1e-12
 """Part of a sum by which its parts, summed in another order, may be off."""
 
+CLEARED = 1e-9
+"""Part of what is owed by which payments, found by solving for all at once, may be off."""
+
 
 def verify_stress(store: RunStore, name: str) -> list[Check]:
     """Read a stress run again, and sum its losses again.
@@ -21,6 +24,7 @@ def verify_stress(store: RunStore, name: str) -> list[Check]:
         *checks_of_storage(store, run.run_id),
         attempted("inputs", "book", lambda: book_checked(run)),
         attempted("sums", counted, lambda: _sums(run)),
+        attempted("network", counted, lambda: _network(run)),
     ]
 
 
@@ -29,22 +33,22 @@ def _sums(run: StoredRun) -> list[str]:
     names = scenarios["scenario"].values.tolist()
     lost = [name for name, left in zip(names, scenarios["rounds"].values < 0, strict=True) if left]
     found = [f"sums: scenario {name!r} was never written" for name in lost]
-    loss = (
-        scenarios["uncovered"].values.sum(axis=1)
-        + np.maximum(-scenarios["vault_pnl"].values, 0.0)
-        + np.maximum(scenarios["given_up"].values.sum(axis=1), 0.0)
-    )
+    vault = np.maximum(-scenarios["vault_pnl"].values, 0.0)
+    net = scenarios["given_up"].values.sum(axis=1)
+    uncovered = scenarios["uncovered"].values.sum(axis=1) + vault + np.maximum(net, 0.0)
     borne = totals["borne"].values.sum(axis=1) + totals["unborne"].values
     by_member = totals["borne_by_member"].values.sum(axis=2)
     for what, one, other in (
         ("losses of members and of the vault, and what winners gave up, are the shortfall",
-         loss, totals["shortfall"].values),
+         uncovered, totals["shortfall"].values),
         ("what the layers bear and what nobody bears is the shortfall", borne,
          totals["shortfall"].values),
         ("losses beyond equity, were nobody liquidated, are their shortfall",
          scenarios["uncovered_alone"].values.sum(axis=1), totals["shortfall_alone"].values),
         ("what was sold by round is what was sold",
          np.nansum(scenarios["sold"].values, axis=1), totals["sold"].values),
+        ("what the most of one member is beyond its contribution is Cover-1",
+         totals["beyond_contribution"].values.max(axis=1, initial=0.0), totals["cover_1"].values),
     ):  # fmt: skip
         wrong = np.flatnonzero(~np.isclose(one, other, rtol=ROUNDING, atol=1e-6))
         found += [
@@ -54,7 +58,11 @@ def _sums(run: StoredRun) -> list[str]:
         ]
     if (by_member > totals["borne"].values * (1.0 + ROUNDING) + 1e-6).any():
         found.append("sums: members bear more of a layer than the layer bears")
-    worst = int(scenarios["lost"].values.argmax())
+    loss, own = scenarios["loss"].values, scenarios["lost"].values + vault
+    given_up = net + scenarios["received_by_winners"].values
+    if ((loss < own) | (loss > own + given_up)).any():
+        found.append("sums: a loss is not that of accounts and vault, and gains given up")
+    worst = int(loss.argmax())
     return found + unlike(
         "totals",
         run.manifest["totals"],
@@ -63,7 +71,35 @@ def _sums(run: StoredRun) -> list[str]:
             "ended": int(scenarios["ended"].values.sum()),
             "rounds": int(scenarios["rounds"].values.max()),
             "worst_scenario": names[worst],
-            "worst_loss": float(scenarios["lost"].values[worst]),
+            "worst_loss": float(loss[worst]),
             "most_touched": int(scenarios["touched"].values.max()),
         },
     )
+
+
+def _network(run: StoredRun) -> list[str]:
+    """Return where payments do not clear: who fails pays all that it has, and others all they owe.
+
+    L. Eisenberg and T. Noe, "Systemic risk in financial systems" (2001), definition 1.
+    """
+    network = run.groups["network"].load()
+    nodes = network["node"].values
+    paid = network["link_owed"].values - network["link_unpaid"].values
+    came = np.zeros(network["received"].shape)
+    np.add.at(came, (network["link_scenario"].values, network["link_creditor"].values), paid)
+    has = (network["assets"] + network["received"] - network["default_cost"]).values
+    fails = network["default_round"].values > 0
+    found = []
+    for what, one, other in (
+        ("what a node receives is what its debtors pay it", came, network["received"].values),
+        ("who fails pays all that it has, and others all they owe",
+         np.where(fails, has, network["obligation"].values), network["payment"].values),
+    ):  # fmt: skip
+        scale = np.abs(network["obligation"].values).max()
+        wrong = np.argwhere(~np.isclose(one, other, rtol=CLEARED, atol=CLEARED * scale))
+        found += [
+            f"network: in scenario {network['scenario'].values[row]!r} it does not hold of "
+            f"{nodes[node]!r} that {what}: {one[row, node]!r} and {other[row, node]!r}"
+            for row, node in wrong[:1]
+        ]
+    return found

@@ -84,7 +84,7 @@ def _layer_rows(view: StressView, row: int, at: int, name: str) -> list[tuple[st
     inside = (network["link_scenario"].values == row) & (network["link_layer"].values == at)
     vault = kinds[network["link_debtor"].values] == VAULT
     creditors = kinds[network["link_creditor"].values]
-    found = []
+    found: list[tuple[str, ...]] = []
     for words, mine in ((name, inside & ~vault), ("What the vault lost", inside & vault)):
         owed, unpaid, direct = (
             _of(view, f"link_{what}") for what in ("owed", "unpaid", "unpaid_directly")

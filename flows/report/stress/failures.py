@@ -35,10 +35,13 @@ class Failures:
         self.links = fails[scenario, debtor]
         """Claims on those who fail, ``(link,)``."""
         self.unpaid, self.unpaid_directly = (
-            np.bincount(
-                scenario[self.links],
-                network[f"link_{name}"].values[self.links],
-                minlength=len(short),
+            np.asarray(
+                np.bincount(
+                    scenario[self.links],
+                    network[f"link_{name}"].values[self.links],
+                    minlength=len(short),
+                ),
+                dtype=np.float64,
             )
             for name in ("unpaid", "unpaid_directly")
         )

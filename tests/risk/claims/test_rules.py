@@ -1,8 +1,6 @@
-import tomllib
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 import risk
 import storage.samples
@@ -136,5 +134,5 @@ REFUSED = [
 def test_rules_that_make_no_sense_are_refused(before, after, message):
     text = SHIPPED.read_text()
     assert before in text
-    with pytest.raises((ValidationError, tomllib.TOMLDecodeError), match=message):
+    with pytest.raises(ValueError, match=message):
         parse_pool_rules(text.replace(before, after, 1))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from risk.systemic.clearing import Debt, clear
 from risk.systemic.contagion import (
-    Claims,
+    Exposures,
     clear_layers,
     debt_rank_layers,
     default_losses,
@@ -35,7 +35,7 @@ def networks(draw):
         [f"node-{row}" for row in range(nodes)],
         ["venue"] * nodes,
         LAYERS,
-        Claims(debtor, creditor, amount, layer),
+        Exposures(debtor, creditor, amount, layer),
     )
     row = st.lists(st.floats(0.0, 40.0), min_size=nodes, max_size=nodes).map(np.array)
     return network, draw(row), draw(row)
@@ -86,7 +86,7 @@ def test_what_a_default_takes_at_once():
         ["venue", "member", "protocol"],
         ["venue", "member", "protocol"],
         ["margin", "deposits"],
-        Claims(
+        Exposures(
             np.array([0, 2, 2]), np.array([1, 1, 0]), np.array([8.0, 5.0, 3.0]), np.array([0, 1, 1])
         ),
     )
@@ -124,7 +124,7 @@ def test_bad_debt_is_passed_on_whole(data):
 def test_claims_of_nobody_are_refused(words, claims):
     columns = [np.array(one) for one in claims]
     with pytest.raises(ValueError, match=words):
-        exposure_network(["a", "b"], ["venue", "chain"], ["x", "y"], Claims(*columns))
+        exposure_network(["a", "b"], ["venue", "chain"], ["x", "y"], Exposures(*columns))
 
 
 def test_every_layer_has_one_rank():
@@ -132,7 +132,7 @@ def test_every_layer_has_one_rank():
         ["a", "b"],
         ["venue", "venue"],
         ["x", "y"],
-        Claims(np.array([0]), np.array([1]), np.array([1.0]), np.array([0])),
+        Exposures(np.array([0]), np.array([1]), np.array([1.0]), np.array([0])),
     )
     for order in ([["x"]], [["x", "y"], ["x"]], [["x"], ["z"]]):
         with pytest.raises(ValueError, match="stands in it once"):

@@ -14,12 +14,12 @@ from risk.systemic.stressed import Liquidated, StressedAccounts, gains
 from risk.systemic.winners import (
     Bankrupt,
     Line,
+    agreed,
     closed,
     given_up,
     left_by_accounts,
     left_by_vault,
     line_up,
-    no_more_than,
 )
 
 ONE = np.ones(1, np.bool_)
@@ -103,11 +103,34 @@ def test_winners_pay_for_what_is_lacking_in_all_by_hand():
     line = line_up(book, state, cube, np.full(2, 100.0), bankrupt, "zubr")
     asked = given_up(line, closed(line, bankrupt), bankrupt)
     assert asked.tolist() == [20.0, 30.0]
-    assert no_more_than(np.array([20.0]), line, asked).tolist() == [8.0, 12.0]
-    assert no_more_than(np.array([50.0]), line, asked).tolist() == [20.0, 30.0]
+    assert agreed(line, asked, np.array([20.0])).tolist() == [8.0, 12.0]
+    assert agreed(line, asked, np.array([50.0])).tolist() == [20.0, 30.0]
     # Who is given something keeps it, and the others pay for that.
-    mixed = np.array([-10.0, 30.0])
-    assert no_more_than(np.array([0.0]), line, mixed).tolist() == [-10.0, 10.0]
+    assert agreed(line, np.array([-10.0, 30.0]), np.array([0.0])).tolist() == [-10.0, 10.0]
+    # Where nobody pays, a vault gives no more than it gained in all.
+    assert agreed(line, np.array([-10.0, -30.0]), np.array([-20.0])).tolist() == [-5.0, -15.0]
+
+
+def test_a_winner_gives_up_no_more_than_it_has_by_hand():
+    # A is long 10 of 100 on 200 and owes 550 after a fall to 25. B is short 4 on 10 and C short 6
+    # on 900: they gain 75 a contract, and are asked for 55 of it. B lost 200 elsewhere, has 110
+    # left and is asked for 220: it gives all it has, and the vault is left with the other 110.
+    book = held_by(
+        [[(0, 10.0)], [(0, -4.0), (1, 4.0)], [(0, -6.0)]], [200.0, 10.0, 900.0], [50, 0, 0]
+    )
+    cube, notional = np.array([[-75.0], [-50.0]]), np.full(2, 100.0)
+    done = cascade_round(
+        book, Liquidated.nobody(3, 1), cube, notional, ONE, LiquidationRules(backstop=0.5),
+        at_bankruptcy=True,
+    )  # fmt: skip
+    bankrupt = left_by_accounts(done.taken, done.handed)
+    line = line_up(book, done.state, cube, notional, bankrupt, "zubr")
+    asked = given_up(line, closed(line, bankrupt), bankrupt)
+    assert dict(zip(line.account.tolist(), asked.tolist(), strict=True)) == {1: 220.0, 2: 330.0}
+    found = agreed(line, asked, np.array([550.0]))
+    assert dict(zip(line.account.tolist(), found.tolist(), strict=True)) == {1: 110.0, 2: 330.0}
+    state = done.state.less(line.account, line.scenario, found)
+    assert settle(book, state, cube, 1).uncovered.tolist() == [[0.0]]
 
 
 def test_maintenance_in_the_ranking_is_that_of_the_end():
@@ -186,6 +209,25 @@ def test_contracts_sum_to_what_they_did_and_only_who_holds_some_is_hit(case):
         mine = slice(book.offsets[account], book.offsets[account + 1])
         at = mine.start + int(np.flatnonzero(book.instrument[mine] == what)[0])
         assert np.sign(book.quantity[at]) == (-1.0, 1.0)[side]
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases())
+def test_deleveraging_makes_nobody_bankrupt_and_no_shortfall_larger(case):
+    book, state, cube, notional, bankrupt = case
+    line = line_up(book, state, cube, notional, bankrupt, "bitmex")
+    units = closed(line, bankrupt)
+    # What is taken over is one vault, so that what it lacks is the sum over its positions.
+    lacking = np.rint(bankrupt.units * bankrupt.lacking).sum(axis=(0, 1)) * UNIT
+    found = agreed(line, given_up(line, units, bankrupt), lacking)
+    before = settle(book, state, cube, 2).uncovered.sum(axis=0)
+    after = settle(book, state.less(line.account, line.scenario, found), cube, 2).uncovered
+    assert (after.sum(axis=0) <= before).all()
+    net = np.bincount(line.scenario, found, cube.shape[1])
+    vault = np.maximum(lacking - net, 0.0)
+    shortfall = after.sum(axis=0) + vault + np.maximum(net, 0.0)
+    assert (shortfall <= before + np.maximum(lacking, 0.0)).all()
+    assert ((net <= np.maximum(lacking, 0.0)) & (net >= np.minimum(lacking, 0.0))).all()
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,4 +1,4 @@
-"""Prices of a round: the part of the shock that has come, and what selling has left of them."""
+"""Prices of a round, and contracts at them: the part of the shock that came, and what was sold."""
 
 from dataclasses import dataclass, replace
 
@@ -45,23 +45,6 @@ def cube_at(ground: Ground, shocks: Shocks, factor: Floats) -> Floats:
     """Return P&L of one contract at shocked prices times a factor, ``(instrument, scenario)``."""
     price = (1.0 + shocks.price) * factor.T - 1.0
     return revalue(ground.instruments, ground.market, replace(shocks, price=price), ground.tenor)
-
-
-def part_of_shocks(shocks: Shocks, part: float) -> Shocks:
-    """Return how much of the shocks has come, prices and volatilities in logarithms.
-
-    >>> half = part_of_shocks(Shocks(*(np.array([[-0.75]]) for _ in range(4))), 0.5)
-    >>> half.price.item(), half.forward_basis.item()
-    (-0.5, -0.375)
-    """
-    if part == 1.0:
-        return shocks
-    return Shocks(
-        price=(1.0 + shocks.price) ** part - 1.0,
-        volatility=(1.0 + shocks.volatility) ** part - 1.0,
-        perpetual_basis=part * shocks.perpetual_basis,
-        forward_basis=part * shocks.forward_basis,
-    )
 
 
 def unit_at(

@@ -1,4 +1,4 @@
-"""Where the collateral of a stressed book lies: claims at the prices of the end."""
+"""In whose custody the collateral of a stressed book lies: claims at the prices of the end."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -26,17 +26,17 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Holdings:
+class IssuedClaims:
     """The claims of a collateral run, who issued what they are of, and what they come to."""
 
     source: PoolSource
-    issued: TokenIssuers
+    tokens: TokenIssuers
     lender: NDArray[np.int64]
 
     @property
     def issuers(self) -> Issuers:
         """Who may owe holders of claims."""
-        return Issuers(self.issued.names, self.issued.kinds)
+        return Issuers(self.tokens.names, self.tokens.kinds)
 
     def kept(self, moves: tuple[CollateralMove, ...]) -> Floats:
         """Return what each token keeps of what it stands for where collateral moves, ``(token,)``.
@@ -49,7 +49,7 @@ class Holdings:
 
 
 @dataclass(frozen=True, slots=True)
-class HoldingInputs:
+class CustodyInputs:
     """What every task shares; ``held`` and ``owed`` are ``(claim,)`` over the whole dataset."""
 
     stress: StressInputs
@@ -61,14 +61,14 @@ class HoldingInputs:
 
 
 @dataclass(frozen=True, slots=True)
-class HoldingResult:
+class CustodyResult:
     """What a shard's accounts pay and hold."""
 
     custody: Custody
     peak_bytes: int
 
 
-def holdings_of(pool: StoredRun, runs: Path | S3Folder) -> Holdings:
+def issued_claims(pool: StoredRun, runs: Path | S3Folder) -> IssuedClaims:
     """Return the claims of a collateral run as it counted them.
 
     Raises:
@@ -76,18 +76,18 @@ def holdings_of(pool: StoredRun, runs: Path | S3Folder) -> Holdings:
     """
     source = pool_source(pool, runs)
     references = source.plan.references
-    issued = token_issuers(references.tokens, references.names, source.plan.found)
+    tokens = token_issuers(references.tokens, references.names, source.plan.found)
     protocols = source.plan.tables.markets["protocol"].to_pylist()
-    lender = [int(issued.protocol[references.names.protocol.index(one)]) for one in protocols]
-    return Holdings(source, issued, np.array(lender, dtype=np.int64))
+    lender = [int(tokens.protocol[references.names.protocol.index(one)]) for one in protocols]
+    return IssuedClaims(source, tokens, np.array(lender, dtype=np.int64))
 
 
-def hold(
+def share_custody(
     engine: Engine,
     inputs: StressInputs,
     items: list[StressItem],
     price: Floats,
-    holdings: Holdings,
+    issued: IssuedClaims,
     collateral: tuple[CollateralMove, ...] = (),
 ) -> Custody:
     """Return where what accounts pay with lies; ``price`` ``(coin, scenario)`` over first prices.
@@ -95,29 +95,29 @@ def hold(
     Assets follow their coins as the rules of the pool say; nothing of the pool's own befalls them.
     ``collateral`` moves beside, in all of the scenarios.
     """
-    source = holdings.source
-    shared = HoldingInputs(
+    source = issued.source
+    shared = CustodyInputs(
         stress=inputs,
         claims=source.plan.claims.location,
         claims_digest=source.plan.claims.digest,
         held=source.counted.present,
         owed=source.counted.units,
         worth=ClaimWorth(
-            value=_values(source, price.T - 1.0, holdings.kept(collateral)),
+            value=_values(source, price.T - 1.0, issued.kept(collateral)),
             is_debt=source.plan.references.tokens.kind == TokenKind.DEBT,
-            part=holdings.issued.part,
-            lender=holdings.lender,
+            part=issued.tokens.part,
+            lender=issued.lender,
         ),
     )
     found: Custody | None = None
-    for one in engine.map(hold_shard, shared, items):
+    for one in engine.map(custody_shard, shared, items):
         found = one.custody if found is None else found + one.custody
     if found is None:
         raise ValueError("a book without accounts cannot be stressed")
     return found
 
 
-def hold_shard(inputs: HoldingInputs, item: StressItem) -> HoldingResult:
+def custody_shard(inputs: CustodyInputs, item: StressItem) -> CustodyResult:
     """Share out what a shard's accounts pay and hold."""
     shard, claims = item.shard, _claims(inputs.claims, inputs.claims_digest)
     written = claims.claim_slice(shard.start, shard.stop)
@@ -133,7 +133,7 @@ def hold_shard(inputs: HoldingInputs, item: StressItem) -> HoldingResult:
     custody = share_out(
         accounts, item.state, inputs.stress.cube, held, inputs.worth, inputs.stress.groups
     )
-    return HoldingResult(custody, process_peak_bytes())
+    return CustodyResult(custody, process_peak_bytes())
 
 
 def _values(source: PoolSource, moves: Floats, kept: Floats) -> Floats:
