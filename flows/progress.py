@@ -92,9 +92,10 @@ class TerminalProgress:
         self._progress.update(self._task, completed=items)
 
     def end(self) -> None:
-        """Fill its bar."""
+        """Fill its bar; what was announced gives way to what was done."""
         task = self._progress.tasks[self._task]
-        self._progress.update(self._task, completed=task.total)
+        done = task.completed or 1.0
+        self._progress.update(self._task, completed=done, total=done)
         self._say(f"{task.description}: done in {task.elapsed or 0.0:.1f} s")
 
     def _say(self, line: str) -> None:

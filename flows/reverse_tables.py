@@ -1,5 +1,7 @@
 """A reverse stress in the terminal."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from rich.console import Console
@@ -55,9 +57,23 @@ def print_reverse(console: Console, run: StoredRun) -> None:
             *(percent(float(move)) for move in moves),
         )
     console.print(table, highlight=False)
+    for line in out_of_reach(manifest, found):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if totals["exhausted"]:
         console.print(_losses(found), highlight=False)
     print_stages(console, manifest)
+
+
+def out_of_reach(manifest: dict[str, Any], found: xr.Dataset) -> list[str]:
+    """Return, of what nothing exhausts, how far the search went and the most that a shock draws."""
+    farthest = manifest["totals"].get("farthest")
+    return [
+        f"{name}: no shock up to a distance of {farthest:g} exhausts it; the most that any of "
+        f"those tried draws is {money(float(found['drawn'].values[row]))} of "
+        f"{money(float(found['resource'].values[row]))}"
+        for row, name in enumerate(found["target"].values)
+        if farthest is not None and np.isnan(found["distance"].values[row])
+    ]
 
 
 def _losses(found: xr.Dataset) -> Table:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from flows.format import percent, short
+from flows.report.stress.failures import LEAST, Failures
 from flows.stress_systems import print_systems
 from flows.tables import columns, print_approval, print_stages
 from risk.systemic.plan import parse_stress_plan
@@ -68,24 +69,34 @@ def print_stress(console: Console, stress: StoredRun) -> None:
 
 
 def _print_contagion(console: Console, network: xr.Dataset) -> None:
-    """Print in two lines what contagion adds where most is not paid, and who bears that."""
-    unpaid = network["unpaid"].values.sum(axis=1)
-    row = int(unpaid.argmax())
-    if not unpaid[row] > 0.0:
-        console.print("Contagion: in every scenario everybody pays all they owe", highlight=False)
+    """Print what contagion adds where those who fail owe most, and who bears that."""
+    found = Failures(network)
+    worst = int(found.vault.argmax())
+    if found.vault[worst] > 0.0:
+        console.print(
+            f"The vault loses most in {network['scenario'].values[worst]}, "
+            f"{short(float(found.vault[worst]))}, which the layers pay: no failure by itself",
+            highlight=False,
+            markup=False,
+        )
+    row = int(found.unpaid.argmax())
+    if not found.unpaid[row] > 0.0:
+        console.print(
+            "Contagion: in every scenario members, venue and issuers pay all they owe",
+            highlight=False,
+        )
         return
-    direct = float(network["unpaid_directly"].values[row].sum())
-    rounds = network["default_round"].values[row]
     console.print(
-        f"Contagion, {network['scenario'].values[row]}: {int((rounds > 0).sum()):,} fail, "
-        f"{int((rounds > 1).sum()):,} of them after others; creditors lose {short(unpaid[row])}, "
-        f"{short(direct)} without contagion; DebtRank {percent(network['debt_rank'].values[row])}",
+        f"Contagion, {network['scenario'].values[row]}: {int((found.round[row] > 0).sum()):,} "
+        f"fail, {int((found.round[row] > 1).sum()):,} of them after others; creditors lose "
+        f"{short(float(found.unpaid[row]))}, {short(float(found.unpaid_directly[row]))} without "
+        f"contagion; DebtRank {percent(float(network['debt_rank'].values[row]))}",
         highlight=False,
         markup=False,
     )
     borne, kinds = network["borne"].values[row], network["kind"].values
     sums = {kind: float(borne[kinds == kind].sum()) for kind in dict.fromkeys(kinds.tolist())}
-    said = [f"{kind} {short(amount)}" for kind, amount in sums.items() if amount > 0.5]
+    said = [f"{kind} {short(amount)}" for kind, amount in sums.items() if amount > LEAST]
     console.print(f"borne in the end by {', '.join(said)}", highlight=False, markup=False)
 
 
@@ -103,16 +114,23 @@ def _print_failures(console: Console, manifest: dict[str, Any]) -> None:
 
 
 def _print_bearers(console: Console, name: str, totals: xr.Dataset, row: int) -> None:
-    """Print who bears the largest shortfall, layer after layer, and what Cover-n would be."""
+    """Print who bears the largest shortfall, layer after layer, and apart what Cover-n would be."""
     table = columns("Who bears it, USD", "layer", name)
     for layer, amount in zip(
         totals["layer"].values, totals["borne"].values[row].tolist(), strict=True
     ):
         table.add_row(escape(str(layer)).replace("_", " "), short(amount))
     table.add_row("nobody", short(float(totals["unborne"].values[row])))
-    for number in (1, 2):
-        table.add_row(f"Cover-{number}", short(float(totals[f"cover_{number}"].values[row])))
     console.print(table, highlight=False)
+    covers = columns("How large a fund of n members would be, USD", "", name)
+    for number in (1, 2):
+        covers.add_row(f"Cover-{number}", short(float(totals[f"cover_{number}"].values[row])))
+    console.print(covers, highlight=False)
+    console.print(
+        "Cover-n is what the n members with the most owe over their contributions: a measure of "
+        "size, and no part of the layers",
+        highlight=False,
+    )
 
 
 def _print_winners(console: Console, found: xr.Dataset, totals: xr.Dataset) -> None:

@@ -146,6 +146,7 @@ def run_stress(given: dict[str, Any]) -> dict[str, Any]:
 
     prepare_prefect(quiet=True)
     with TerminalProgress(MESSAGES) as progress, progress.waiting("open the margin run"):
+        from flows.commands.stress_plan import require_plan, require_plan_of
         from flows.here import published_or_run
         from flows.parameters import StressParameters
         from workers.stress.request import identify_stress, stress_store
@@ -155,8 +156,11 @@ def run_stress(given: dict[str, Any]) -> dict[str, Any]:
         settings = parameters.settings()
         request = parameters.request(settings)
         # A mistake in the inputs is known before an engine starts.
-        run_id = identify_stress(request).run_id
-        store = stress_store(request)
+        require_plan(request.plan)
+        identity = identify_stress(request)
+        run_id, store = identity.run_id, stress_store(request)
+        if not store.is_published(run_id):
+            require_plan_of(identity, request)
 
     def load() -> Callable[[], dict[str, Any]]:
         from flows.stress_test import stress_test

@@ -13,7 +13,7 @@ def reverse(
     *,
     plan: str | None = None,
     resource: Annotated[list[str] | None, Parameter(negative=())] = None,
-    defaulters: str = "1,2,4,8",
+    defaulters: str | None = None,
     sample: int | None = None,
     runs: Runs = None,
     reverses: str | None = None,
@@ -34,7 +34,8 @@ def reverse(
         plan: name of a shipped stress plan, or a TOML file
         resource: a layer of the plan with all before it, or an amount of USD; may be given many
             times, every layer that has an end when left out
-        defaulters: numbers of members, with commas, that are to exhaust the first resource alone
+        defaulters: numbers of members, with commas, that are to exhaust the first resource alone;
+            1, 2, 4 and 8 of those that there are when left out
         sample: blocks of accounts that the search looks at; all of them when left out
         runs: folder of the margin runs, or s3://bucket/prefix; runs of the data folder
         reverses: folder of the reverse stresses, or s3://bucket/prefix; reverses of the data folder
@@ -77,7 +78,7 @@ def run_reverse(
     run: str,
     plan: str | None,
     resources: list[str],
-    defaulters: str,
+    defaulters: str | None,
     sample: int | None,
     *,
     unapproved: bool = False,
@@ -89,19 +90,20 @@ def run_reverse(
         KeyUnusable: the key that signs is no Ed25519 key, or others may read it.
         ValueError: defaulters are no numbers, or an input is not usable.
     """
+    from flows.commands.stress_plan import require_plan, require_plan_of
     from flows.engines import Engines
     from flows.progress import TerminalProgress
     from workers.memory import PeakMemory
-    from workers.reverse.request import ReverseRequest, reverse_store
-    from workers.reverse.run import ReverseRun
+    from workers.reverse.request import ReverseRequest, identify_reverse, reverse_store
+    from workers.reverse.run import ReverseRun, exhaustions_of
     from workers.stages import StageTable
-    from workers.stress.request import DEFAULT_PLAN
+    from workers.stress.request import DEFAULT_PLAN, StressRequest
 
     request = ReverseRequest(
         run=run,
         plan=plan or DEFAULT_PLAN,
         resources=tuple(resources),
-        defaulters=_numbers(defaulters),
+        defaulters=None if defaulters is None else _numbers(defaulters),
         sample=sample,
         unapproved=unapproved,
         reason=reason,
@@ -109,6 +111,11 @@ def run_reverse(
         reverses=settings.reverses,
     )
     signer = settings.signer()  # a key that cannot be used is known before anything is computed
+    require_plan(request.plan)
+    identity = identify_reverse(request)
+    if not reverse_store(request.reverses).is_published(identity.run_id):
+        exhaustions_of(identity, request)
+        require_plan_of(identity.stress, StressRequest(request.run, request.plan, request.runs))
     with (
         TerminalProgress(MESSAGES) as progress,
         Engines(settings) as engines,

@@ -115,6 +115,11 @@
       draw(name);
     }));
   }
+  // Says where a table goes on beyond its box; after the frame, for the words change its height.
+  const watch = new ResizeObserver((seen) => requestAnimationFrame(() => seen.forEach(
+    ({ target }) => target.classList.toggle("more", target.scrollWidth > target.clientWidth + 1),
+  )));
+  document.querySelectorAll(".scroll").forEach((box) => watch.observe(box));
   const drawAll = () => Promise.all(Object.keys(pictures).map(draw));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   matchMedia("(max-width: 860px)").addEventListener("change", drawAll);

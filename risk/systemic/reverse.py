@@ -57,8 +57,8 @@ class Search:
         turned = 3 + _TURNED
         return (
             observations
-            + rays * (self.steps + 8)
-            + self.starts * self.turns * (turned * (self.steps + 8) + 2 * factors)
+            + rays * (self.steps + 3)
+            + self.starts * self.turns * (turned * (self.steps + 2) + 2 * factors)
         )
 
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from flows.report.stress.drawing import UnknownScenario, draw
 from flows.stress_tables import print_stress
-from flows.stress_view import stress_view
+from flows.stress_view import StressOutdated, stress_view
 from risk.systemic.plan import parse_stress_plan
 from tests.workers.stressed import stress
 from workers.methodologies import DEFAULT_METHODOLOGY
@@ -87,6 +88,12 @@ def test_a_drawing_shows_every_round_of_a_cascade(done):
 def test_a_scenario_that_is_not_there_is_refused(done):
     with pytest.raises(UnknownScenario, match="has no scenario 'flood'; it has"):
         draw(stress_view(done.run), "flood")
+
+
+def test_a_run_that_stored_less_is_refused_in_a_sentence(done):
+    groups = {**done.run.groups, "scenarios": done.run.groups["scenarios"].drop_vars("loss")}
+    with pytest.raises(StressOutdated, match="which did not store loss; a page needs that: stress"):
+        stress_view(replace(done.run, groups=groups))
 
 
 @pytest.mark.parametrize("name", re.findall(r"\]\((stress-[\d-]+\.svg)\)", GUIDE))

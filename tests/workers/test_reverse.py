@@ -16,8 +16,9 @@ from scipy.stats import chi2
 
 from flows.cleaning import clean_stores
 from flows.commands.stress_reverse import run_reverse
+from flows.format import money
 from flows.report.stress import reverse as page
-from flows.reverse_tables import print_reverse
+from flows.reverse_tables import out_of_reach, print_reverse
 from flows.settings import Settings
 from flows.stores import store_of, stores
 from flows.stress_view import newest_reverse, stress_view
@@ -33,7 +34,7 @@ from tests.workers.test_verify import forged
 from workers.engine import SerialEngine
 from workers.memory import Limit, Room, TooLargeForMemory
 from workers.reverse.losses import MemberLosses, ShockInputs
-from workers.reverse.request import ReverseRequest, reverse_store
+from workers.reverse.request import ReverseRequest, identify_reverse, reverse_store
 from workers.reverse.run import ReverseRun
 from workers.shards import cut
 from workers.stress.request import StressRequest
@@ -62,7 +63,7 @@ def asked(margin_of, tmp_path_factory):
     return ReverseRequest(
         run=done.run.run_id,
         plan=plan_file(folder, PLAN.replace("{volume}", repr(1e9 * PRICE))),
-        resources=(str(0.5 * PRICE), str(2.0 * PRICE), str(1e15)),
+        resources=(str(0.5 * PRICE), str(2.0 * PRICE), str(1e12)),
         defaulters=(1, 2),
         runs=done.request.runs,
         reverses=folder / "reverses",
@@ -103,6 +104,15 @@ def test_the_nearest_shock_is_that_of_the_coin_alone(made):
         tail = chi2.sf(found["distance"].values[row] ** 2, 6)
         assert found["tail_probability"].values[row] == pytest.approx(tail)
     assert np.isnan(found["distance"].values[2])
+    # 20 f - 3 at the deepest fall at a distance of 16.
+    deepest = -math.expm1(-16.0 * math.sqrt(covariance[0, 0]))
+    assert found["drawn"].values[2] == pytest.approx((20.0 * deepest - 3.0) * PRICE, rel=1e-3)
+    (said,) = out_of_reach(stored.manifest, found)
+    most = money(float(found["drawn"].values[2]))
+    assert said == (
+        "1,000,000,000,000 USD: no shock up to a distance of 16 exhausts it; the most that any of "
+        f"those tried draws is {most} of USD 1.00 tn"
+    )
     assert found["drawn"].values[[0, 1]] == pytest.approx([0.5 * PRICE, 2.0 * PRICE], rel=1e-6)
     np.testing.assert_array_equal(
         found["drawn_by_all_accounts"].values[[0, 1]], found["drawn"].values[[0, 1]]
@@ -137,9 +147,11 @@ def test_it_is_recognised_and_is_what_its_digests_say(made, asked):
 def test_what_is_asked_wrongly_is_refused(asked):
     for changes, message in (
         ({"resources": ("luck",)}, "no layer 'luck' that can be exhausted"),
-        ({"resources": ("-5",)}, "resource is -5; allowed is an amount above 0"),
+        ({"resources": ("-5",)}, "resource is -5; allowed is an amount of USD above 0"),
+        ({"resources": ("1e300",)}, r"and below 8,796,093,022,208, or a layer of \['insurance"),
         ({"resources": ("5", "5.0")}, "name one twice"),
         ({"defaulters": (2, 1)}, r"defaulters are \[2, 1\]; allowed are numbers from 1 up"),
+        ({"defaulters": (1, 3)}, "the book has 2 members; allowed are numbers from 1 to 2,"),
         ({"sample": 0}, "sample is 0 blocks; allowed is 1 or more"),
     ):
         with (
@@ -147,6 +159,8 @@ def test_what_is_asked_wrongly_is_refused(asked):
             pytest.raises(ValueError, match=message),
         ):
             run.prepare()
+    usual = identify_reverse(replace(asked, defaulters=None))
+    assert usual.defaulters == (1, 2), "of 1, 2, 4 and 8 those that there are members for"
     with pytest.raises(ValueError, match=r"defaulters '1,two' has \['two'\]"):
         run_reverse(Settings(), asked.run, None, [], "1,two", None)
 

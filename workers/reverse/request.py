@@ -11,7 +11,10 @@ from storage.runs import Run, RunStore
 from workers.approval import require_approved
 from workers.code_version import code_version
 from workers.inputs import book_of
-from workers.stress.request import DEFAULT_PLAN, NamedPlan, load_plan
+from workers.stress.request import DEFAULT_PLAN, NamedPlan, StressIdentity, load_plan
+
+USUAL = (1, 2, 4, 8)
+"""Numbers of members that are to exhaust a resource alone, of as many as there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +23,15 @@ class ReverseRequest:
 
     ``resources`` are layers of the plan or amounts of USD, all layers that have an end where there
     are none. ``defaulters`` are numbers of members that ascend: for each, the nearest shock at
-    which so many alone exhaust the first resource. ``sample`` is the number of blocks of
-    accounts that the search looks at; all of them when left out. ``unapproved`` takes a plan that
-    is not approved on the day, ``reason`` says why it runs.
+    which so many alone exhaust the first resource; ``USUAL`` where left out. ``sample`` is the
+    number of blocks of accounts that the search looks at; all of them when left out. ``unapproved``
+    takes a plan that is not approved on the day, ``reason`` says why it runs.
     """
 
     run: str
     plan: str = DEFAULT_PLAN
     resources: tuple[str, ...] = ()
-    defaulters: tuple[int, ...] = (1, 2, 4, 8)
+    defaulters: tuple[int, ...] | None = None
     sample: int | None = None
     unapproved: bool = False
     reason: str | None = None
@@ -45,6 +48,14 @@ class ReverseIdentity:
     run: Run
     book: Book
     named: NamedPlan
+    defaulters: tuple[int, ...]
+
+    @property
+    def stress(self) -> StressIdentity:
+        """What cascades of the shocks found are made of; margin systems are not compared."""
+        plan = self.named.plan.model_copy(update={"insulation": None})
+        named = NamedPlan(plan, self.named.text)
+        return StressIdentity(self.run_id, self.key, self.run, self.book, named)
 
 
 def identify_reverse(request: ReverseRequest) -> ReverseIdentity:
@@ -55,9 +66,10 @@ def identify_reverse(request: ReverseRequest) -> ReverseIdentity:
         BookChanged: the book of the run is another one now.
         UnknownPlan: neither a shipped plan nor a file.
         ModelNotApproved: the plan is not, and is not asked for all the same.
-        ValueError: defaulters that do not ascend from 1 up, or a sample of nothing.
+        ValueError: defaulters that do not ascend from 1 up, or are more than there are members, or
+            a sample of nothing.
     """
-    numbers = request.defaulters
+    numbers = request.defaulters or ()
     if list(numbers) != sorted(set(numbers)) or (numbers and numbers[0] < 1):
         raise ValueError(
             f"defaulters are {list(numbers)}; allowed are numbers from 1 up, ascending"
@@ -67,10 +79,18 @@ def identify_reverse(request: ReverseRequest) -> ReverseIdentity:
     run = RunStore(request.runs).open(request.run)
     book, named = book_of(run), load_plan(request.plan)
     require_approved(named.standing(book.as_of), unapproved=request.unapproved)
+    members = book.members().num_rows
+    if numbers and numbers[-1] > members:
+        raise ValueError(
+            f"defaulters are {list(numbers)}, and the book has {members} members; allowed are "
+            f"numbers from 1 to {members}, ascending"
+        )
+    if request.defaulters is None:
+        numbers = tuple(number for number in USUAL if number <= members)
     asked = [*request.resources, "by", *map(str, numbers), "of", str(request.sample)]
     key = text_digest(run.manifest["digest"], named.digest, code_version(), *asked)
     name = f"{book.name}-{book.as_of:%Y%m%d}-reverse-{key[:12]}"
-    return ReverseIdentity(name, key, run, book, named)
+    return ReverseIdentity(name, key, run, book, named, numbers)
 
 
 def reverse_store(reverses: Path | S3Folder) -> RunStore:

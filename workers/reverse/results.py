@@ -26,6 +26,7 @@ def found_dataset(
 ) -> xr.Dataset:
     """Return one row a target, NaN and -1 where no shock within reach exhausts it.
 
+    ``drawn`` is what the search found, where nothing is exhausted the most in any shock it tried.
     ``exhausting_windows`` counts the windows of history that exhaust it themselves. Losses are of
     all accounts, whatever the search looked at.
     """
@@ -66,7 +67,7 @@ def found_dataset(
             ("target",),
             spread([float(one.empirical_frequency or 0.0) for one in stresses]),
         ),
-        "drawn": (("target",), spread([one.loss for one in stresses])),
+        "drawn": (("target",), np.array([one.drawn for one in found])),
         "price": (("target", "coin"), spread(scenarios.shocks.price)),
         "volatility": (("target", "coin"), spread(scenarios.shocks.volatility)),
     }

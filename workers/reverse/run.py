@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from risk.kernels.sums import LIMIT
 from risk.scenarios.moves import factor_moves, shocks_from
 from risk.summation import BLOCK_ACCOUNTS
 from risk.systemic.exhaustion import Exhaustion, exhaustion, layers_to_exhaust
@@ -27,13 +28,13 @@ from workers.reverse.request import (
     reverse_store,
 )
 from workers.reverse.results import found_dataset, history_dataset
-from workers.reverse.search import Found, search_targets, targets_of
+from workers.reverse.search import SEARCH, Found, search_targets, targets_of
 from workers.shards import Shard, cut
 from workers.stages import StageTable
 from workers.stress.cascade import Cascade, run_cascade
 from workers.stress.measured import Measured
 from workers.stress.memory import CUBES, StressSize, project_stress
-from workers.stress.request import NamedPlan, StressIdentity, StressRequest, plan_input
+from workers.stress.request import StressRequest, plan_input
 from workers.stress.run import stress_inputs
 from workers.stress.scenarios import StressScenarios
 from workers.stress.work import StressWork, plan_stress
@@ -76,8 +77,8 @@ class ReverseRun(LockedRun):
             self.work = _work(identity, self.request, rooms)
             self.moves = factor_moves(identity.run.scenarios.load())
             self.fund = identity.book.members()["default_fund"].to_numpy()
-            exhaustions = _exhaustions(identity, self.request, self.fund)
-            self.targets = targets_of(exhaustions, self.request.defaulters)
+            exhaustions = exhaustions_of(identity, self.request)
+            self.targets = targets_of(exhaustions, identity.defaulters)
             size = reverse_size(self.work.size, len(self.targets))
             self._memory = project_stress(size, rooms).told(rooms)
         return False
@@ -93,8 +94,7 @@ class ReverseRun(LockedRun):
             told = losses.of(lambda shocks: self.stages.advance(stage, shocks))
             self.lost_in_history = told(self.moves.observed)
         self.scenarios = _scenarios(self.found, work)
-        rounds = self.identity.named.plan.cascade.rounds
-        with self.stages.stage("cascade of what was found", rounds, "rounds"):
+        with self.stages.stage("cascade of what was found", 1, "cascade"):
             self.cascade = self._cascade(engine) if len(self.scenarios) else None
         self._peak_per_worker = engine.peak_bytes
 
@@ -161,6 +161,7 @@ class ReverseRun(LockedRun):
                 "factors": len(self.moves.names),
                 "windows": len(self.moves.window),
                 "targets": len(self.found),
+                "farthest": SEARCH.farthest,
                 "exhausted": sum(one.stress is not None for one in self.found),
                 "shocks_tried": sum(stage.items for stage in self.stages.stages),
             },
@@ -181,15 +182,10 @@ class ReverseRun(LockedRun):
 
 
 def _work(identity: ReverseIdentity, request: ReverseRequest, rooms: Sequence[Room]) -> StressWork:
-    """Return what the cascade of the plan needs.
-
-    Its own scenarios and the margin systems that it compares are of no interest here.
-    """
-    own = identity.named.plan.model_copy(update={"insulation": None})
-    named = NamedPlan(own, identity.named.text)
-    alone = StressIdentity(identity.run_id, identity.key, identity.run, identity.book, named)
+    """Return what the cascade of the plan needs; its own scenarios are of no interest here."""
+    own = identity.named.plan
     given = StressRequest(request.run, own.name, request.runs)
-    return plan_stress(alone, given, rooms)
+    return plan_stress(identity.stress, given, rooms)
 
 
 def reverse_size(size: StressSize, targets: int) -> StressSize:
@@ -200,8 +196,13 @@ def reverse_size(size: StressSize, targets: int) -> StressSize:
     return replace(size, batch=max(targets, -(-2 * SHOCKS_TOGETHER // CUBES)))
 
 
-def _exhaustions(identity: ReverseIdentity, request: ReverseRequest, fund: Any) -> list[Exhaustion]:
-    plan = identity.named.plan
+def exhaustions_of(identity: ReverseIdentity, request: ReverseRequest) -> list[Exhaustion]:
+    """Return what is to be exhausted.
+
+    Raises:
+        ValueError: a resource is no layer with an end, no amount, or named twice.
+    """
+    plan, fund = identity.named.plan, identity.book.members()["default_fund"].to_numpy()
     asked = request.resources or tuple(layers_to_exhaust(plan))
     found = []
     for name in asked:
@@ -210,8 +211,11 @@ def _exhaustions(identity: ReverseIdentity, request: ReverseRequest, fund: Any) 
         except ValueError:
             found.append(exhaustion(plan, name, fund))
             continue
-        if not 0.0 < amount < np.inf:
-            raise ValueError(f"resource is {name}; allowed is an amount above 0, or a layer")
+        if not 0.0 < amount < LIMIT:
+            raise ValueError(
+                f"resource is {name}; allowed is an amount of USD above 0 and below {LIMIT:,.0f}, "
+                f"or a layer of {layers_to_exhaust(plan)}"
+            )
         found.append(Exhaustion(f"{amount:,.0f} USD", amount))
     names = [one.name for one in found]
     if len(set(names)) < len(names):

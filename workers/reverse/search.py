@@ -44,10 +44,19 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A target and the nearest shock that exhausts it; nothing where none within reach does."""
+    """A target and the nearest shock that exhausts it; nothing where none within reach does.
+
+    ``most`` is the most that any shock tried for it draws.
+    """
 
     target: Target
     stress: ReverseStress | None
+    most: float = 0.0
+
+    @property
+    def drawn(self) -> float:
+        """What is drawn on the resource in it, or the most in any shock where there is none."""
+        return self.most if self.stress is None else self.stress.loss
 
 
 def targets_of(exhaustions: Sequence[Exhaustion], defaulters: Sequence[int]) -> list[Target]:
@@ -82,16 +91,22 @@ def search_targets(
                 stages.advance(stage, shocks)
 
             by_member = losses.of(told)
+            most: list[float] = []
 
             def loss(
-                points: Floats, target: Target = target, by_member: MemberLosses = by_member
+                points: Floats,
+                target: Target = target,
+                by_member: MemberLosses = by_member,
+                most: list[float] = most,
             ) -> Floats:
-                return target.loss(by_member(points), default_fund)
+                drawn_on = target.loss(by_member(points), default_fund)
+                most.append(float(drawn_on.max(initial=0.0)))
+                return drawn_on
 
             stress = reverse_stress(
                 loss, target.exhaustion.resource, moves.covariance, moves.observed, search
             )
-            found.append(Found(target, stress))
+            found.append(Found(target, stress, max(most, default=0.0)))
     return _nearest(found, losses, default_fund)
 
 

@@ -11,6 +11,7 @@ from flows.report.stress import (
     contagion,
     depth,
     headline,
+    network,
     reverse,
     rounds,
     scenarios,
@@ -83,7 +84,7 @@ def sections(view: StressView) -> list[Section]:
             "Who owes whom once a scenario has come: members, the venue and its vault, and where "
             "claims are known, the protocols, bridges and chains with which collateral lies.",
             (
-                contagion.network(view),
+                network.network(view),
                 contagion.layer_table(view),
                 contagion.kind_table(view),
                 contagion.failed_table(view),

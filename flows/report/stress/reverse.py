@@ -5,6 +5,7 @@ import numpy as np
 from flows.format import NOTHING, money, percent, short
 from flows.report.picture import Choice, Layout, Picture, Sentence, Table, hover, plain, safe
 from flows.report.stress.view import Floats, ReverseView, Rows, StressView
+from flows.reverse_tables import out_of_reach
 
 TITLE = "How far the nearest shock is"
 
@@ -24,7 +25,8 @@ def frontier(view: StressView) -> Picture | Sentence:
     if not there.any():
         return Sentence(
             TITLE,
-            "No shock within reach exhausts any of the resources that were asked for.",
+            "No shock within reach exhausts any of the resources that were asked for."
+            + _beyond(found),
             wide=True,
         )
     first = str(found.found["resource_name"].values[0])
@@ -148,7 +150,7 @@ def shocks(view: StressView) -> Table | Sentence:
             "direction. As far, and exhausting: parts of the windows of history that are at least "
             "as far, and that exhaust the resource themselves. Drawn: what all accounts draw on it "
             "with nobody closed. Shortfall: what accounts and vault lose over what accounts had, "
-            "by the end of the cascade at the plan's depth; US dollars." + sampled
+            "by the end of the cascade at the plan's depth; US dollars." + sampled + _beyond(found)
         ),
         columns=(
             *("Exhausted", "Amount", "Distance", "Chance", "As far", "Exhausting"),
@@ -159,6 +161,12 @@ def shocks(view: StressView) -> Table | Sentence:
         rows=[_row(found, row, len(coins)) for row in range(len(found.names))],
         wide=True,
     )
+
+
+def _beyond(found: ReverseView) -> str:
+    """Say how far the search went, and the most it found drawn where nothing is exhausted."""
+    said = out_of_reach(found.manifest, found.found)
+    return "".join(f" {words(line)}." for line in said)
 
 
 def _row(found: ReverseView, row: int, coins: int) -> tuple[str, ...]:

@@ -19,6 +19,9 @@ from flows.report.stress.view import Rows, StressView
 
 SHOWN = 16
 
+NAMED = 32
+"""Characters of a name beside a bar: a scenario's with its severity behind it."""
+
 LISTED = 20
 """Scenarios that are listed openly."""
 
@@ -71,7 +74,8 @@ def losses(view: StressView) -> Picture:
         title="Loss of the worst scenarios",
         caption=(
             f"Losses by the end of the cascade, of {view.losers}; US dollars, positive. What "
-            "others gain is not taken off. The mark is the loss at the scenario's own prices were "
+            "others gain is not taken off. The amount is that of the whole bar, behind the mark "
+            "where that is farther out. The mark is the loss at the scenario's own prices were "
             "nobody closed: a bar that ends before it says that closing early spared more than "
             "selling cost."
         ),
@@ -89,7 +93,7 @@ def losses(view: StressView) -> Picture:
                     marks,
                     end_labels(unit.of(longest), [money(float(one)) for one in lost]),
                 ],
-                {"barmode": "stack", "xaxis": axis, "yaxis": named_axis(names)},
+                {"barmode": "stack", "xaxis": axis, "yaxis": named_axis(names, NAMED)},
             ),
         ),
         height=110 + 25 * len(rows),

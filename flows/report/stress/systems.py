@@ -24,6 +24,11 @@ from flows.report.stress.view import Floats, Rows, StressView
 SYSTEMS, LAYERS = ("system",), ("layer",)
 WALLS = ("no wall", "blind wall", "wall")
 
+BAR_GAP = 0.28
+"""The part of a row that two bars leave free."""
+HALF_APART = (1.0 - BAR_GAP) / 4.0
+"""How far the middle of each of two bars is from that of their row."""
+
 
 def sections_of_systems(view: StressView) -> list[Section]:
     """Return the sections on margin systems and on layers and walls; none were compared, none."""
@@ -88,18 +93,19 @@ def _worst(view: StressView, row: int) -> int:
 
 
 def _pair(
-    first: tuple[str, Floats], second: tuple[str, Floats], texts: list[str], words: list[str]
+    first: tuple[str, Floats], second: tuple[str, Floats], texts: list[str]
 ) -> tuple[list[Trace], dict[str, object]]:
-    """Return two bars a row, the first on top, with words at the end of the longer one."""
+    """Return two bars a row, the first on top, each with its own amount at its end."""
     unit = unit_of([*first[1], *second[1]])
-    longest = np.maximum(first[1], second[1])
     traces = [
         bars(unit.of(first[1]), texts, "--layer-1", first[0]),
         bars(unit.of(second[1]), texts, "--layer-2", second[0]),
-        end_labels(unit.of(longest), words),
     ]
-    axis = amount_axis(unit.words, [*longest / unit.scale, *second[1] / unit.scale], room=0.45)
-    return traces, {"barmode": "group", "xaxis": axis}
+    for amounts, beside in ((first[1], -HALF_APART), (second[1], HALF_APART)):
+        words = end_labels(unit.of(amounts), [money(float(one)) for one in amounts])
+        traces.append({**words, "y": [row + beside for row in range(len(amounts))]})
+    axis = amount_axis(unit.words, [*first[1] / unit.scale, *second[1] / unit.scale])
+    return traces, {"barmode": "group", "bargap": BAR_GAP, "xaxis": axis}
 
 
 def systems(view: StressView) -> Picture:
@@ -119,17 +125,16 @@ def systems(view: StressView) -> Picture:
         )
         for at, (name, row) in enumerate(zip(names, rows, strict=True))
     ]
-    words = [f"{money(float(one))} · holds {many}" for one, many in zip(capital, held, strict=True)]
-    traces, layout = _pair(
-        ("Capital", capital), ("Largest uncovered loss", uncovered), texts, words
+    traces, layout = _pair(("Capital", capital), ("Largest uncovered loss", uncovered), texts)
+    layout["yaxis"] = named_axis(
+        [f"{name.capitalize()}, {many} held" for name, many in zip(names, held, strict=True)]
     )
-    layout["yaxis"] = named_axis([name.capitalize() for name in names])
     return Picture(
         name="systems",
         title="Capital, and what it leaves uncovered",
         caption=(
             "What a system requires of all accounts together, and the loss over that in its worst "
-            "scenario; US dollars, positive. Words at the end: capital, and the scenarios in which "
+            "scenario; US dollars, positive. Beside the name: the scenarios in which "
             "contributions, insurance fund and own capital cover what is left. Isolated: no "
             "position pays for another. Cross: those settled in one currency do. Portfolio: all of "
             "an account do. These three require base risk alone; layered is portfolio with every "
@@ -238,13 +243,13 @@ def parts(view: StressView) -> Picture | Sentence:
         bought.append(float((uncovered[:, without] - uncovered[:, with_]).max()))
     cost = np.abs(capital[rows] - capital[layered])
     gain = np.array(bought)
-    words = [f"{money(float(c))} for {money(float(g))}" for c, g in zip(cost, gain, strict=True)]
     texts = [
         hover(name, ("Capital", money(float(c))), ("Less uncovered", money(float(g))))
         for name, c, g in zip(names, cost, gain, strict=True)
     ]
-    traces, layout = _pair(("Capital it asks for", cost), ("Uncovered loss it takes off", gain),
-                           texts, words)  # fmt: skip
+    traces, layout = _pair(
+        ("Capital it asks for", cost), ("Uncovered loss it takes off", gain), texts
+    )
     return Picture(
         name="insulation",
         title=title,

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from flows.report.stress.failures import Failures
 from risk.systemic.plan import StressPlan
 
 Floats = NDArray[np.float64]
@@ -108,6 +109,11 @@ class StressView:
             if one.breaks_something
             for name in self.rules.same_at_depths(one.name)
         }
+
+    @cached_property
+    def failures(self) -> Failures:
+        """Who fails in which scenario, and what creditors lose by that."""
+        return Failures(self.network)
 
     @cached_property
     def amplification(self) -> Floats:

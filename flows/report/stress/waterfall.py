@@ -19,6 +19,7 @@ from flows.report.picture import (
     unit_of,
 )
 from flows.report.stress.headline import layer_words
+from flows.report.stress.scenarios import NAMED
 from flows.report.stress.view import Floats, StressView
 
 SHOWN = 12
@@ -65,7 +66,7 @@ def layers(view: StressView) -> Picture | Sentence:
             for at in used
         ]
 
-    axis = {"barmode": "stack", "yaxis": named_axis(scenarios)}
+    axis = {"barmode": "stack", "yaxis": named_axis(scenarios, NAMED)}
     share = borne[rows] / whole[:, np.newaxis]
     return Picture(
         name="layers",
