@@ -228,7 +228,7 @@ def _call(stored: tuple[Callable[[Any, Any], Any], Any, dict[str, str]], item: A
 
 
 def _keep_sigterm(handler: Any = None) -> None:
-    """Let SIGTERM do what it did by the handler, or what Python has it do: in the main thread alone.
+    """Let SIGTERM call the handler, or else what Python has it call; in the main thread alone.
 
     Ray's library gets the signal before Python, and aborts the process three seconds later, however
     far it is in giving back what it holds. When it goes it leaves the system's default behind.

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import icechunk
-import zarr
 
-from storage import faults, leases, runs
+from storage import faults
 from storage.locks import AlreadyLocked
 from storage.objects import StoreUnavailable
 from storage.runs import RunStore
@@ -71,8 +70,6 @@ class Life:
     """Number of the moment, of those before and after each of ``CALLS``, at which it is killed."""
     file_bytes: int | None = None
     """The largest file that it may write: what stands for a full disk where none can be made."""
-    impatient: bool = False
-    """Give a store seconds where it has minutes."""
 
 
 class Noting:
@@ -102,9 +99,6 @@ def live(life: Life) -> None:
     """Be that process; leave the name of the error in ``report`` and end with a code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     margin_run.CHECKPOINT_SHARDS = pool_run.CHECKPOINT_SHARDS = 1
-    if life.impatient:
-        leases.LEASE_SECONDS, runs.TRANSFER_SECONDS = 3.0, 8.0
-        zarr.config.set({"async.timeout": 8.0})
     if life.file_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (life.file_bytes, life.file_bytes))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

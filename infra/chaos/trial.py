@@ -27,6 +27,8 @@ PROCESSES.set_forkserver_preload(["infra.chaos.life"])
 LIFE_SECONDS = 120.0
 MOMENTS = 44
 """Moments at which a run of three shards may be told to die; later ones come after its end."""
+AGENTS = ("ray::Dashboard", "ray::RuntimeEnv")
+"""Processes of a Ray node that are no workers: the node ends with them."""
 
 
 class Wrong(AssertionError):
@@ -75,7 +77,7 @@ class Trial:
         self._reports = ground.folder / f"reports-{seed}"
         self._reports.mkdir()
         self.place = ground.place(folder / "store", self.kind)
-        self._number = 0
+        self._lives: list[Any] = []
         self._since = time.monotonic()
 
     def run(self) -> Outcome:
@@ -102,6 +104,9 @@ class Trial:
         except Exception as problem:  # whatever else a reader meets is as wrong
             self.outcome.wrong = f"{type(problem).__name__}: {str(problem)[:500]}"
         finally:
+            for process in self._lives:
+                process.kill()
+                process.join()
             for folder in (self.folder, self._reports):
                 shutil.rmtree(folder, ignore_errors=True)
         self.outcome.seconds = time.monotonic() - began
@@ -109,13 +114,13 @@ class Trial:
 
     def begin(self, rules: str = "today", **options: Any) -> tuple[Any, Path]:
         """Start a life."""
-        self._number += 1
         self.outcome.lives += 1
-        report = self._reports / f"{rules}-{self._number}"
+        report = self._reports / f"{rules}-{self.outcome.lives}"
         request = self.ground.request(self.kind, self.place, rules)
         address = self.ray[0] if self.ray else None
         process = PROCESSES.Process(target=live, args=(Life(request, report, address, **options),))
         process.start()
+        self._lives.append(process)
         return process, report
 
     def end(self, life: tuple[Any, Path]) -> int:
@@ -216,7 +221,7 @@ def _kill_worker(trial: Trial) -> bool:
     workers = [
         child
         for child in psutil.Process(trial.ray[1]).children(recursive=True)
-        if child.name().startswith("ray::")
+        if child.name().startswith("ray::") and not child.name().startswith(AGENTS)
     ]
     killed = bool(workers) and life[0].is_alive()
     if killed:

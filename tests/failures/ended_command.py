@@ -15,7 +15,7 @@ from workers import ray_engine
 from workers.ray_engine import RayEngine
 
 SLOW_SECONDS = 5.0
-"""More than the three seconds after which Ray's library aborts a process that it saw told to end."""
+"""More than the three seconds after which Ray's library aborts a process that is told to end."""
 
 MOMENTS: dict[str, tuple[Any, str, str]] = {
     "Ray has started": (ray_engine, "_start", "engine-start"),
@@ -48,7 +48,7 @@ def close_slowly() -> None:
         time.sleep(SLOW_SECONDS)
         close(engine)
 
-    RayEngine.close = slow  # type: ignore[method-assign]
+    setattr(RayEngine, "close", slow)  # noqa: B010
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ class Deadly:
             Fork.write = half
             return function(given, item)
 
+        dying.__name__ = function.__name__  # what is lost is told by it
         for result in self.engine.map(dying, shared, items):
             if function.__name__ == task:
                 self.delivered.append(result.shard.index)
