@@ -121,6 +121,7 @@ def _exit_code(error: Exception) -> int | None:
     if isinstance(error, OverflowError | RecursionError):
         return EXIT_MISTAKE
     # A command that needs none of these starts in half the time.
+    from flows.embedded import ServerGone
     from risk.proofs.outcome import ProofRefused
     from storage.audit import AuditBroken
     from storage.faults import StoreFault
@@ -142,6 +143,7 @@ def _exit_code(error: Exception) -> int | None:
         (TooMuchHeldBack, EXIT_REFUSED),
         (AlreadyLocked, EXIT_BUSY),
         (IncompleteRun, EXIT_INCOMPLETE),
+        (ServerGone, EXIT_INCOMPLETE),
         (TaskLost, EXIT_INCOMPLETE),
         (MemoryError, EXIT_INCOMPLETE),
         (StoreFault, EXIT_INCOMPLETE),

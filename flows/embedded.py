@@ -29,6 +29,10 @@ class ServerNotStarted(OSError):
     """The embedded server did not come up."""
 
 
+class ServerGone(RuntimeError):
+    """Prefect's server stopped answering in the middle of a flow."""
+
+
 class EmbeddedServer:
     """The server of a command; starts at once, and ends with the context."""
 

@@ -15,14 +15,18 @@ def run_here(settings: Settings, load: Callable[[], Callable[[], Result]]) -> Re
     """Return what a flow returns; ``load`` imports the flow and returns it, ready to be called.
 
     Progress is drawn on standard error from the first moment on.
+
+    Raises:
+        ServerGone: Prefect's server stopped answering; what was committed is kept.
     """
     from flows.commands.shared import MESSAGES
-    from flows.embedded import EmbeddedServer
+    from flows.embedded import EmbeddedServer, ServerGone
     from flows.engines import Engines
     from flows.progress import TerminalProgress, observing
 
     with TerminalProgress(MESSAGES) as progress, EmbeddedServer() as server, Engines(settings):
         with progress.waiting("start the engines"):
+            from httpx import TransportError
             from prefect.settings import (
                 PREFECT_API_AUTH_STRING,
                 PREFECT_API_URL,
@@ -33,7 +37,13 @@ def run_here(settings: Settings, load: Callable[[], Callable[[], Result]]) -> Re
             url, ours = server.url()
             password = {PREFECT_API_AUTH_STRING: server.auth_string} if ours else {}
         with observing(progress), temporary_settings({PREFECT_API_URL: url, **password}):
-            result = flow()
+            try:
+                result = flow()
+            except TransportError as error:
+                raise ServerGone(
+                    f"Prefect's server at {url} stopped answering ({error}); what was computed "
+                    "until its last checkpoint is kept, run it again to go on from there"
+                ) from error
         server.release()
         return result
 
