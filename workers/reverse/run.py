@@ -34,7 +34,7 @@ from workers.stages import StageTable
 from workers.stress.cascade import Cascade, run_cascade
 from workers.stress.measured import Measured
 from workers.stress.memory import CUBES, StressSize, project_stress
-from workers.stress.request import StressRequest, plan_input
+from workers.stress.request import NamedPlan, StressRequest, plan_input
 from workers.stress.run import stress_inputs
 from workers.stress.scenarios import StressScenarios
 from workers.stress.work import StressWork, plan_stress
@@ -182,10 +182,14 @@ class ReverseRun(LockedRun):
 
 
 def _work(identity: ReverseIdentity, request: ReverseRequest, rooms: Sequence[Room]) -> StressWork:
-    """Return what the cascade of the plan needs; its own scenarios are of no interest here."""
-    own = identity.named.plan
+    """Return what the cascade of the plan needs.
+
+    Its own scenarios and the margin systems that it compares are of no interest here.
+    """
+    own = identity.named.plan.model_copy(update={"insulation": None})
+    named = NamedPlan(own, identity.named.text)
     given = StressRequest(request.run, own.name, request.runs)
-    return plan_stress(identity.stress, given, rooms)
+    return plan_stress(replace(identity.stress, named=named), given, rooms)
 
 
 def reverse_size(size: StressSize, targets: int) -> StressSize:
