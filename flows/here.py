@@ -1,5 +1,6 @@
 """Run a flow in this process: Prefect's server and the engines start while the flow is imported."""
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,6 +35,8 @@ def run_here(settings: Settings, load: Callable[[], Callable[[], Result]]) -> Re
             )
 
             flow = load()
+            # What cannot be told to a server that is gone is no news: ``ServerGone`` says it.
+            logging.getLogger("prefect._internal.concurrency").addFilter(_nothing)
             url, ours = server.url()
             password = {PREFECT_API_AUTH_STRING: server.auth_string} if ours else {}
         with observing(progress), temporary_settings({PREFECT_API_URL: url, **password}):
@@ -46,6 +49,10 @@ def run_here(settings: Settings, load: Callable[[], Callable[[], Result]]) -> Re
                 ) from error
         server.release()
         return result
+
+
+def _nothing(_: logging.LogRecord) -> bool:
+    return False
 
 
 def published_or_run(
