@@ -33,7 +33,9 @@ def run_here(settings: Settings, load: Callable[[], Callable[[], Result]]) -> Re
             url, ours = server.url()
             password = {PREFECT_API_AUTH_STRING: server.auth_string} if ours else {}
         with observing(progress), temporary_settings({PREFECT_API_URL: url, **password}):
+            progress.begin("start the flow", 1, "")  # until its first stage begins
             result = flow()
+        progress.begin("close the engines", 1, "")  # until the context ends
         server.release()
         return result
 
