@@ -40,6 +40,7 @@ def run_here(settings: Settings, load: Callable[[], Callable[[], Result]]) -> Re
             url, ours = server.url()
             password = {PREFECT_API_AUTH_STRING: server.auth_string} if ours else {}
         with observing(progress), temporary_settings({PREFECT_API_URL: url, **password}):
+            progress.begin("start the flow", 1, "")  # until its first stage begins
             try:
                 result = flow()
             except TransportError as error:
@@ -47,6 +48,7 @@ def run_here(settings: Settings, load: Callable[[], Callable[[], Result]]) -> Re
                     f"Prefect's server at {url} stopped answering ({error}); what was computed "
                     "until its last checkpoint is kept, run it again to go on from there"
                 ) from error
+        progress.begin("close the engines", 1, "")  # until the context ends
         server.release()
         return result
 

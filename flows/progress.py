@@ -60,6 +60,7 @@ class TerminalProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._running = False
         self._progress = Progress(
             SpinnerColumn(finished_text="[green]✓[/]"),
             TextColumn("{task.description}"),
@@ -74,11 +75,15 @@ class TerminalProgress:
         self._progress.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.end()
         self._progress.stop()
 
     def begin(self, stage: str, total: int, unit: str) -> None:
-        """Add the line of a stage."""
+        """Add the line of a stage; one that still waits has come to its end."""
+        self.end()
+        self._running = True
         self._task = self._progress.add_task(stage, total=max(total, 1), unit=unit)
         counted = f", {total:,} {unit}" if total > 1 else ""
         self._say(f"{stage}{counted} ...")
@@ -93,6 +98,9 @@ class TerminalProgress:
 
     def end(self) -> None:
         """Fill its bar; what was announced gives way to what was done."""
+        if not self._running:
+            return
+        self._running = False
         task = self._progress.tasks[self._task]
         done = task.completed or 1.0
         self._progress.update(self._task, completed=done, total=done)

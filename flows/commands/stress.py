@@ -98,16 +98,19 @@ def report(
         reverses: folder of the reverse stresses, or s3://bucket/prefix; reverses of the data folder
         json: print the path as JSON
     """
-    from flows.report.stress import write_stress_report
-    from flows.stress_view import newest_reverse, stress_view
-    from storage.arrays import STRESS
-    from storage.runs import RunStore
+    from flows.progress import TerminalProgress
 
-    settings = Settings.given(stresses=stresses, reverses=reverses)
-    run = RunStore(settings.stresses, STRESS).read(stress)
-    path = output or settings.reports / f"{run.run_id}.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_stress_report(stress_view(run, newest_reverse(settings.reverses, run)), path)
+    with TerminalProgress(MESSAGES) as progress, progress.waiting("write the report"):
+        from flows.report.stress import write_stress_report
+        from flows.stress_view import newest_reverse, stress_view
+        from storage.arrays import STRESS
+        from storage.runs import RunStore
+
+        settings = Settings.given(stresses=stresses, reverses=reverses)
+        run = RunStore(settings.stresses, STRESS).read(stress)
+        path = output or settings.reports / f"{run.run_id}.html"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_stress_report(stress_view(run, newest_reverse(settings.reverses, run)), path)
     say_report(run.run_id, path, json=json)
 
 

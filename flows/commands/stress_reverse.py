@@ -90,43 +90,46 @@ def run_reverse(
         KeyUnusable: the key that signs is no Ed25519 key, or others may read it.
         ValueError: defaulters are no numbers, or an input is not usable.
     """
-    from flows.commands.stress_plan import require_plan, require_plan_of
-    from flows.engines import Engines
     from flows.progress import TerminalProgress
-    from workers.memory import PeakMemory
-    from workers.reverse.request import ReverseRequest, identify_reverse, reverse_store
-    from workers.reverse.run import ReverseRun, exhaustions_of
-    from workers.stages import StageTable
-    from workers.stress.request import DEFAULT_PLAN, StressRequest
 
-    request = ReverseRequest(
-        run=run,
-        plan=plan or DEFAULT_PLAN,
-        resources=tuple(resources),
-        defaulters=None if defaulters is None else _numbers(defaulters),
-        sample=sample,
-        unapproved=unapproved,
-        reason=reason,
-        runs=settings.runs,
-        reverses=settings.reverses,
-    )
-    signer = settings.signer()  # a key that cannot be used is known before anything is computed
-    require_plan(request.plan)
-    identity = identify_reverse(request)
-    if not reverse_store(request.reverses).is_published(identity.run_id):
-        exhaustions_of(identity, request)
-        require_plan_of(identity.stress, StressRequest(request.run, request.plan, request.runs))
-    with (
-        TerminalProgress(MESSAGES) as progress,
-        Engines(settings) as engines,
-        PeakMemory() as memory,
-        ReverseRun(request, engines.engine, StageTable(progress), engines.rooms) as made,
-    ):
-        if made.prepare():
-            found = reverse_store(request.reverses).read(made.run_id)
-            return {**found.manifest, "recognised": True}
-        made.search()
-        return {**made.publish(lambda: memory.peak_bytes, signer), "recognised": False}
+    with TerminalProgress(MESSAGES) as progress:
+        with progress.waiting("open the margin run"):
+            from flows.commands.stress_plan import require_plan, require_plan_of
+            from flows.engines import Engines
+            from workers.memory import PeakMemory
+            from workers.reverse.request import ReverseRequest, identify_reverse, reverse_store
+            from workers.reverse.run import ReverseRun, exhaustions_of
+            from workers.stages import StageTable
+            from workers.stress.request import DEFAULT_PLAN, StressRequest
+
+            request = ReverseRequest(
+                run=run,
+                plan=plan or DEFAULT_PLAN,
+                resources=tuple(resources),
+                defaulters=None if defaulters is None else _numbers(defaulters),
+                sample=sample,
+                unapproved=unapproved,
+                reason=reason,
+                runs=settings.runs,
+                reverses=settings.reverses,
+            )
+            # A mistake in the inputs, or in the key, is known before an engine starts.
+            signer, store = settings.signer(), reverse_store(request.reverses)
+            require_plan(request.plan)
+            identity = identify_reverse(request)
+            if store.is_published(identity.run_id):
+                return {**store.read(identity.run_id).manifest, "recognised": True}
+            exhaustions_of(identity, request)
+            require_plan_of(identity.stress, StressRequest(run, request.plan, request.runs))
+        with (
+            Engines(settings) as engines,
+            PeakMemory() as memory,
+            ReverseRun(request, engines.engine, StageTable(progress), engines.rooms) as made,
+        ):
+            if made.prepare():
+                return {**store.read(made.run_id).manifest, "recognised": True}
+            made.search()
+            return {**made.publish(lambda: memory.peak_bytes, signer), "recognised": False}
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -1,10 +1,14 @@
 """A plan of a stress test that is not usable is refused in sentences, before an engine starts."""
 
+import io
+
 import pytest
+from rich.console import Console
 
 import flows.here
 from flows.commands.stress import run_stress
 from flows.commands.stress_plan import PlanRefused, require_plan
+from flows.progress import TerminalProgress
 from tests.workers.stressed import SMALL_PLAN, plan_file
 
 MISTAKES = {
@@ -62,3 +66,20 @@ def test_what_the_margin_run_lacks_is_told_before_an_engine_starts(
     with pytest.raises(PlanRefused) as refused:
         run_stress(given)
     assert str(refused.value).startswith(f"{plan}: plan small makes 'cascode' more severe")
+
+
+def test_a_stage_that_waits_ends_as_the_next_begins():
+    output = io.StringIO()
+    with TerminalProgress(Console(file=output, width=100)) as progress:
+        progress.begin("start the flow", 1, "")
+        progress.begin("search", 17_000, "shocks")
+        progress.advance(14_138)
+        progress.end()
+        progress.end()
+        progress.begin("close the engines", 1, "")
+    said = [line.partition(": done")[0] for line in output.getvalue().splitlines()]
+    assert said == [
+        *("start the flow ...", "start the flow", "search, 17,000 shocks ...", "search"),
+        *("close the engines ...", "close the engines"),
+    ]
+    assert progress._progress.tasks[1].total == 14_138

@@ -104,9 +104,11 @@ def test_the_nearest_shock_is_that_of_the_coin_alone(made):
         tail = chi2.sf(found["distance"].values[row] ** 2, 6)
         assert found["tail_probability"].values[row] == pytest.approx(tail)
     assert np.isnan(found["distance"].values[2])
-    # 20 f - 3 at the deepest fall at a distance of 16.
+    # Where nothing is reached the search looks along its rays: no farther than 20 f - 3 at the
+    # deepest fall at a distance of 16, and not far from it.
     deepest = -math.expm1(-16.0 * math.sqrt(covariance[0, 0]))
-    assert found["drawn"].values[2] == pytest.approx((20.0 * deepest - 3.0) * PRICE, rel=1e-3)
+    most_there_is = (20.0 * deepest - 3.0) * PRICE
+    assert 0.75 * most_there_is < found["drawn"].values[2] <= most_there_is
     (said,) = out_of_reach(stored.manifest, found)
     most = money(float(found["drawn"].values[2]))
     assert said == (

@@ -177,7 +177,8 @@ class ReverseRun(LockedRun):
             "digest": text_digest(*(f"{name}={digests[name]}" for name in sorted(digests))),
         }
         staged = self._store.stage(self.run_id, Layout({}, {}, {}), identity.key)
-        self._store.publish(self.run_id, staged, datasets, manifest, signer)
+        with self.stages.stage("publish", 1, "run"):
+            self._store.publish(self.run_id, staged, datasets, manifest, signer)
         return manifest
 
 

@@ -176,7 +176,8 @@ class StressRun(LockedRun):
             memory=self._memory
             | {"peak_per_worker": self._peak_per_worker, "peak_total": peak_memory()},
         )
-        self._store.publish(self.run_id, self._staged, datasets, manifest, signer)
+        with self.stages.stage("publish", 1, "run"):
+            self._store.publish(self.run_id, self._staged, datasets, manifest, signer)
         return manifest
 
 
