@@ -122,7 +122,7 @@ def _print_bearers(console: Console, name: str, totals: xr.Dataset, row: int) ->
         table.add_row(escape(str(layer)).replace("_", " "), short(amount))
     table.add_row("nobody", short(float(totals["unborne"].values[row])))
     console.print(table, highlight=False)
-    covers = columns("How large a fund of n members would be, USD", "", name)
+    covers = columns("Fund by Cover-n, USD", "", name)
     for number in (1, 2):
         covers.add_row(f"Cover-{number}", short(float(totals[f"cover_{number}"].values[row])))
     console.print(covers, highlight=False)

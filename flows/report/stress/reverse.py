@@ -9,6 +9,9 @@ from flows.reverse_tables import out_of_reach
 
 TITLE = "How far the nearest shock is"
 
+ROOM = 0.25
+"""Of the axis of resources, left at either end for the names of the outermost."""
+
 
 def frontier(view: StressView) -> Picture | Sentence:
     """Return distance against the resource, and against how many members exhaust it."""
@@ -35,10 +38,13 @@ def frontier(view: StressView) -> Picture | Sentence:
     choices = []
     if len(everybody):
         amounts = found.values("resource")
+        low, high = np.log10([amounts[everybody].min(), amounts[everybody].max()]).tolist()
+        beside = ROOM * max(high - low, 1.0)
         axis: Layout = {
             "type": "log",
             "title": {"text": "What is to be exhausted, USD"},
             "tickformat": "~s",
+            "range": [low - beside, high + beside],
         }
         rows = everybody[np.argsort(amounts[everybody], kind="stable")]
         choices.append(_choice(found, "By resource", rows, amounts, axis))
@@ -106,6 +112,7 @@ def _choice(
             for row in rows
         ],
         "hovertemplate": "%{customdata}<extra></extra>",
+        "cliponaxis": False,
     }
     line = {
         "type": "line",
