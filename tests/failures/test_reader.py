@@ -16,7 +16,7 @@ PROCESSES = multiprocessing.get_context("spawn")
 def read(place, over, found):
     """Look until told to stop; send how many runs were seen and what of them was torn."""
     seen, torn = set(), []
-    while not over.is_set():
+    while not over.wait(0.2):  # between two looks the publisher has the store for itself
         try:
             run = RunStore(place).open("latest")
         except UnknownRun:
@@ -53,5 +53,6 @@ def test_on_a_disk(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_in_a_store(bucket):
     watched(S3Folder(bucket, "runs"))
