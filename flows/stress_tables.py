@@ -35,9 +35,9 @@ def print_stress(console: Console, stress: StoredRun) -> None:
     found, totals = stress.groups["scenarios"].load(), stress.groups["totals"].load()
     given_up_by = ("winners give up",) if found["winners"].values.any() else ()
     table = columns(
-        "Scenarios by shortfall: what nobody's equity covers, USD",
-        *("scenario", "shortfall", "rounds", "closed", "sold", "lost", "with nobody closed"),
-        *("vault", *given_up_by, "uncovered", "with nobody closed"),
+        "Scenarios by shortfall: what nobody's equity covers, USD; alone is with nobody closed",
+        *("scenario", "shortfall", "rounds", "closed", "sold", "lost", "alone"),
+        *("vault", *given_up_by, "uncovered", "alone"),
     )
     order = (-totals["shortfall"].values).argsort(kind="stable")
     uncovered = found["uncovered"].values.sum(axis=1)
@@ -122,7 +122,7 @@ def _print_bearers(console: Console, name: str, totals: xr.Dataset, row: int) ->
         table.add_row(escape(str(layer)).replace("_", " "), short(amount))
     table.add_row("nobody", short(float(totals["unborne"].values[row])))
     console.print(table, highlight=False)
-    covers = columns("Fund by Cover-n, USD", "", name)
+    covers = columns("Cover-n, USD", "", name)
     for number in (1, 2):
         covers.add_row(f"Cover-{number}", short(float(totals[f"cover_{number}"].values[row])))
     console.print(covers, highlight=False)
