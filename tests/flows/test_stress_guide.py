@@ -13,6 +13,7 @@ from flows.report.stress.drawing import UnknownScenario, draw
 from flows.stress_tables import print_stress
 from flows.stress_view import StressOutdated, stress_view
 from risk.systemic.plan import parse_stress_plan
+from tests.conftest import approved
 from tests.workers.stressed import stress
 from workers.methodologies import DEFAULT_METHODOLOGY
 from workers.stress.request import DEFAULT_PLAN, StressRequest, load_plan
@@ -62,7 +63,8 @@ def test_the_tables_are_those_that_are_shown(done, stressed_by, tmp_path):
         assert table in printed
     with_walls = tmp_path / "walls.toml"
     text = load_plan(DEFAULT_PLAN).text
-    with_walls.write_text(text.replace("walls = []", 'walls = ["venue", "protocol", "chain"]'))
+    walled = text.replace("walls = []", 'walls = ["venue", "protocol", "chain"]')
+    with_walls.write_text(approved(walled))
     assert walls in tables_of(stressed_by(str(with_walls)))
 
 
