@@ -29,8 +29,10 @@ def start(request: StressRequest, report: Path, point: str | None) -> None:
     computed: list[list[str]] = []
     cascade = stress_run.run_cascade
 
-    def noted(engine: Any, inputs: Any, shards: Any, scenarios: Any, *others: Any) -> Any:
-        found = cascade(engine, inputs, shards, scenarios, *others)
+    def noted(
+        engine: Any, inputs: Any, shards: Any, scenarios: Any, *others: Any, **named: Any
+    ) -> Any:
+        found = cascade(engine, inputs, shards, scenarios, *others, **named)
         computed.append(list(scenarios.name))
         return found
 

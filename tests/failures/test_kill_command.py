@@ -36,13 +36,13 @@ def start(prefect_home, tmp_path, book):
     begun = []
     prefect = prefect_home(tmp_path / "prefect")
 
-    def begin(*options, program=("flows.cli",), book=book, shards=SHARDS):
+    def begin(*options, program=("flows.cli",), book=book, shards=SHARDS, patience="10"):
         environment = {
             **os.environ,
             "MARGINCUBE_HOME": str(tmp_path / "home"),
             "PREFECT_HOME": prefect,
             # How long Ray's agents look for a head that was killed with the command.
-            "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
+            "RAY_gcs_rpc_server_reconnect_timeout_s": patience,
         }
         command = [sys.executable, "-m", *program, "run", str(book.path), "--json"]
         number = len(begun)
@@ -167,6 +167,7 @@ def test_a_command_that_is_ended_takes_the_time_it_needs(start, synthetic_book, 
         program=("tests.failures.ended_command", moment),
         book=synthetic_book(2_000),
         shards="2",
+        patience="60",  # Ray's own: the command outlives its head, by the time Prefect takes to end
     )
     children = set()
     while process.poll() is None:
