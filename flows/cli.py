@@ -126,6 +126,7 @@ def _exit_code(error: Exception) -> int | None:
     from storage.audit import AuditBroken
     from storage.faults import StoreFault
     from storage.locks import AlreadyLocked
+    from storage.manifests import ManifestDamaged
     from storage.quarantine import DatasetRefused
     from storage.signature import RunUnsigned, SignatureRefused
     from workers.approval import ModelNotApproved
@@ -137,6 +138,7 @@ def _exit_code(error: Exception) -> int | None:
         (DatasetRefused, EXIT_REFUSED),
         (ModelNotApproved, EXIT_REFUSED),
         (AuditBroken, EXIT_REFUSED),
+        (ManifestDamaged, EXIT_REFUSED),
         (RunUnsigned, EXIT_REFUSED),
         (SignatureRefused, EXIT_REFUSED),
         (ProofRefused, EXIT_REFUSED),

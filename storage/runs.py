@@ -6,7 +6,6 @@ A reader opens a tag, or ``main`` for the newest; neither exists before its run 
 """
 
 import itertools
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -23,6 +22,7 @@ from storage.audit import record_publication
 from storage.faults import TRANSFER_SECONDS, named_faults
 from storage.history import read_history
 from storage.locks import AlreadyLocked, exclusive
+from storage.manifests import stored_manifest
 from storage.objects import S3Folder, StoreUnavailable, located
 from storage.signature import Published, Signer
 
@@ -103,9 +103,7 @@ class RunStore:
 
     def _require_kind(self) -> None:
         for run_id, tag in sorted(self._tags().items())[:1]:
-            found = json.loads(str(self._newest(tag=tag).metadata["manifest"])).get(
-                "kind", "margin"
-            )
+            found = self._committed(tag).get("kind", "margin")
             if found != self.kind.name:
                 raise RunsOfAnotherKind(
                     f"{self.path} holds {found} runs, such as {run_id}, and {self.kind.name} runs "
@@ -232,10 +230,18 @@ class RunStore:
         yield
 
     def manifests(self) -> list[dict[str, Any]]:
-        """Return the manifests of all published runs, newest first."""
+        """Return the manifests of all published runs, newest first.
+
+        Raises:
+            ManifestDamaged: one is not what was written.
+        """
         runs = [self._newest(tag=tag) for tag in self._tags().values()]
         runs.sort(key=lambda snapshot: snapshot.written_at, reverse=True)
-        return [json.loads(str(snapshot.metadata["manifest"])) for snapshot in runs]
+        return [stored_manifest(snapshot.metadata, str(self.path)) for snapshot in runs]
+
+    def _committed(self, tag: str) -> dict[str, Any]:
+        """Return the manifest that was committed with a run."""
+        return stored_manifest(self._newest(tag=tag).metadata, str(self.path))
 
     def _newest(self, **where: str) -> icechunk.SnapshotInfo:
         """Return the last snapshot of a ``branch`` or a ``tag``."""
@@ -279,15 +285,17 @@ class RunStore:
         """Open a published run of the store's kind.
 
         Raises:
+            ManifestDamaged: its manifest is not what was written.
             UnknownRun: no run of that name has been published.
         """
         from storage.staging import open_group
 
         run_id = self.resolve(name)
         store = self._repository.readonly_session(tag=self._tags()[run_id]).store
-        manifest: Any = zarr.open_group(store, mode="r").attrs["manifest"]
+        root = zarr.open_group(store, mode="r")
+        manifest = stored_manifest(root.attrs.asdict(), str(self.path))
         groups = {group: open_group(store, group) for group in self.kind.groups}
-        return StoredRun(run_id, dict(manifest), groups)
+        return StoredRun(run_id, manifest, groups)
 
     def published(self, name: str) -> Published:
         """Return the manifest of a run, as readers see it and as committed, and its signature.
@@ -297,11 +305,10 @@ class RunStore:
         """
         run_id = self.resolve(name)
         tag = self._tags()[run_id]
-        committed = self._newest(tag=tag).metadata
         root = zarr.open_group(self._repository.readonly_session(tag=tag).store, mode="r")
-        seen: Any = root.attrs["manifest"]
+        seen = stored_manifest(root.attrs.asdict(), str(self.path))
         signature: Any = root.attrs.get("signature")
-        return Published(run_id, dict(seen), json.loads(str(committed["manifest"])), signature)
+        return Published(run_id, seen, self._committed(tag), signature)
 
     def open(self, name: str = "latest") -> Run:
         """Open a published margin run.

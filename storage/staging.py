@@ -25,6 +25,7 @@ from zarr.core.sync import sync
 from storage.arrays import RunKind, Variable
 from storage.faults import COMMIT_SECONDS, within
 from storage.locks import AlreadyLocked
+from storage.manifests import DIGEST, MANIFEST, manifest_digest
 from storage.rows import StoredRows
 
 
@@ -256,10 +257,11 @@ class StagedRun:
                 encoding=encoding,
             )
         root = zarr.open_group(self._session.store, mode="r+")
-        root.attrs["manifest"] = dict(manifest)
+        digest = manifest_digest(manifest)
+        root.attrs[MANIFEST], root.attrs[DIGEST] = dict(manifest), digest
         if signature is not None:
             root.attrs["signature"] = dict(signature)
-        return self._commit("finished", {"manifest": json.dumps(manifest)})
+        return self._commit("finished", {MANIFEST: json.dumps(manifest), DIGEST: digest})
 
     def _commit(self, message: str, metadata: dict[str, Any]) -> str:
         with self._commit_lock():

@@ -20,8 +20,8 @@ from workers.plan import RunRequest, identify
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-ACCOUNTS = 24 * 4_096
-SHARDS = "24"
+ACCOUNTS = 48 * 4_096
+SHARDS = "48"
 """Three checkpoints of eight shards."""
 
 
@@ -156,7 +156,7 @@ def test_a_command_that_is_ended_leaves_nobody_behind_and_goes_on(start, digest,
     )
     # Every shard was committed once, in whichever of the two lives.
     bounds = [tuple(map(int, one.split()[1::2])) for one in kept if one.startswith("shards")]
-    assert sorted(n for first, last in bounds for n in range(first, last + 1)) == list(range(24))
+    assert sorted(n for first, last in bounds for n in range(first, last + 1)) == list(range(48))
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

@@ -13,6 +13,7 @@ from risk.reference import reprice
 from risk.revaluation import VolatilityTenor, contract_value, revalue
 from risk.scenarios.shocks import shocks_of
 from storage.digest import text_digest
+from storage.manifests import manifest_digest
 from storage.runs import RunStore
 from workers.revaluation import terms_and_market_of
 from workers.verify import differences, verify_collateral, verify_margin
@@ -49,7 +50,7 @@ def forged(path, group, name, change, **manifest):
     array = root[f"{group}/{name}"]
     array[...] = change(array[...])
     told = root.attrs["manifest"] | manifest
-    root.attrs["manifest"] = told
+    root.attrs["manifest"], root.attrs["manifest_digest"] = told, manifest_digest(told)
     snapshot = session.commit("forged", metadata={"manifest": json.dumps(told)})
     repository.create_tag(f"{tag}-forged", snapshot)
     return f"{tag}-forged"

@@ -1,0 +1,46 @@
+"""Manifests as they are stored, each with its digest: arrays have checksums of their own."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from storage.digest import text_digest
+
+MANIFEST, DIGEST = "manifest", "manifest_digest"
+"""The names they are stored by."""
+
+
+class ManifestDamaged(RuntimeError):
+    """A stored manifest is not the one that was written."""
+
+
+def manifest_digest(manifest: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a manifest, whatever the order of its keys.
+
+    >>> manifest_digest({"b": 1.5, "a": None}) == manifest_digest({"a": None, "b": 1.5})
+    True
+    """
+    return text_digest(json.dumps(manifest, sort_keys=True))
+
+
+def stored_manifest(found: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the manifest of what is stored: a table, or the JSON of one, beside its digest.
+
+    Runs that were stored before manifests had digests are read as they are.
+
+    Raises:
+        ManifestDamaged: it has another digest.
+
+    >>> stored_manifest({"manifest": '{"a": 1}', "manifest_digest": manifest_digest({"a": 1})}, "r")
+    {'a': 1}
+    """
+    stored = found[MANIFEST]
+    manifest: dict[str, Any] = json.loads(stored) if isinstance(stored, str) else dict(stored)
+    written = found.get(DIGEST)
+    if written is not None and manifest_digest(manifest) != written:
+        raise ManifestDamaged(
+            f"the manifest of run {manifest.get('run_id')!r} in {where} has digest "
+            f"{manifest_digest(manifest)[:12]}, and was written with {str(written)[:12]}: the file "
+            "is damaged; restore the runs from a backup, or remove this run and run it again"
+        )
+    return manifest
