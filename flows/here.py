@@ -1,6 +1,8 @@
 """Run a flow in this process: Prefect's server and the engines start while the flow is imported."""
 
+import contextlib
 import logging
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,7 +27,13 @@ def run_here(settings: Settings, load: Callable[[], Callable[[], Result]]) -> Re
     from flows.engines import Engines
     from flows.progress import TerminalProgress, observing
 
-    with TerminalProgress(MESSAGES) as progress, EmbeddedServer() as server, Engines(settings):
+    with (
+        TerminalProgress(MESSAGES) as progress,
+        # Ray says there what it notices, such as a node that is gone; results are printed after.
+        contextlib.redirect_stdout(sys.stderr),
+        EmbeddedServer() as server,
+        Engines(settings),
+    ):
         with progress.waiting("start the engines"):
             from httpx import TransportError
             from prefect.settings import (
