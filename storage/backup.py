@@ -19,6 +19,7 @@ from storage.book import Book
 from storage.claims import Claims
 from storage.dataset.durable import fsync_folder
 from storage.history import HISTORY
+from storage.json_text import require_shallow
 from storage.locks import exclusive
 from storage.market import Market, sample_market
 from storage.objects import SCHEME, S3Folder
@@ -122,7 +123,9 @@ def read_backup(source: Path) -> Backup:
         BackupDamaged: there is no finished backup, or its catalogue is not one.
     """
     try:
-        told = json.loads((source / CATALOGUE).read_bytes())
+        text = (source / CATALOGUE).read_text(encoding="utf-8")
+        require_shallow(text)
+        told = json.loads(text)
         runs = {kind: [Kept(**one) for one in runs] for kind, runs in told.pop("runs").items()}
         return Backup(runs=runs, **told)
     except FileNotFoundError:
@@ -130,7 +133,7 @@ def read_backup(source: Path) -> Backup:
             f"{source} holds no {CATALOGUE}, so it is no finished backup; give a folder that "
             "margincube backup wrote"
         ) from None
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as fault:
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
         raise BackupDamaged(
             f"{source / CATALOGUE} is no catalogue of a backup: {fault!r}"
         ) from None

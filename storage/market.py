@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from storage.json_text import require_shallow
 from storage.tables import PRICES, QUOTES, Table
 
 FORMAT = "margincube-market"
@@ -71,12 +72,14 @@ class Market:
         """
         folder = Path(path)
         try:
-            manifest = json.loads((folder / "manifest.json").read_text())
+            text = (folder / "manifest.json").read_text()
+            require_shallow(text)
+            manifest = json.loads(text)
         except FileNotFoundError:
             raise MarketInvalid(
                 f"{folder} is not a market: it has no manifest.json; write one with write_market"
             ) from None
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise MarketInvalid(f"{folder / 'manifest.json'} is not JSON: {error}") from None
         try:
             return cls._of(folder, manifest)

@@ -41,6 +41,7 @@ THIRD_PARTY = {
         "rich",
         "plotly",
         "pyarrow",
+        "httpx",
         "uvicorn",
     },
 }

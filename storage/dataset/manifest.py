@@ -9,6 +9,7 @@ from typing import Any
 
 from storage.dataset.kind import MANIFEST, Kind
 from storage.digest import file_digest
+from storage.json_text import require_shallow
 from storage.objects import S3Folder
 
 _FILE = re.compile(r"(?:[a-z_]+/)?[a-z_]+(?:-\d+)?\.parquet")
@@ -60,7 +61,9 @@ def parse_manifest(raw: bytes, place: Path | S3Folder, kind: Kind) -> dict[str, 
     """
     file = place / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(raw)
+        text = raw.decode()
+        require_shallow(text)
+        manifest: dict[str, Any] = json.loads(text)
         if manifest["format"] != kind.format:
             raise kind.error(
                 f"{kind.noun} {place} has format {manifest['format']}, this version reads format "
@@ -74,7 +77,7 @@ def parse_manifest(raw: bytes, place: Path | S3Folder, kind: Kind) -> dict[str, 
     # What is no manifest may be any JSON; kind.error and kind.damaged are no faults of its form.
     except (kind.error, kind.damaged):
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
         raise kind.damaged(
             f"{file} is no manifest of a {kind.noun} ({fault!r}); rebuild it"
         ) from fault

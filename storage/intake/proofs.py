@@ -1,20 +1,14 @@
 """Documents of proofs: JSON from anybody, read within limits and never half."""
 
 import json
-import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from storage.json_text import require_shallow
+
 LARGEST_DOCUMENT = 4 << 20
 """Bytes; a token's balance with its whole proof takes some 15 kB."""
-
-DEEPEST_DOCUMENT = 16
-"""Lists and objects within each other; an answer in a holding has five."""
-
-# A string, which may contain brackets, or a bracket. A string that does not end goes on to the end
-# of the text: were it no match, the search would begin again at each quote within it.
-_BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
 
 
 class DocumentMalformed(ValueError):
@@ -40,7 +34,7 @@ def read_document(path: Path) -> Any:
         raise DocumentTooLarge(f"{path.name} has more than {LARGEST_DOCUMENT:,} bytes")
     try:
         text = content.decode()
-        _check_depth(text)
+        require_shallow(text)
         return json.loads(text, object_pairs_hook=_each_field_once, parse_constant=_no_constant)
     except ValueError as error:
         raise DocumentMalformed(f"{path.name} is no JSON: {error}") from None
@@ -56,16 +50,6 @@ def proof_files(folder: Path) -> list[Path]:
     if not files:
         raise FileNotFoundError(f"{folder} has no file *.json; give the folder of the holdings")
     return files
-
-
-def _check_depth(text: str) -> None:
-    """Refuse a text that could lead json's reader, which recurs, to the end of the stack."""
-    depth = 0
-    for match in _BRACKETS.finditer(text):
-        first = match[0][0]
-        depth += (first in "[{") - (first in "]}")
-        if depth > DEEPEST_DOCUMENT:
-            raise ValueError(f"it is nested more than {DEEPEST_DOCUMENT} deep")
 
 
 def _each_field_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from storage.json_text import require_shallow
+
 REQUIRED = ("id", "method", "inputs", "expected", "tolerance", "verified")
 REQUIRED_OF_TABLES = ("id", "inputs")
 VERIFIED = ("recomputed", "read-only")
@@ -52,14 +54,12 @@ def read_vectors(path: Path) -> VectorFile:
         OSError: it cannot be read.
     """
     try:
-        content = json.loads(
-            path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite
-        )
+        text = path.read_text(encoding="utf-8")
+        require_shallow(text)
+        content = json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except BrokenVectorFile as error:
         raise BrokenVectorFile(f"{path}: {error}") from None
-    except RecursionError:
-        raise BrokenVectorFile(f"{path} is nested too deeply to be a file of vectors") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise BrokenVectorFile(f"{path} is not JSON: {error}") from None
     return parse_vectors(content, str(path))
 
