@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from risk.systemic.clearing import Debt, clear
@@ -72,6 +72,8 @@ def test_threshold_sales_are_those_of_plain_loops(book, limit, part):
         e - sum(q * s for q, s in zip(row, shock, strict=True))
         for e, row in zip(equity, left, strict=True)
     ]
+    # Whether equity that rounds to nothing is any, the order of a sum decides.
+    assume(min(map(abs, own)) > 1e-9)
     rounds = 0
     while True:
         sales = []
