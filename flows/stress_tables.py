@@ -33,7 +33,7 @@ def print_stress(console: Console, stress: StoredRun) -> None:
     )
     print_approval(console, manifest)
     found, totals = stress.groups["scenarios"].load(), stress.groups["totals"].load()
-    given_up_by = ("winners give up",) if found["winners"].values.any() else ()
+    given_up_by = ("winners, net",) if found["winners"].values.any() else ()
     table = columns(
         "Scenarios by shortfall: what nobody's equity covers, USD; alone is with nobody closed",
         *("scenario", "shortfall", "rounds", "closed", "sold", "lost", "alone"),
@@ -97,7 +97,7 @@ def _print_contagion(console: Console, network: xr.Dataset) -> None:
     borne, kinds = network["borne"].values[row], network["kind"].values
     sums = {kind: float(borne[kinds == kind].sum()) for kind in dict.fromkeys(kinds.tolist())}
     said = [f"{kind} {short(amount)}" for kind, amount in sums.items() if amount > LEAST]
-    console.print(f"borne in the end by {', '.join(said)}", highlight=False, markup=False)
+    console.print(f"borne in the end, with what the vault lost, by {', '.join(said)}", highlight=False, markup=False)
 
 
 def _print_failures(console: Console, manifest: dict[str, Any]) -> None:
@@ -135,7 +135,8 @@ def _print_bearers(console: Console, name: str, totals: xr.Dataset, row: int) ->
 
 def _print_winners(console: Console, found: xr.Dataset, totals: xr.Dataset) -> None:
     """Print who gave up most, of the scenario in which winners gave up most, if any were hit."""
-    row = int(found["given_up"].values.sum(axis=1).argmax())
+    nets, receipts = found["given_up"].values.sum(axis=1), found["received_by_winners"].values
+    row = int((nets + receipts).argmax())
     name = str(found["scenario"].values[row])
     hit = int(found["winners"].values[row])
     if not hit:
@@ -143,13 +144,12 @@ def _print_winners(console: Console, found: xr.Dataset, totals: xr.Dataset) -> N
     table = columns("Gave up most, USD", "account", name)
     names, amounts = totals["winner_name"].values[row], found["winner_amount"].values[row]
     for account, amount in zip(names.tolist(), amounts.tolist(), strict=True):
-        if account:
+        if account and amount > 0.0:
             table.add_row(escape(account), short(amount))
-    net = float(found["given_up"].values[row].sum())
-    received = float(found["received_by_winners"].values[row])
+    net, received = float(nets[row]), float(receipts[row])
     console.print(
         f"{hit:,} winners close against who is bankrupt in {escape(name)}: they give up "
-        f"{short(net + received)} and receive {short(received)}",
+        f"{short(net + received)} and receive {short(received)}, {short(net)} net",
         highlight=False,
     )
     console.print(table, highlight=False)

@@ -35,7 +35,7 @@ class DeleveragingRules(Specification):
     the end of the cascade. With ``vault_exhausted`` the vault takes over at the price of the
     round; where by the end it has lost more than the insurance fund, its whole book is closed
     against winners at the prices at which it has lost just that. What was taken over is one vault:
-    winners together are asked for no more than it lacks in all.
+    winners together are asked for no more, net, than it lacks in all.
     """
 
     ranking: Name
@@ -162,8 +162,8 @@ def agreed(line: Line, asked: Floats, lacking: Floats) -> Floats:
     """Return what each gives up in the end, money in whole units, ``(place,)``.
 
     ``asked`` is of ``given_up``, ``lacking`` ``(scenario,)`` what was taken over lacks in all,
-    negative where it is in gain. Nobody gives up more than he has. Together they give up no more
-    than is lacking: where more is asked for, those who give give less. Nor are they given more
+    negative where it is in gain. Nobody gives up more than he has. Together they give up no more,
+    net, than is lacking: where more is asked for, those who give give less. Nor are they given more
     than the gain and what others give up: else those who are given something get less. Each time
     in proportion and in whole units, the largest remainders first.
 

@@ -31,20 +31,20 @@ def read(place, over, found):
     found.put((len(seen), torn))
 
 
-def watched(place):
+def watched(place, runs=RUNS):
     store = RunStore(place)
     publish(store, "run-0", 0.0)
     over, found = PROCESSES.Event(), PROCESSES.Queue()
     reader = PROCESSES.Process(target=read, args=(place, over, found))
     reader.start()
-    for number in range(1, RUNS + 1):
+    for number in range(1, runs + 1):
         publish(store, f"run-{number:03}", float(number))
     over.set()
     seen, torn = found.get(timeout=120)
     reader.join(60)
     assert torn == []
     assert seen > 3
-    assert len(store.manifests()) == RUNS + 1
+    assert len(store.manifests()) == runs + 1
 
 
 @pytest.mark.slow
@@ -55,4 +55,4 @@ def test_on_a_disk(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_in_a_store(bucket):
-    watched(S3Folder(bucket, "runs"))
+    watched(S3Folder(bucket, "runs"), runs=20)  # each takes many requests

@@ -159,7 +159,7 @@ def test_the_terminal_says_it_in_lines(done, view, row):
         f"The vault loses most in {view.names[worst]}, "
         f"{short(short_of(view.network, worst)[1])}, which the layers pay"
     ) in output.getvalue()
-    assert "borne in the end by member" in output.getvalue()
+    assert "borne in the end, with what the vault lost, by member" in output.getvalue()
 
 
 def test_where_everybody_pays_there_is_nothing_to_draw(view):

@@ -72,8 +72,8 @@ def deleverage_cascade(
     """Close what was taken over against winners, at the prices of ``inputs``.
 
     ``taken`` and ``pnl`` ``(side, instrument, scenario)``: signed notional, and what it has gained.
-    Nobody gives up more than he has, and winners together no more than what was taken over lacks
-    in all; what that leaves stays with the vault. Also returns the shards with what
+    Nobody gives up more than he has, and winners together no more, net, than what was taken over
+    lacks in all; what that leaves stays with the vault. Also returns the shards with what
     their accounts gave up. Whole units of money and notional are
     added up, so that no order of shards changes a bit.
     """

@@ -1,9 +1,14 @@
 """Verify a stress run: the margin run that it stresses, and that its losses are all borne."""
 
 import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
 
+from risk.systemic.plan import parse_stress_plan
 from storage.runs import RunStore, StoredRun
 from workers.verify.checks import Check, attempted, book_checked, checks_of_storage, unlike
+
+Floats = NDArray[np.float64]
 
 ROUNDING = 1e-12
 """Part of a sum by which its parts, summed in another order, may be off."""
@@ -47,8 +52,8 @@ def _sums(run: StoredRun) -> list[str]:
          scenarios["uncovered_alone"].values.sum(axis=1), totals["shortfall_alone"].values),
         ("what was sold by round is what was sold",
          np.nansum(scenarios["sold"].values, axis=1), totals["sold"].values),
-        ("what the most of one member is beyond its contribution is Cover-1",
-         totals["beyond_contribution"].values.max(axis=1, initial=0.0), totals["cover_1"].values),
+        *_covers(totals),
+        *_winners_layers(run, totals, np.maximum(net, 0.0)),
     ):  # fmt: skip
         wrong = np.flatnonzero(~np.isclose(one, other, rtol=ROUNDING, atol=1e-6))
         found += [
@@ -59,7 +64,10 @@ def _sums(run: StoredRun) -> list[str]:
     if (by_member > totals["borne"].values * (1.0 + ROUNDING) + 1e-6).any():
         found.append("sums: members bear more of a layer than the layer bears")
     loss, own = scenarios["loss"].values, scenarios["lost"].values + vault
-    given_up = net + scenarios["received_by_winners"].values
+    received = scenarios["received_by_winners"].values
+    if (received < np.maximum(-net, 0.0)).any():
+        found.append("sums: winners received less than what they gave up below zero")
+    given_up = net + received
     if ((loss < own) | (loss > own + given_up)).any():
         found.append("sums: a loss is not that of accounts and vault, and gains given up")
     worst = int(loss.argmax())
@@ -75,6 +83,29 @@ def _sums(run: StoredRun) -> list[str]:
             "most_touched": int(scenarios["touched"].values.max()),
         },
     )
+
+
+def _covers(totals: xr.Dataset) -> list[tuple[str, Floats, Floats]]:
+    """Return what the members with the most owe beyond their contributions, and what is stored."""
+    most = np.sort(totals["beyond_contribution"].values, axis=1)[:, ::-1]
+    return [
+        (f"what {words} beyond its contribution is Cover-{number}",
+         most[:, :number].sum(axis=1), totals[f"cover_{number}"].values)
+        for number, words in ((1, "the member with the most owes"), (2, "each of two owes"))
+    ]  # fmt: skip
+
+
+def _winners_layers(
+    run: StoredRun, totals: xr.Dataset, net: Floats
+) -> list[tuple[str, Floats, Floats]]:
+    """Return what winners gave up, and what is stored of the layer that draws on it."""
+    plan = parse_stress_plan(run.manifest["inputs"]["plan"]["text"])
+    return [
+        (f"what winners gave up, net, is layer {layer.name!r}",
+         net, totals["borne"].sel(layer=layer.name).values)
+        for layer in plan.layers
+        if layer.capped and layer.amounts == "deleveraging"
+    ]  # fmt: skip
 
 
 def _network(run: StoredRun) -> list[str]:

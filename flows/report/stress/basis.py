@@ -91,7 +91,7 @@ def _deleveraging(rules: DeleveragingRules | None) -> str:
     }
     return (
         f"{when[rules.trigger]}, at the end, by the ranking {rules.ranking}; together they give up "
-        f"no more than what was taken over lacks in all. {rules.source}"
+        f"no more, net, than what was taken over lacks in all. {rules.source}"
     )
 
 

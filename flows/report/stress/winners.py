@@ -59,6 +59,6 @@ def _most(view: StressView, row: int) -> str:
     said = [
         f"{name} {money(float(amount))}"
         for name, amount in zip(names, amounts, strict=True)
-        if name
+        if name and amount > 0.0
     ]
     return ", ".join(said[:LARGEST])
