@@ -111,7 +111,10 @@ def _serve() -> None:
             await super().startup(sockets)
             if self.started:
                 port = self.servers[0].sockets[0].getsockname()[1]
-                print(f"http://127.0.0.1:{port}/api {OURS}", flush=True)
+                try:
+                    print(f"http://127.0.0.1:{port}/api {OURS}", flush=True)
+                except BrokenPipeError:  # who asked is gone
+                    os._exit(1)
 
     def end() -> None:
         sys.stdin.read()

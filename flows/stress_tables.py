@@ -97,7 +97,11 @@ def _print_contagion(console: Console, network: xr.Dataset) -> None:
     borne, kinds = network["borne"].values[row], network["kind"].values
     sums = {kind: float(borne[kinds == kind].sum()) for kind in dict.fromkeys(kinds.tolist())}
     said = [f"{kind} {short(amount)}" for kind, amount in sums.items() if amount > LEAST]
-    console.print(f"borne in the end, with what the vault lost, by {', '.join(said)}", highlight=False, markup=False)
+    console.print(
+        f"borne in the end, with what the vault lost, by {', '.join(said)}",
+        highlight=False,
+        markup=False,
+    )
 
 
 def _print_failures(console: Console, manifest: dict[str, Any]) -> None:
