@@ -40,12 +40,13 @@ def faultless(synthetic_book, margin_of):
 @pytest.fixture
 def start(faultless, small_methodology, prefect_home, tmp_path):
     """Return a function that starts ``margincube run`` on the book, ended with its test."""
+    prefect = prefect_home(tmp_path / "prefect")
     with contextlib.ExitStack() as stack:
 
         def begin(*options, **variables):
             env = clean_environment(**variables) | {
                 "MARGINCUBE_HOME": str(tmp_path / "home"),
-                "PREFECT_HOME": prefect_home(tmp_path / "prefect"),
+                "PREFECT_HOME": prefect,
             }
             out, err = (stack.enter_context((tmp_path / of).open("w")) for of in ("out", "err"))
             process = subprocess.Popen(
