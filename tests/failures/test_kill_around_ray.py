@@ -126,7 +126,8 @@ def test_calls_to_the_head_that_are_lost_change_no_bit(start, faultless, tmp_pat
 
 def test_a_run_whose_prefect_server_is_gone_is_named_and_goes_on(start, faultless, tmp_path):
     home = tmp_path / "home"
-    first = start("--engine", "serial", "--fold", "serial")
+    # As many times as it may take a server to come back is too long for a test.
+    first = start("--engine", "serial", "--fold", "serial", PREFECT_CLIENT_MAX_RETRIES="1")
     wait_for(lambda: "cube" in messages(home), first)
     (server,) = [
         one
