@@ -1,10 +1,9 @@
 """Manifests as they are stored, each with its digest: arrays have checksums of their own."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
-
-from storage.digest import text_digest
 
 MANIFEST, DIGEST = "manifest", "manifest_digest"
 """The names they are stored by."""
@@ -20,7 +19,7 @@ def manifest_digest(manifest: Mapping[str, Any]) -> str:
     >>> manifest_digest({"b": 1.5, "a": None}) == manifest_digest({"a": None, "b": 1.5})
     True
     """
-    return text_digest(json.dumps(manifest, sort_keys=True))
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def stored_manifest(found: Mapping[str, Any], where: str) -> dict[str, Any]:
