@@ -43,32 +43,43 @@ def say(outcome: Outcome) -> None:
 
 
 def report(outcomes: list[Outcome], full_disk: bool) -> dict[str, Any]:
-    """Return counts, recovery by engine and by the last fault of each seed, and every outcome."""
+    """Return counts, what each fault cost, recovery by engine, and every outcome."""
     struck = [one for one in outcomes if one.faults]
-    by_fault = {name: [one for one in struck if one.faults[-1] == name] for name in FAULTS}
     by_engine = {name: [one for one in struck if one.engine == name] for name in ENGINES}
     wrong = [one for one in outcomes if one.wrong]
     return {
         "seeds": len(outcomes),
         "disk": "a small file system" if full_disk else "a limit on the size of files",
-        "faults": {name: sum(one.faults.count(name) for one in outcomes) for name in FAULTS},
-        "recovered": sum(bool(one.faults) and not one.wrong for one in outcomes),
-        "redone_shards_worst": max((one.redone for one in outcomes), default=0),
+        "faults": {name: cost(name, struck) for name in FAULTS},
+        "recovered": sum(not one.wrong for one in struck),
         "lost": sum("gone" in str(one.wrong) or "not published" in str(one.wrong) for one in wrong),
         "wrong": len(wrong),
         "failed_seeds": [one.seed for one in wrong],
-        "recovery": {
-            name: recovery(ended) for name, ended in (by_engine | by_fault).items() if ended
-        },
+        "recovery": {name: recovery(ended) for name, ended in by_engine.items()},
         "outcomes": [asdict(one) for one in outcomes],
     }
 
 
+def cost(name: str, struck: list[Outcome]) -> dict[str, Any]:
+    """Return how often a fault came, what it let be done again, and recovery where it came last."""
+    redone = [
+        shards
+        for one in struck
+        for fault, shards in zip(one.faults, one.redone, strict=True)
+        if fault == name
+    ]
+    return {
+        "injected": len(redone),
+        "redone_shards_worst": max(redone, default=0),
+        **recovery([one for one in struck if one.faults[-1] == name]),
+    }
+
+
 def recovery(struck: list[Outcome]) -> dict[str, Any]:
-    """Return how long seeds took from their last fault to the publication, and what they redid."""
+    """Return how long seeds took from the end of their last fault to the publication."""
+    seconds = [one.recovery_s for one in struck if not one.wrong]
     return {
         "seeds": len(struck),
-        "median_s": statistics.median(one.recovery_s for one in struck),
-        "worst_s": max(one.recovery_s for one in struck),
-        "redone_worst": max(one.redone for one in struck),
+        "median_s": statistics.median(seconds) if seconds else None,
+        "worst_s": max(seconds, default=None),
     }

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from infra.chaos.ground import KINDS, SHARDS, Ground, published, values_wrong
+from infra.chaos.ground import KINDS, Ground, published, values_wrong
 from infra.chaos.life import PUBLISHED, REFUSED, TERMINATED, Life, live
 from infra.chaos.processes import wait_for
 from storage.runs import RunStore
@@ -25,6 +25,8 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["infra.chaos.life"])
 
 LIFE_SECONDS = 120.0
+KILLED_WORKER = "worker killed"
+"""Every seed on Ray draws it, and no other can."""
 MOMENTS = 44
 """Moments at which a run of three shards may be told to die; later ones come after its end."""
 AGENTS = ("ray::Dashboard", "ray::RuntimeEnv")
@@ -47,8 +49,8 @@ class Outcome:
     errors: list[str] = field(default_factory=list)
     """Names of the errors that lives ended with."""
     lives: int = 0
-    redone: int = 0
-    """Shards that were margined more than once."""
+    redone: list[int] = field(default_factory=list)
+    """How many shards were margined a second time because of each of them."""
     recovery_s: float = 0.0
     """From the end of the last fault to the publication."""
     seconds: float = 0.0
@@ -78,20 +80,25 @@ class Trial:
         self._reports.mkdir()
         self.place = ground.place(folder / "store", self.kind)
         self._lives: list[Any] = []
+        self._done: set[str] = set()
         self._since = time.monotonic()
 
     def run(self) -> Outcome:
         """Inject one to three faults, then let the run be finished; the oracle looks on."""
         began = time.monotonic()
-        names = list(FAULTS if self.ray else [name for name in FAULTS if "worker" not in name])
+        names = [name for name in FAULTS if name != KILLED_WORKER]
         if self.kind != "margin":
             names.remove("two runs published at once")
+        drawn = self.random.sample(names, self.random.randint(1, 3))
+        if self.ray:
+            drawn[self.random.randrange(len(drawn))] = KILLED_WORKER
         try:
-            for name in self.random.sample(names, self.random.randint(1, 3)):
+            for name in drawn:
                 with self._watched():
                     injected = FAULTS[name](self)
                 if injected:
                     self.outcome.faults.append(name)
+                    self.outcome.redone.append(0)
                 self._since = time.monotonic()
                 self.look()
             for _ in range(3):
@@ -127,6 +134,7 @@ class Trial:
         """Wait for the end of a life and return its exit code; an end without a name is wrong."""
         process, report = life
         process.join(LIFE_SECONDS)
+        self._count(report)
         if process.exitcode is None:
             process.kill()
             raise Wrong("a life hangs")
@@ -162,9 +170,15 @@ class Trial:
             for name in published(self.place, self.kind):
                 if groups := values_wrong(RunStore(self.place, KINDS[self.kind]).read(name)):
                     raise Wrong(f"{groups} of {name} are not what the manifest says")
-            notes = self._reports.glob("today-*.shards")
-            done = sum(len(note.read_text().splitlines()) for note in notes)
-            self.outcome.redone = max(0, done - SHARDS) if self.kind != "stress" else 0
+
+    def _count(self, report: Path) -> None:
+        """Charge what a life did over again to the fault before it."""
+        notes = report.with_suffix(".shards")
+        if notes.exists() and report.name.startswith("today"):
+            shards = notes.read_text().split()
+            if self.outcome.faults:
+                self.outcome.redone[-1] += sum(shard in self._done for shard in shards)
+            self._done.update(shards)
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
@@ -283,7 +297,7 @@ FAULTS: dict[str, Callable[[Trial], bool]] = {
     "driver killed": _kill_driver,
     "driver killed at a change of the store": _kill_at_a_call,
     "driver told to end": _terminate,
-    "worker killed": _kill_worker,
+    KILLED_WORKER: _kill_worker,
     "run started twice": _two_at_once,
     "two runs published at once": _race,
     "disk full": _fill_disk,

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from storage.runs import RunStore
-from tests.failures.ended_command import MOMENTS
+from tests.failures import ended_command
 from workers.engine import SerialEngine
 from workers.margin_run import MarginRun
 from workers.plan import RunRequest, identify
@@ -36,7 +36,7 @@ def start(prefect_home, tmp_path, book):
     begun = []
     prefect = prefect_home(tmp_path / "prefect")
 
-    def begin(*options, program=("flows.cli",), book=book, shards=SHARDS, patience="10"):
+    def begin(*options, program=("-m", "flows.cli"), book=book, shards=SHARDS, patience="10"):
         environment = {
             **os.environ,
             "MARGINCUBE_HOME": str(tmp_path / "home"),
@@ -44,7 +44,7 @@ def start(prefect_home, tmp_path, book):
             # How long Ray's agents look for a head that was killed with the command.
             "RAY_gcs_rpc_server_reconnect_timeout_s": patience,
         }
-        command = [sys.executable, "-m", *program, "run", str(book.path), "--json"]
+        command = [sys.executable, *program, "run", str(book.path), "--json"]
         number = len(begun)
         with (
             (tmp_path / f"out{number}").open("w") as out,
@@ -159,12 +159,12 @@ def test_a_command_that_is_ended_leaves_nobody_behind_and_goes_on(start, digest,
     assert sorted(n for first, last in bounds for n in range(first, last + 1)) == list(range(48))
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", ended_command.MOMENTS)
 def test_a_command_that_is_ended_takes_the_time_it_needs(start, synthetic_book, moment):
     """Ray would abort it after three seconds, or leave it to the system once Ray itself is gone."""
     process = start(
         *("--engine", "ray", "--workers", "2"),
-        program=("tests.failures.ended_command", moment),
+        program=(ended_command.__file__, moment),
         book=synthetic_book(2_000),
         shards="2",
         patience="60",  # Ray's own: the command outlives its head, by the time Prefect takes to end
