@@ -1,6 +1,7 @@
 """Which store a run of any kind is in."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from flows.settings import Settings
 from storage.arrays import MARGIN, POOL, REVERSE, STRESS
@@ -16,8 +17,13 @@ def stores(settings: Settings) -> Iterator[RunStore]:
         (settings.stresses, STRESS),
         (settings.reverses, REVERSE),
     ):
-        if isinstance(place, S3Folder) or place.is_dir():
+        if is_there(place):
             yield RunStore(place, kind)
+
+
+def is_there(place: Path | S3Folder) -> bool:
+    """Tell whether runs may be found at a place."""
+    return isinstance(place, S3Folder) or place.is_dir()
 
 
 def store_of(settings: Settings, name: str) -> tuple[RunStore, str]:

@@ -20,6 +20,7 @@ import ray
 
 from workers.code_version import code_version, library_versions
 from workers.engine import TaskLost, WorkersDiffer
+from workers.last_word import LastWord
 from workers.memory import Limit, Room
 
 # Ray's own hook tells its head of an error before it prints it. Where the head has gone it waits
@@ -35,6 +36,11 @@ OBJECT_STORE_BYTES = 512 * 1024 * 1024
 RETRIES = 3
 SPREAD = "SPREAD"
 """Tasks go to the nodes in turn: otherwise Ray gives them to the node that has the shared value."""
+ENDED = (
+    "error: EndedFromOutside this process was ended while Ray was at work: it was killed, or the "
+    "Ray node that it is on went away; what was committed is kept, run it again to go on from there"
+)
+"""Said where Ray's library exits, which it does below Python and without a word."""
 ANSWER_SECONDS = 5.0
 STALLED_SECONDS = 60.0
 """A task is not held to be stuck before nothing ended for so long,"""
@@ -73,6 +79,7 @@ class RayEngine:
             finally:
                 _keep_sigterm(handler)
         self._warming: list[Any] = []
+        self._last_word = LastWord(ENDED)
         try:
             self.workers = workers if address is None else int(ray.cluster_resources()["CPU"])
             self.nodes = sum(1 for node in ray.nodes() if node["Alive"])
@@ -140,12 +147,13 @@ class RayEngine:
 
     def close(self) -> None:
         """End the local Ray, or leave the cluster."""
-        if self._started_here and ray.is_initialized():
-            try:
+        try:
+            if self._started_here and ray.is_initialized():
                 with contextlib.redirect_stderr(io.StringIO()):
                     ray.shutdown()
-            finally:
-                _keep_sigterm()
+        finally:
+            _keep_sigterm()
+            self._last_word.unsaid()
 
 
 @dataclass

@@ -23,7 +23,7 @@ DIFFERENCES_SHOWN = 20
 def verify(
     run: str = "latest",
     *,
-    sample: int = 200,
+    sample: int | None = None,
     seed: int | None = None,
     runs: Runs = None,
     pools: str | None = None,
@@ -31,14 +31,14 @@ def verify(
     reverses: str | None = None,
     json: Json = False,
 ) -> None:
-    """Read a run again, sum it again, and compute a sample of its accounts again.
+    """Read a run again, sum it again, and compute a sample of it again.
 
-    Exits with 1 where anything differs, and names it. Runs of other kinds than margin are read and
-    summed again; no account of theirs is computed.
+    Exits with 1 where anything differs, and names it. Of a margin run accounts are computed again,
+    of a stress run scenarios; runs of other kinds are read and summed again.
 
     Args:
         run: name of a margin, collateral, stress or reverse stress run, or a start of it
-        sample: accounts to compute again, drawn at random
+        sample: accounts (200 when left out) or scenarios (2) to compute again, drawn at random
         seed: seed of the sample; one is drawn and printed when left out
         runs: folder of the margin runs, or s3://bucket/prefix; runs of the data folder
         pools: folder of the collateral runs, or s3://bucket/prefix; pools of the data folder
@@ -49,12 +49,14 @@ def verify(
     from flows.stores import store_of
     from workers.verify import differences
 
-    if sample < 0:
-        raise ValueError(f"sample is {sample}; allowed is a number of accounts, 0 or more")
-    store, run_id = store_of(
-        Settings.given(runs=runs, pools=pools, stresses=stresses, reverses=reverses), run
-    )
-    checks = _checks(store, run_id, sample, secrets.randbits(32) if seed is None else seed)
+    if sample is not None and sample < 0:
+        raise ValueError(
+            f"sample is {sample}; allowed is a number of accounts or scenarios, 0 or more"
+        )
+    settings = Settings.given(runs=runs, pools=pools, stresses=stresses, reverses=reverses)
+    store, run_id = store_of(settings, run)
+    drawn = secrets.randbits(32) if seed is None else seed
+    checks = _checks(store, run_id, settings, sample, drawn)
     found = differences(checks)
     if json:
         print_json({"run_id": run_id, "verified": not found, "checks": [asdict(c) for c in checks]})
@@ -64,17 +66,34 @@ def verify(
         sys.exit(1)
 
 
-def _checks(store: "RunStore", run_id: str, sample: int, seed: int) -> "list[Check]":
-    from workers.verify import verify_collateral, verify_margin, verify_reverse, verify_stress
+def _checks(
+    store: "RunStore", run_id: str, settings: Settings, sample: int | None, seed: int
+) -> "list[Check]":
+    from flows.stores import is_there
+    from storage.arrays import MARGIN, POOL
+    from storage.runs import RunStore
+    from workers.verify import (
+        ACCOUNTS,
+        SCENARIOS,
+        verify_collateral,
+        verify_margin,
+        verify_reverse,
+        verify_stress,
+    )
 
     if store.kind.name == "margin":
-        return verify_margin(store, run_id, sample, seed)
-    verified = {
-        "collateral": verify_collateral,
-        "stress": verify_stress,
-        "reverse": verify_reverse,
-    }
-    return verified[store.kind.name](store, run_id)
+        return verify_margin(store, run_id, ACCOUNTS if sample is None else sample, seed)
+    if store.kind.name == "stress":
+        there = is_there(settings.pools)
+        return verify_stress(
+            store,
+            run_id,
+            RunStore(settings.runs, MARGIN),
+            RunStore(settings.pools, POOL) if there else None,
+            SCENARIOS if sample is None else sample,
+            seed,
+        )
+    return (verify_collateral if store.kind.name == "collateral" else verify_reverse)(store, run_id)
 
 
 def _print_checks(run_id: str, checks: "Sequence[Check]", found: list[str]) -> None:

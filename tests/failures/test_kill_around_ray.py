@@ -18,13 +18,22 @@ from tests.processes import BIN, answers, clean_environment, free_ports, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-FAILING = {"num_failures": 8, "req_failure_prob": 20, "resp_failure_prob": 20}
-CALLS = (
-    "ray::rpc::InternalKVGcsService.grpc_client.InternalKVGet",
-    "ray::rpc::InternalKVGcsService.grpc_client.InternalKVPut",
-    "ray::rpc::NodeInfoGcsService.grpc_client.GetAllNodeInfo",
-)
-"""Calls to Ray's head that each process makes while tasks are sent out."""
+LOST = {"num_failures": 8, "req_failure_prob": 20, "resp_failure_prob": 20}
+TRIED_AGAIN = {**LOST, "num_failures": 3}
+"""A task is tried four times: however they fall, no shard loses all its calls."""
+CALLS = {
+    # To Ray's head, by each process, while tasks are sent out.
+    "ray::rpc::InternalKVGcsService.grpc_client.InternalKVGet": LOST,
+    "ray::rpc::InternalKVGcsService.grpc_client.InternalKVPut": LOST,
+    "ray::rpc::NodeInfoGcsService.grpc_client.GetAllNodeInfo": LOST,
+    # To the raylet, for a worker and to give it back.
+    "NodeManagerService.grpc_client.RequestWorkerLease": LOST,
+    "NodeManagerService.grpc_client.ReturnWorkerLease": LOST,
+    # To the worker, with a task.
+    "CoreWorkerService.grpc_client.PushTask": TRIED_AGAIN,
+}
+SLOW = ("NodeManagerService.grpc_client.RequestWorkerLease", "CoreWorkerService.grpc_server.PushTask")
+"""Held up on the way to a raylet, and at the worker it came to."""
 
 ACCOUNTS = 12 * 4_096
 SHARDS = "12"
@@ -115,13 +124,51 @@ def test_a_node_that_is_killed_costs_no_shard(start, faultless, tmp_path):
     assert manifest["settings"]["nodes"] == 2
 
 
-def test_calls_to_the_head_that_are_lost_change_no_bit(start, faultless, tmp_path):
-    run = start(
-        *("--engine", "ray", "--workers", "2"),
-        RAY_testing_rpc_failure=json.dumps(dict.fromkeys(CALLS, FAILING)),
-    )
+def test_a_node_that_is_killed_under_the_command_is_named(start, faultless, tmp_path):
+    run = start("--engine", "ray", "--workers", "2")
+    wait_for(lambda: "cube" in messages(tmp_path / "home"), run)
+    (raylet,) = [
+        one
+        for one in psutil.Process(run.pid).children(recursive=True)
+        if one.name().startswith("raylet")
+    ]
+    raylet.kill()
+    assert run.wait(300) != 0
+    wait_until(lambda: "error: " in run.err.read_text(), run, run.err)
+    said = " ".join(run.err.read_text().split())
+    assert "what was committed is kept" in said
+    assert "Traceback" not in said
+    again = start("--engine", "serial", "--fold", "serial")
+    assert published(again, tmp_path)["digest"] == faultless[1]
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        (
+            {"RAY_testing_rpc_failure": json.dumps(CALLS)},
+            [f"Inject RPC {way} failure for {call}"
+             for call in ("NodeManagerService.grpc_client.RequestWorkerLease",
+                          "CoreWorkerService.grpc_client.PushTask")
+             for way in ("request", "response")],
+        ),
+        (
+            {"RAY_testing_asio_delay_us": ",".join(f"{call}=100000:300000" for call in SLOW)},
+            [f"Delaying method {call}" for call in SLOW],
+        ),
+    ],
+    ids=["lost", "slow"],
+)  # fmt: skip
+def test_calls_that_are_lost_or_slow_change_no_bit(start, faultless, tmp_path, variables, told):
+    """On the way there or back, to Ray's head, its raylet and its workers."""
+    folder = Path(tempfile.mkdtemp(prefix="ray-"))  # the path of a socket must be short
+    run = start("--engine", "ray", "--workers", "2", RAY_TMPDIR=str(folder), **variables)
     assert published(run, tmp_path)["digest"] == faultless[1]
-    assert "Inject RPC" in run.err.read_text()
+    logs = folder.glob("ray/session_2*/logs/python-core-*.log")
+    said = run.err.read_text() + "".join(log.read_text() for log in logs)
+    shutil.rmtree(folder, ignore_errors=True)
+    for sentence in told:
+        assert sentence in said
 
 
 def test_a_run_whose_prefect_server_is_gone_is_named_and_goes_on(start, faultless, tmp_path):

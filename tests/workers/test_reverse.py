@@ -37,8 +37,8 @@ from workers.reverse.losses import MemberLosses, ShockInputs
 from workers.reverse.request import ReverseRequest, identify_reverse, reverse_store
 from workers.reverse.run import ReverseRun
 from workers.shards import cut
+from workers.stress.batch import stress_inputs
 from workers.stress.request import StressRequest
-from workers.stress.run import stress_inputs
 from workers.verify import differences, verify_reverse
 
 HISTORY = """

@@ -169,7 +169,7 @@ def test_a_run_by_the_plan_that_ships_is_verified(synthetic_book, margin_of, tmp
         )
     )
     assert made.values("given_up").sum() > 0.0
-    assert differences(verify_stress(made.store, made.run.run_id)) == []
+    assert differences(verify_stress(made.store, made.run.run_id, done.store)) == []
 
 
 def test_page_and_terminal_say_who_gave_up(request_of):

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,7 @@ from storage.arrays import REVERSE
 from storage.digest import dataset_digest, text_digest
 from storage.signature import Signer
 from storage.staging import Layout
-from workers.approval import accountability
-from workers.code_version import code_version, library_versions
+from workers.code_version import library_versions
 from workers.engine import Engine
 from workers.locked import LockedRun
 from workers.memory import Room, room_here
@@ -31,11 +29,12 @@ from workers.reverse.results import found_dataset, history_dataset
 from workers.reverse.search import SEARCH, Found, search_targets, targets_of
 from workers.shards import Shard, cut
 from workers.stages import StageTable
+from workers.stress.batch import stress_inputs
 from workers.stress.cascade import Cascade, run_cascade
+from workers.stress.manifest import manifest_head
 from workers.stress.measured import Measured
 from workers.stress.memory import CUBES, StressSize, project_stress
-from workers.stress.request import NamedPlan, StressRequest, plan_input
-from workers.stress.run import stress_inputs
+from workers.stress.request import NamedPlan, StressRequest
 from workers.stress.scenarios import StressScenarios
 from workers.stress.work import StressWork, plan_stress
 
@@ -131,32 +130,13 @@ class ReverseRun(LockedRun):
             "history": history_dataset(self.moves, self.lost_in_history),
         }  # fmt: skip
         digests = {name: dataset_digest(dataset) for name, dataset in datasets.items()}
-        identity = self.identity
-        run = identity.run
         settings = {one.name: str(getattr(self.request, one.name)) for one in fields(self.request)}
         manifest = {
-            "kind": REVERSE.name,
-            "run_id": self.run_id,
-            "key": identity.key,
-            "status": "published",
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "as_of": identity.book.as_of.isoformat(),
-            "code_version": code_version(),
-            "inputs": {
-                "run": {"run_id": run.run_id, "digest": run.manifest["digest"]},
-                "book": run.manifest["inputs"]["book"],
-                "plan": plan_input(identity.named),
-            },
-            **accountability(
-                identity.named.standing(identity.book.as_of),
-                settings,
-                self.request.reason,
-                run.manifest,
-            ),
+            **manifest_head(REVERSE.name, self.identity.stress, settings, self.request.reason),
             "settings": settings | self._engine().describe(),
             "libraries": library_versions(),
             "totals": {
-                "accounts": identity.book.accounts,
+                "accounts": self.identity.book.accounts,
                 "accounts_searched": sum(one.stop - one.start for one in sampled[0]),
                 "factors": len(self.moves.names),
                 "windows": len(self.moves.window),
@@ -176,7 +156,7 @@ class ReverseRun(LockedRun):
             "digests": digests,
             "digest": text_digest(*(f"{name}={digests[name]}" for name in sorted(digests))),
         }
-        staged = self._store.stage(self.run_id, Layout({}, {}, {}), identity.key)
+        staged = self._store.stage(self.run_id, Layout({}, {}, {}), self.identity.key)
         with self.stages.stage("publish", 1, "run"):
             self._store.publish(self.run_id, staged, datasets, manifest, signer)
         return manifest

@@ -10,7 +10,7 @@ from storage.arrays import STRESS
 from storage.digest import text_digest
 from workers.approval import accountability
 from workers.code_version import code_version, library_versions
-from workers.stress.request import StressRequest, plan_input, pool_input
+from workers.stress.request import StressIdentity, StressRequest, plan_input, pool_input
 from workers.stress.work import StressWork
 
 
@@ -25,27 +25,12 @@ def stress_manifest(
     memory: dict[str, Any],
 ) -> dict[str, Any]:
     """Return the manifest; ``digests`` name the exact values of each group of arrays."""
-    identity, run = work.identity, work.identity.run
+    identity = work.identity
     settings = {one.name: str(getattr(request, one.name)) for one in fields(request)}
     worst = int(stored["loss"].values.argmax())
     width = max(batch.stop - batch.start for batch in work.batches)
     return {
-        "kind": STRESS.name,
-        "run_id": identity.run_id,
-        "key": identity.key,
-        "status": "published",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "as_of": identity.book.as_of.isoformat(),
-        "code_version": code_version(),
-        "inputs": {
-            "run": {"run_id": run.run_id, "digest": run.manifest["digest"]},
-            "book": run.manifest["inputs"]["book"],
-            **pool_input(identity.pool),
-            "plan": plan_input(identity.named),
-        },
-        **accountability(
-            identity.named.standing(identity.book.as_of), settings, request.reason, run.manifest
-        ),
+        **manifest_head(STRESS.name, identity, settings, request.reason),
         "settings": settings | engines,
         "libraries": library_versions(),
         "totals": {
@@ -67,4 +52,27 @@ def stress_manifest(
         },
         "digests": digests,
         "digest": text_digest(*(f"{name}={digests[name]}" for name in sorted(digests))),
+    }
+
+
+def manifest_head(
+    kind: str, identity: StressIdentity, settings: dict[str, str], reason: str | None
+) -> dict[str, Any]:
+    """Return what a manifest says of a run by a plan before its results: name, inputs, approval."""
+    run, named, as_of = identity.run, identity.named, identity.book.as_of
+    return {
+        "kind": kind,
+        "run_id": identity.run_id,
+        "key": identity.key,
+        "status": "published",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "as_of": as_of.isoformat(),
+        "code_version": code_version(),
+        "inputs": {
+            "run": {"run_id": run.run_id, "digest": run.manifest["digest"]},
+            "book": run.manifest["inputs"]["book"],
+            **pool_input(identity.pool),
+            "plan": plan_input(named),
+        },
+        **accountability(named.standing(as_of), settings, reason, run.manifest),
     }

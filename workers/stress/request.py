@@ -12,7 +12,7 @@ from storage.book import Book
 from storage.digest import text_digest
 from storage.objects import S3Folder
 from storage.rule_text import read_rule_text
-from storage.runs import Run, RunStore, StoredRun
+from storage.runs import Run, RunStore, StoredRun, UnknownRun
 from workers.approval import ModelStanding, require_approved, standing_of_model
 from workers.code_version import code_version
 from workers.inputs import book_of
@@ -125,10 +125,33 @@ def identify_stress(request: StressRequest) -> StressIdentity:
     book, named = book_of(run), load_plan(request.plan)
     require_approved(named.standing(book.as_of), unapproved=request.unapproved)
     pool = None if request.pool is None else _pool_of(request, run)
-    parts = [run.manifest["digest"], named.digest, code_version()]
-    key = text_digest(*parts, *([] if pool is None else [pool.manifest["digest"]]))
+    key = stress_key(run, named, pool, code_version())
     name = f"{book.name}-{book.as_of:%Y%m%d}-stress-{key[:12]}"
     return StressIdentity(name, key, run, book, named, pool)
+
+
+def stress_key(run: Run, named: NamedPlan, pool: StoredRun | None, code: str) -> str:
+    """Return the key that the inputs of a stress run and a version of the program make."""
+    pools = [] if pool is None else [pool.manifest["digest"]]
+    return text_digest(run.manifest["digest"], named.digest, code, *pools)
+
+
+def identity_of(stressed: StoredRun, runs: RunStore, pools: RunStore | None) -> StressIdentity:
+    """Return what a published stress run was made of.
+
+    Raises:
+        UnknownRun: the margin run or the collateral run that it used is no longer there.
+        BookChanged: the book of the run is another one now.
+    """
+    inputs = stressed.manifest["inputs"]
+    run = runs.open(inputs["run"]["run_id"])
+    text, used = inputs["plan"]["text"], inputs.get("pool")
+    if used is not None and pools is None:
+        raise UnknownRun(f"there is no folder of collateral runs, and {used['run_id']} is in one")
+    pool = None if used is None or pools is None else pools.read(used["run_id"])
+    named = NamedPlan(parse_stress_plan(text), text)
+    key = str(stressed.manifest["key"])
+    return StressIdentity(stressed.run_id, key, run, book_of(run), named, pool)
 
 
 def _pool_of(request: StressRequest, run: Run) -> StoredRun:

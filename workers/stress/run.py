@@ -5,36 +5,28 @@ stages in order, and so can a test.
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from storage.digest import dataset_digest
-from storage.objects import S3Folder
-from storage.runs import RunStore
 from storage.signature import Signer
 from workers.engine import Engine
 from workers.fold import IncompleteRun
 from workers.locked import LockedRun
 from workers.memory import Room, room_here
-from workers.shards import Shard
 from workers.stages import StageTable
-from workers.stress.cascade import run_cascade
+from workers.stress.batch import stress_batch, stress_inputs
 from workers.stress.manifest import stress_manifest
 from workers.stress.measured import Measured
 from workers.stress.network import network_dataset
 from workers.stress.request import StressRequest, identify_stress, stress_store
-from workers.stress.results import plan_dataset, stored_arrays, totals_dataset
+from workers.stress.results import plan_dataset, totals_dataset
 from workers.stress.systems import (
     Compared,
     compare_systems,
     compared_scenarios,
     systems_dataset,
 )
-from workers.stress.tasks import StressInputs
-from workers.stress.work import StressWork, plan_stress
+from workers.stress.work import plan_stress
 
 
 class StressRun(LockedRun):
@@ -84,12 +76,13 @@ class StressRun(LockedRun):
         """
         work, engine = self.work, Measured(self._engine())
         done = self._staged.written("scenarios")
-        total, rounds = len(work.scenarios), work.layout.sizes["round"]
-        with self.stages.stage("stress", total, "scenarios", engine.workers) as stage:
+        with self.stages.stage("stress", len(work.scenarios), "scenarios", engine.workers) as stage:
             for batch in work.batches:
                 if batch.start not in done:
                     fork = self._staged.fork()
-                    fork.write("scenarios", self._batch(engine, batch, rounds), batch.start)
+                    rows = range(batch.start, batch.stop)
+                    found = stress_batch(engine, work, self.request.runs, rows)
+                    fork.write("scenarios", found, batch.start)
                     self._staged.checkpoint([fork], f"scenarios {batch.start} to {batch.stop}")
                 self.stages.advance(stage, batch.stop - batch.start)
         self._insulate(engine)
@@ -111,30 +104,6 @@ class StressRun(LockedRun):
                 spec,
                 lambda done: self.stages.advance(stage, done),
             )
-
-    def _batch(self, engine: Engine, batch: Shard, rounds: int) -> dict[str, NDArray[np.generic]]:
-        """Run the cascades of a batch; scenarios that break something go by themselves."""
-        work = self.work
-        rows = range(batch.start, batch.stop)
-        alone = [row for row in rows if work.scenarios.name[row] in work.disruptions]
-        parts = [[row for row in rows if row not in alone], *([row] for row in alone)]
-        stored = []
-        for part in filter(None, parts):
-            scenarios = work.scenarios.take(np.array(part))
-            cascade = run_cascade(
-                engine,
-                stress_inputs(work, self.request.runs, len(part)),
-                work.shards,
-                scenarios,
-                work.ground,
-                work.identity.named.plan,
-                work.claims,
-                disruption=work.disruptions.get(scenarios.name[0]),
-            )
-            issued = None if work.claims is None else work.claims.tokens
-            stored.append(stored_arrays(cascade, rounds, issued))
-        order = np.argsort([row for part in parts for row in part])
-        return {name: np.concatenate([one[name] for one in stored])[order] for name in stored[0]}
 
     def publish(
         self, peak_memory: Callable[[], int] = int, signer: Signer | None = None
@@ -179,21 +148,3 @@ class StressRun(LockedRun):
         with self.stages.stage("publish", 1, "run"):
             self._store.publish(self.run_id, self._staged, datasets, manifest, signer)
         return manifest
-
-
-def stress_inputs(work: StressWork, runs: Path | S3Folder, scenarios: int) -> StressInputs:
-    """Return what tasks share before the first round of so many scenarios."""
-    book, run_id = work.identity.book, work.identity.run.run_id
-    return StressInputs(
-        book=book.location,
-        book_digest=book.digest,
-        run_id=run_id,
-        margin=RunStore(runs).rows(run_id, "accounts"),
-        lot_size=work.lot_size,
-        notional=work.notional,
-        cube=np.zeros((len(work.notional), scenarios)),
-        active=np.ones(scenarios, dtype=np.bool_),
-        rules=work.identity.named.plan.liquidation,
-        groups=work.layout.sizes["member"],
-        at_bankruptcy=work.identity.named.plan.taken_at_bankruptcy,
-    )

@@ -2,11 +2,13 @@
 
 from workers.verify.checks import Check, differences
 from workers.verify.collateral import verify_collateral
-from workers.verify.margin import verify_margin
+from workers.verify.margin import ACCOUNTS, verify_margin
 from workers.verify.reverse import verify_reverse
-from workers.verify.stress import verify_stress
+from workers.verify.stress import SCENARIOS, verify_stress
 
 __all__ = [
+    "ACCOUNTS",
+    "SCENARIOS",
     "Check",
     "differences",
     "verify_collateral",

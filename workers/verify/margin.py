@@ -16,6 +16,9 @@ from workers.scenarios import build_scenarios
 from workers.verify.accounts import recompute
 from workers.verify.checks import Check, attempted, checks_of_storage, unlike
 
+ACCOUNTS = 200
+"""How many accounts are computed again where nobody says."""
+
 AGAIN = 1e-9
 """Relative difference allowed to what is fitted again: another machine's library may differ."""
 

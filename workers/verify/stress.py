@@ -7,8 +7,12 @@ from numpy.typing import NDArray
 from risk.systemic.plan import parse_stress_plan
 from storage.runs import RunStore, StoredRun
 from workers.verify.checks import Check, attempted, book_checked, checks_of_storage, unlike
+from workers.verify.stressed_again import StressedAgain
 
 Floats = NDArray[np.float64]
+
+SCENARIOS = 2
+"""How many scenarios are computed again where nobody says."""
 
 ROUNDING = 1e-12
 """Part of a sum by which its parts, summed in another order, may be off."""
@@ -17,19 +21,34 @@ CLEARED = 1e-9
 """Part of what is owed by which payments, found by solving for all at once, may be off."""
 
 
-def verify_stress(store: RunStore, name: str) -> list[Check]:
-    """Read a stress run again, and sum its losses again.
+def verify_stress(
+    store: RunStore,
+    name: str,
+    runs: RunStore,
+    pools: RunStore | None = None,
+    sample: int = SCENARIOS,
+    seed: int = 0,
+) -> list[Check]:
+    """Read a stress run again, sum its losses again, and compute ``sample`` scenarios again.
+
+    ``runs`` has the margin run that was stressed, ``pools`` the collateral run if one was used.
 
     Raises:
         UnknownRun: no run of that name has been published.
     """
     run = store.read(name)
-    counted = f"{run.manifest['totals']['scenarios']:,} scenarios"
+    total = int(run.manifest["totals"]["scenarios"])
+    counted = f"{total:,} scenarios"
+    rows = np.random.default_rng(seed).choice(total, min(sample, total), replace=False)
+    drawn = f"{len(rows):,} of {total:,} drawn with seed {seed}"
+    again = StressedAgain(run, runs, pools)
     return [
         *checks_of_storage(store, run.run_id),
-        attempted("inputs", "book", lambda: book_checked(run)),
+        attempted("inputs", "book, margin run, plan", lambda: [*book_checked(run), *again.key()]),
         attempted("sums", counted, lambda: _sums(run)),
         attempted("network", counted, lambda: _network(run)),
+        attempted("made again", "plan, totals, network from the scenarios", again.derived),
+        attempted("cascades", drawn, lambda: again.cascades(np.sort(rows).tolist())),
     ]
 
 
