@@ -142,7 +142,12 @@ class RayEngine:
         """Return a Dask scheduler whose tasks are Ray tasks on this cluster."""
         from ray.util.dask import ray_dask_get
 
-        scheduler: Callable[..., Any] = ray_dask_get
+        def scheduler(*graph: Any, **options: Any) -> Any:
+            try:
+                return ray_dask_get(*graph, **options)
+            except ray.exceptions.RayTaskError as fault:
+                raise fault.cause from fault
+
         return scheduler
 
     def close(self) -> None:
@@ -203,8 +208,10 @@ class _InFlight:
     def _result(self, task: Any, item: Any) -> Any:
         try:
             return ray.get(task)
-        except ray.exceptions.RayTaskError:
-            raise  # what the task itself raised keeps its name
+        # What a task itself raised is raised here. Ray's own error has pages about it, and is of
+        # its class too only where that is not a library's extension.
+        except ray.exceptions.RayTaskError as fault:
+            raise fault.cause from fault
         except ray.exceptions.RayError as fault:
             raise TaskLost(
                 f"{self.name} of {item} was tried {1 + RETRIES} times and ended its worker each "

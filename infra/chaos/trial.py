@@ -81,6 +81,7 @@ class Trial:
         self.place = ground.place(folder / "store", self.kind)
         self._lives: list[Any] = []
         self._done: set[str] = set()
+        self._damage: int | None = None
         self._since = time.monotonic()
 
     def run(self) -> Outcome:
@@ -99,6 +100,8 @@ class Trial:
                 if injected:
                     self.outcome.faults.append(name)
                     self.outcome.redone.append(0)
+                    if name in DAMAGES:
+                        self._damage = len(self.outcome.redone) - 1
                 self._since = time.monotonic()
                 self.look()
             for _ in range(3):
@@ -172,12 +175,14 @@ class Trial:
                     raise Wrong(f"{groups} of {name} are not what the manifest says")
 
     def _count(self, report: Path) -> None:
-        """Charge what a life did over again to the fault before it."""
+        """Charge what a life did over again to damage that nobody met yet, or to the last fault."""
         notes = report.with_suffix(".shards")
         if notes.exists() and report.name.startswith("today"):
             shards = notes.read_text().split()
-            if self.outcome.faults:
-                self.outcome.redone[-1] += sum(shard in self._done for shard in shards)
+            again = sum(shard in self._done for shard in shards)
+            if again and self.outcome.faults:
+                self.outcome.redone[-1 if self._damage is None else self._damage] += again
+                self._damage = None
             self._done.update(shards)
 
     @contextlib.contextmanager
@@ -307,3 +312,5 @@ FAULTS: dict[str, Callable[[Trial], bool]] = {
     ),
     "staged chunks missing": _damage(lambda path, _: path.unlink()),
 }
+DAMAGES = [name for name in FAULTS if name.startswith("staged chunks")]
+"""What is damaged is met by the next life that comes so far, which need not be the next one."""
