@@ -22,11 +22,13 @@ CLOCKS_APART = timedelta(minutes=10)
 class Cleaning:
     """What was done: runs removed and kept with the reason, leftovers, and bytes reclaimed.
 
-    ``busy`` are runs in progress; while there are any, nothing is reclaimed. ``cached`` are folders
-    of the cache that no kept run reads.
+    ``damaged`` are runs that were removed because their manifests cannot be read. ``busy`` are runs
+    in progress; while there are any, nothing is reclaimed. ``cached`` are folders of the cache that
+    no kept run reads.
     """
 
     removed: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
     kept: dict[str, str] = field(default_factory=dict)
     busy: list[str] = field(default_factory=list)
@@ -41,13 +43,22 @@ def clean_stores(
     now: datetime,
     *,
     dry_run: bool,
+    damaged: bool = False,
 ) -> Cleaning:
     """Remove what retention does not keep, and reclaim space where nobody is at work.
 
+    Of a damaged run nobody knows which others it needs: with ``damaged`` it goes first, and without
+    it nothing goes.
+
     Raises:
-        ValueError: a limit below zero.
+        ManifestDamaged: a run is damaged, and is not to go.
+        ValueError: a limit below zero, or a damaged run that is tagged.
     """
-    manifests = {store: store.manifests() for store in stores}
+    done = Cleaning()
+    if damaged:
+        for store in stores:
+            _remove_damaged(store, done, dry_run=dry_run)
+    manifests = {store: store.survey()[0] if damaged else store.manifests() for store in stores}
     histories = {store: read_history(store.path) for store in stores}
     records = [Record.of(one) for found in manifests.values() for one in found]
     unfinished = {store: store.unfinished() for store in stores}
@@ -64,13 +75,13 @@ def clean_stores(
             for history in histories.values()
             for run_id in history.tags.values()
         },
-        latest={name for store in stores for name in _latest(store)},
+        latest={name for store in stores for name in _latest(store, manifests[store])},
         busy=busy,
         keep_last=keep_last,
         keep_days=keep_days,
         now=now,
     )
-    done = Cleaning(kept=kept, busy=sorted(busy))
+    done.kept, done.busy = kept, sorted({*busy, *done.busy})
     for store in stores:
         going = [one["run_id"] for one in manifests[store] if one["run_id"] not in kept]
         for run_id in going:
@@ -99,10 +110,22 @@ def clean_stores(
     return done
 
 
-def _latest(store: RunStore) -> set[str]:
+def _remove_damaged(store: RunStore, done: Cleaning, *, dry_run: bool) -> None:
+    history = read_history(store.path)
+    for run_id in store.survey()[1]:
+        if tags := history.tags_of(run_id):
+            raise ValueError(
+                f"run {run_id} is damaged, and tagged {', '.join(tags)}; take that away by "
+                f"margincube untag first, or restore the runs from a backup"
+            )
+        if dry_run or _removed(store, run_id, done):
+            done.damaged.append(run_id)
+
+
+def _latest(store: RunStore, manifests: Sequence[dict[str, Any]]) -> set[str]:
     """Return what ``latest`` means of each book, and of all of them."""
     aside = read_history(store.path).aside
-    left = [one for one in store.manifests() if one["run_id"] not in aside]
+    left = [one for one in manifests if one["run_id"] not in aside]
     books: dict[str, list[dict[str, Any]]] = {}
     for one in left:
         books.setdefault(one["inputs"]["book"]["name"], []).append(one)

@@ -30,7 +30,7 @@ class ServerNotStarted(OSError):
 
 
 class ServerGone(RuntimeError):
-    """Prefect's server stopped answering in the middle of a flow."""
+    """Prefect's server does not answer, stopped answering, or lets nobody in."""
 
 
 class EmbeddedServer:

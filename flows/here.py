@@ -35,7 +35,7 @@ def run_here(settings: Settings, load: Callable[[], Callable[[], Result]]) -> Re
         Engines(settings),
     ):
         with progress.waiting("start the engines"):
-            from httpx import TransportError
+            from httpx import HTTPStatusError, TransportError
             from prefect.settings import (
                 PREFECT_API_AUTH_STRING,
                 PREFECT_API_URL,
@@ -51,14 +51,34 @@ def run_here(settings: Settings, load: Callable[[], Callable[[], Result]]) -> Re
             progress.begin("start the flow", 1, "")  # until its first stage begins
             try:
                 result = flow()
-            except TransportError as error:
+            except (TransportError, HTTPStatusError, RuntimeError) as error:
+                said = _said_of_server(error)
+                if said is None:
+                    raise
                 raise ServerGone(
-                    f"Prefect's server at {url} stopped answering ({error}); what was computed "
-                    "until its last checkpoint is kept, run it again to go on from there"
+                    f"Prefect's server at {url} {said}; what was computed until its last "
+                    "checkpoint is kept, run it again to go on from there"
                 ) from error
         progress.begin("close the engines", 1, "")  # until the context ends
         server.release()
         return result
+
+
+def _said_of_server(error: Exception) -> str | None:
+    """Return what is wrong with Prefect's server, or nothing where an error is not of it."""
+    from httpx import HTTPStatusError, TransportError
+
+    if isinstance(error, HTTPStatusError):
+        code = error.response.status_code
+        if code in (401, 403):
+            return f"lets nobody in ({code}): see PREFECT_API_AUTH_STRING, or PREFECT_API_KEY"
+        return f"answers with {code}"
+    if isinstance(error, TransportError):
+        return f"stopped answering ({error})"
+    # What Prefect raises where its first call fails, of no class of its own.
+    if str(error).startswith("Failed to reach API"):
+        return "does not answer, or not as it should: see PREFECT_API_URL"
+    return None
 
 
 def _nothing(_: logging.LogRecord) -> bool:

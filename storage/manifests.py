@@ -9,8 +9,13 @@ MANIFEST, DIGEST = "manifest", "manifest_digest"
 """The names they are stored by."""
 
 
+REMEDY = (
+    "restore runs from a backup, or take it away by margincube clean --damaged and run it again"
+)
+
+
 class ManifestDamaged(RuntimeError):
-    """A stored manifest is not the one that was written."""
+    """A stored manifest is not the one that was written, or cannot be read."""
 
 
 def manifest_digest(manifest: Mapping[str, Any]) -> str:
@@ -28,18 +33,21 @@ def stored_manifest(found: Mapping[str, Any], where: str) -> dict[str, Any]:
     Runs that were stored before manifests had digests are read as they are.
 
     Raises:
-        ManifestDamaged: it has another digest.
+        ManifestDamaged: there is none, or it has another digest.
 
     >>> stored_manifest({"manifest": '{"a": 1}', "manifest_digest": manifest_digest({"a": 1})}, "r")
     {'a': 1}
     """
-    stored = found[MANIFEST]
-    manifest: dict[str, Any] = json.loads(stored) if isinstance(stored, str) else dict(stored)
+    try:
+        stored = found[MANIFEST]
+        manifest: dict[str, Any] = json.loads(stored) if isinstance(stored, str) else dict(stored)
+    except (KeyError, TypeError, ValueError) as fault:
+        raise ManifestDamaged(f"the manifest of a run in {where} is damaged; {REMEDY}") from fault
     written = found.get(DIGEST)
     if written is not None and manifest_digest(manifest) != written:
         raise ManifestDamaged(
             f"the manifest of run {manifest.get('run_id')!r} in {where} has digest "
             f"{manifest_digest(manifest)[:12]}, and was written with {str(written)[:12]}: the file "
-            "is damaged; restore the runs from a backup, or remove this run and run it again"
+            f"is damaged; {REMEDY}"
         )
     return manifest

@@ -21,13 +21,13 @@ class Record:
     def of(cls, manifest: Mapping[str, Any]) -> "Record":
         """Return what retention needs to know of a manifest."""
         inputs = manifest["inputs"]
-        named = [inputs.get("run") or {}, manifest.get("since") or {}]
+        named = [inputs.get("run"), inputs.get("pool"), manifest.get("since")]
         return cls(
             run_id=str(manifest["run_id"]),
             kind=str(manifest.get("kind", "margin")),
             book=str(inputs["book"]["name"]),
             created=datetime.fromisoformat(manifest["created"]),
-            needs=frozenset(str(one["run_id"]) for one in named if "run_id" in one),
+            needs=frozenset(str(one["run_id"]) for one in named if one),
         )
 
 

@@ -19,10 +19,10 @@ import zarr
 
 from storage.arrays import MARGIN, RunKind
 from storage.audit import record_publication
-from storage.faults import TRANSFER_SECONDS, named_faults
+from storage.faults import TRANSFER_SECONDS, StoreFailed, StoreFault, named_faults
 from storage.history import read_history
 from storage.locks import AlreadyLocked, exclusive
-from storage.manifests import stored_manifest
+from storage.manifests import REMEDY, ManifestDamaged, stored_manifest
 from storage.objects import S3Folder, StoreUnavailable, located
 from storage.signature import Published, Signer
 
@@ -98,17 +98,32 @@ class RunStore:
         else:
             self._repository = _repository_on_disk(path)
         with named_faults(path):
-            self._root = list(self._repository.ancestry(branch="main"))[-1].id
+            self._root = self._first_snapshot()
             self._require_kind()
 
+    def _first_snapshot(self) -> str:
+        """Return the snapshot that every branch begins at, by whichever run is not damaged."""
+        for where in ({"branch": "main"}, *({"tag": tag} for tag in self._tags().values())):
+            with suppress(StoreFault):
+                return str(list(self._repository.ancestry(**where))[-1].id)
+        raise StoreFailed(
+            f"{self.path}: no run in it can be read; restore the runs from a backup, or give "
+            "another folder"
+        )
+
     def _require_kind(self) -> None:
-        for run_id, tag in sorted(self._tags().items())[:1]:
-            found = self._committed(tag).get("kind", "margin")
+        """Look at the first run that is not damaged: what is wrong with another is its own."""
+        for run_id, tag in sorted(self._tags().items()):
+            try:
+                found = self._committed(run_id, tag).get("kind", "margin")
+            except ManifestDamaged:
+                continue
             if found != self.kind.name:
                 raise RunsOfAnotherKind(
                     f"{self.path} holds {found} runs, such as {run_id}, and {self.kind.name} runs "
                     "were asked for; each kind has a folder of its own, give that one"
                 )
+            return
 
     @contextmanager
     def run_lock(self, run_id: str) -> Iterator[None]:
@@ -202,12 +217,13 @@ class RunStore:
     def _move_main(self, run_id: str) -> None:
         with self._commit_lock():
             snapshot = self._newest(tag=self._tags()[run_id])
-            while (tip := self._newest(branch="main")).written_at < snapshot.written_at:
+            while self._main_is_before(snapshot):
+                tip = self._repository.lookup_branch("main")
                 try:
-                    self._repository.reset_branch("main", snapshot.id, from_snapshot_id=tip.id)
+                    self._repository.reset_branch("main", snapshot.id, from_snapshot_id=tip)
                 except icechunk.IcechunkError:
                     # In a store another run may have been published just now.
-                    if self._newest(branch="main").id == tip.id:
+                    if self._repository.lookup_branch("main") == tip:
                         raise
             if _staging(run_id) in self._repository.list_branches():
                 try:
@@ -216,6 +232,13 @@ class RunStore:
                     # So may somebody else have mended this publication.
                     if _staging(run_id) in self._repository.list_branches():
                         raise
+
+    def _main_is_before(self, snapshot: icechunk.SnapshotInfo) -> bool:
+        """Tell whether ``main`` shows a run that was committed earlier, or one that is damaged."""
+        try:
+            return bool(self._newest(branch="main").written_at < snapshot.written_at)
+        except StoreFault:
+            return bool(self._repository.lookup_branch("main") != snapshot.id)
 
     @contextmanager
     def _commit_lock(self) -> Iterator[None]:
@@ -235,13 +258,55 @@ class RunStore:
         Raises:
             ManifestDamaged: one is not what was written.
         """
-        runs = [self._newest(tag=tag) for tag in self._tags().values()]
-        runs.sort(key=lambda snapshot: snapshot.written_at, reverse=True)
-        return [stored_manifest(snapshot.metadata, str(self.path)) for snapshot in runs]
+        found, damaged = self.survey()
+        for said in damaged.values():
+            raise ManifestDamaged(said)
+        return found
 
-    def _committed(self, tag: str) -> dict[str, Any]:
-        """Return the manifest that was committed with a run."""
-        return stored_manifest(self._newest(tag=tag).metadata, str(self.path))
+    def survey(self) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        """Return the manifests of published runs, newest first, and what is wrong with others."""
+        found: list[tuple[datetime, dict[str, Any]]] = []
+        damaged: dict[str, str] = {}
+        for run_id, tag in sorted(self._tags().items()):
+            try:
+                manifest = self._committed(run_id, tag)
+                found.append((self._newest(tag=tag).written_at, manifest))
+            except ManifestDamaged as fault:
+                if run_id in self._tags():  # and was not removed just now
+                    damaged[run_id] = str(fault)
+        found.sort(key=lambda one: one[0], reverse=True)
+        return [manifest for _, manifest in found], damaged
+
+    def _committed(self, run_id: str, tag: str) -> dict[str, Any]:
+        """Return the manifest that was committed with a run.
+
+        Raises:
+            ManifestDamaged: it is not what was written.
+        """
+        with self._named_damage(run_id):
+            return stored_manifest(self._newest(tag=tag).metadata, str(self.path))
+
+    def _seen(self, run_id: str, tag: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the manifest of a run as readers see it, and all that is said beside it.
+
+        Raises:
+            ManifestDamaged: it is not what was written.
+        """
+        with self._named_damage(run_id):
+            session = self._repository.readonly_session(tag=tag)
+            said = zarr.open_group(session.store, mode="r").attrs.asdict()
+            return stored_manifest(said, str(self.path)), said
+
+    @contextmanager
+    def _named_damage(self, run_id: str) -> Iterator[None]:
+        """Say of which run it is that what describes it cannot be read."""
+        try:
+            yield
+        except (StoreFault, ValueError, KeyError) as fault:
+            first = (str(fault).strip() or type(fault).__name__).splitlines()[0].removeprefix("x ")
+            raise ManifestDamaged(
+                f"run {run_id} in {self.path} is damaged ({first}); {REMEDY}"
+            ) from fault
 
     def _newest(self, **where: str) -> icechunk.SnapshotInfo:
         """Return the last snapshot of a ``branch`` or a ``tag``."""
@@ -254,6 +319,7 @@ class RunStore:
         none that was set aside.
 
         Raises:
+            ManifestDamaged: of a damaged run nobody can tell whether it is the latest.
             UnknownRun: nothing, or more than one run, is meant.
         """
         tags = sorted(self._tags())
@@ -261,9 +327,12 @@ class RunStore:
         if name in history.tags and history.tags[name] in tags:
             return history.tags[name]
         if name == "latest":
+            found, damaged = self.survey()
+            for run_id in damaged.keys() - set(history.aside):
+                raise ManifestDamaged(f"{damaged[run_id]}. It may be the latest: name a run")
             newest = [
                 one
-                for one in self.manifests()
+                for one in found
                 if (book is None or one["inputs"]["book"]["digest"] == book)
                 and one["run_id"] not in history.aside
             ]
@@ -291,9 +360,9 @@ class RunStore:
         from storage.staging import open_group
 
         run_id = self.resolve(name)
-        store = self._repository.readonly_session(tag=self._tags()[run_id]).store
-        root = zarr.open_group(store, mode="r")
-        manifest = stored_manifest(root.attrs.asdict(), str(self.path))
+        tag = self._tags()[run_id]
+        manifest, _ = self._seen(run_id, tag)
+        store = self._repository.readonly_session(tag=tag).store
         groups = {group: open_group(store, group) for group in self.kind.groups}
         return StoredRun(run_id, manifest, groups)
 
@@ -305,10 +374,9 @@ class RunStore:
         """
         run_id = self.resolve(name)
         tag = self._tags()[run_id]
-        root = zarr.open_group(self._repository.readonly_session(tag=tag).store, mode="r")
-        seen = stored_manifest(root.attrs.asdict(), str(self.path))
-        signature: Any = root.attrs.get("signature")
-        return Published(run_id, seen, self._committed(tag), signature)
+        seen, said = self._seen(run_id, tag)
+        signature: Any = said.get("signature")
+        return Published(run_id, seen, self._committed(run_id, tag), signature)
 
     def open(self, name: str = "latest") -> Run:
         """Open a published margin run.
@@ -355,12 +423,13 @@ class RunStore:
             tag = self._tags().get(run_id)
             if tag is None:
                 return
-            shown = self._newest(branch="main").id == self._newest(tag=tag).id
+            shown = self._repository.lookup_branch("main") == self._repository.lookup_tag(tag)
             self._repository.delete_tag(tag)
             if shown:
-                left = [self._newest(tag=one) for one in self._tags().values()]
-                newest = max(left, key=lambda one: one.written_at, default=None)
-                self._repository.reset_branch("main", newest.id if newest else self._root)
+                left, _ = self.survey()
+                tags = self._tags()
+                newest = self._repository.lookup_tag(tags[left[0]["run_id"]]) if left else None
+                self._repository.reset_branch("main", newest or self._root)
 
     def reclaim(self, before: datetime) -> int:
         """Delete what no run holds and was written before an instant; return the bytes freed.

@@ -147,6 +147,7 @@ def clean(
     *,
     keep_last: int | None = None,
     keep_days: float | None = None,
+    damaged: Annotated[bool, Parameter(negative=())] = False,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     runs: Runs = None,
     pools: str | None = None,
@@ -162,6 +163,7 @@ def clean(
     Args:
         keep_last: runs of each book and kind to keep, the newest
         keep_days: days for which every run is kept
+        damaged: remove runs whose manifests cannot be read; while there are any, nothing else goes
         dry_run: say what would go, and remove nothing
         runs: folder of the margin runs, or s3://bucket/prefix; runs of the data folder
         pools: folder of the collateral runs, or s3://bucket/prefix; pools of the data folder
@@ -174,13 +176,19 @@ def clean(
 
     settings = Settings.given(runs=runs, pools=pools, stresses=stresses, reverses=reverses)
     done = clean_stores(
-        list(stores(settings)), keep_last, keep_days, datetime.now(UTC), dry_run=dry_run
+        list(stores(settings)),
+        keep_last,
+        keep_days,
+        datetime.now(UTC),
+        dry_run=dry_run,
+        damaged=damaged,
     )
     if json:
         print_json(
             {
                 "dry_run": dry_run,
                 "removed": done.removed,
+                "damaged": done.damaged,
                 "leftovers": done.leftovers,
                 "kept": done.kept,
                 "bytes": done.reclaimed,
@@ -200,6 +208,8 @@ def _print_cleaning(done: "Cleaning", *, dry_run: bool) -> None:
     gone = "would go" if dry_run else "removed"
     for run_id in done.removed:
         table.add_row(run_id, gone, "beyond what is to be kept")
+    for run_id in done.damaged:
+        table.add_row(run_id, gone, "damaged")
     for run_id in done.leftovers:
         table.add_row(run_id, gone, "never finished")
     CONSOLE.print(table, highlight=False)

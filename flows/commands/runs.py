@@ -1,10 +1,11 @@
 """Commands on runs: make one, list them, look at one, report it, export it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
+from rich.markup import escape
 
 from flows.commands.shared import (
     CONSOLE,
@@ -113,27 +114,39 @@ def runs(*, runs: Runs = None, json: Json = False) -> None:
     from storage.runs import RunStore
 
     store = RunStore(Settings.given(runs=runs).runs)
-    manifests = store.manifests()
-    standing = standing_of(store, manifests)
+    manifests, damaged = store.survey()
+    standing = standing_of(store, manifests, damaged)
     if json:
-        print_json([one | standing[one["run_id"]] for one in manifests])
+        unread = [
+            {"run_id": run_id, "standing": "damaged", "problem": said}
+            for run_id, said in damaged.items()
+        ]
+        print_json([*(one | standing[one["run_id"]] for one in manifests), *unread])
         return
     if manifests:
         print_runs(CONSOLE, manifests, standing)
-    else:
+    elif not damaged:
         CONSOLE.print("no run has been published yet; try: margincube demo")
+    for said in damaged.values():
+        CONSOLE.print(f"[bold red]damaged:[/] {escape(said)}", highlight=False, soft_wrap=True)
     for run_id in store.unfinished():
         what = "in progress" if store.is_busy(run_id) else "not finished, the same command goes on"
         CONSOLE.print(f"{run_id}: {what}", highlight=False, soft_wrap=True)
 
 
-def standing_of(store: "RunStore", manifests: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the tags of each run, and whether it is the latest, published or set aside."""
+def standing_of(
+    store: "RunStore", manifests: list[dict[str, Any]], damaged: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """Return the tags of each run, and whether it is the latest, published or set aside.
+
+    Where a damaged run may be the latest, none is.
+    """
     from storage.history import read_history
 
     history = read_history(store.path)
     left = [one["run_id"] for one in manifests if one["run_id"] not in history.aside]
-    latest = store.resolve("latest") if left else ""
+    known = bool(left) and damaged.keys() <= set(history.aside)
+    latest = store.resolve("latest") if known else ""
     return {
         run_id: {
             "tags": history.tags_of(run_id),

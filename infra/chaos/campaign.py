@@ -52,7 +52,7 @@ def report(outcomes: list[Outcome], full_disk: bool) -> dict[str, Any]:
         "disk": "a small file system" if full_disk else "a limit on the size of files",
         "faults": {name: cost(name, struck) for name in FAULTS},
         "recovered": sum(not one.wrong for one in struck),
-        "lost": sum("gone" in str(one.wrong) or "not published" in str(one.wrong) for one in wrong),
+        "lost": sum(one.lost for one in wrong),
         "wrong": len(wrong),
         "failed_seeds": [one.seed for one in wrong],
         "recovery": {name: recovery(ended) for name, ended in by_engine.items()},

@@ -1,5 +1,6 @@
 """One life of a run in a process of its own: it ends published, by a named error, or killed."""
 
+import errno
 import json
 import os
 import resource
@@ -14,6 +15,7 @@ import icechunk
 
 from storage import faults
 from storage.locks import AlreadyLocked
+from storage.manifests import ManifestDamaged
 from storage.objects import StoreUnavailable
 from storage.runs import RunStore
 from storage.staging import Fork, StagedRun
@@ -36,11 +38,13 @@ NAMED = (
     AlreadyLocked,
     StoreUnavailable,
     faults.StoreFailed,
+    ManifestDamaged,
     IncompleteRun,
     TaskLost,
     WorkersDiffer,
-    OSError,
 )
+FULL = (errno.ENOSPC, errno.EFBIG)
+"""Of the system's own errors, those that name what was done to the disk."""
 PUBLISHED, UNNAMED, REFUSED, TERMINATED = 0, 1, 3, 128 + signal.SIGTERM
 WIDE = ("margin_shard", "pool_shard")
 CALLS: tuple[tuple[Any, str], ...] = (
@@ -106,7 +110,9 @@ def live(life: Life) -> None:
         _die_at(life.dies_at)
     try:
         told = _perform(life)
-    except NAMED as error:
+    except (*NAMED, OSError) as error:
+        if not isinstance(error, NAMED) and error.errno not in FULL:
+            raise
         told = {"error": type(error).__name__, "says": str(error)}
     _tell(life.report, told)
     sys.exit(REFUSED if "error" in told else PUBLISHED)

@@ -37,6 +37,10 @@ class Wrong(AssertionError):
     """The oracle found what must not be: what and where."""
 
 
+class Lost(Wrong):
+    """A run that was there is gone, or one that was to come never did."""
+
+
 @dataclass
 class Outcome:
     """What came of a seed."""
@@ -55,6 +59,7 @@ class Outcome:
     """From the end of the last fault to the publication."""
     seconds: float = 0.0
     wrong: str | None = None
+    lost: bool = False
 
 
 class Trial:
@@ -113,6 +118,7 @@ class Trial:
             self.look(finished=True)
         except Exception as problem:  # whatever else a reader meets is as wrong
             self.outcome.wrong = f"{type(problem).__name__}: {str(problem)[:500]}"
+            self.outcome.lost = isinstance(problem, Lost)
         finally:
             for process in self._lives:
                 process.kill()
@@ -166,10 +172,10 @@ class Trial:
         if not found <= allowed:
             raise Wrong(f"digests {sorted(found - allowed)} are not among those without faults")
         if self.kind == "margin" and truth["margin", "yesterday"] not in found:
-            raise Wrong("the run of yesterday is gone")
+            raise Lost("the run of yesterday is gone")
         if finished:
             if truth[self.kind, "today"] not in found:
-                raise Wrong("the run was not published in three tries after the last fault")
+                raise Lost("the run was not published in three tries after the last fault")
             for name in published(self.place, self.kind):
                 if groups := values_wrong(RunStore(self.place, KINDS[self.kind]).read(name)):
                     raise Wrong(f"{groups} of {name} are not what the manifest says")
@@ -188,7 +194,7 @@ class Trial:
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
         """Read all the while; whoever reads sees whole runs alone."""
-        over, seen = threading.Event(), list[str]()
+        over, seen = threading.Event(), list[Exception]()
 
         def read() -> None:
             while not over.wait(0.1):
@@ -199,9 +205,9 @@ class Trial:
                 except OSError as problem:
                     # A store that was never finished cannot be opened while its disk is full.
                     if self.kind == "margin":
-                        seen.append(f"{type(problem).__name__} {str(problem)[:300]}")
+                        seen.append(problem)
                 except Exception as problem:
-                    seen.append(f"{type(problem).__name__} {str(problem)[:300]}")
+                    seen.append(problem)
 
         reader = threading.Thread(target=read)
         reader.start()
@@ -211,7 +217,7 @@ class Trial:
             over.set()
             reader.join()
         if seen:
-            raise Wrong(f"a reader found: {seen[0]}")
+            raise seen[0]
 
 
 def _kill_driver(trial: Trial) -> bool:

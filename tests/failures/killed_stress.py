@@ -8,7 +8,7 @@ from storage.runs import RunStore
 from storage.staging import Fork, StagedRun
 from tests.failures.killed_run import Point, die_at
 from workers.engine import SerialEngine
-from workers.stress import run as stress_run
+from workers.stress import batch
 from workers.stress.request import StressRequest
 from workers.stress.run import StressRun
 
@@ -27,7 +27,7 @@ POINTS = {
 def start(request: StressRequest, report: Path, point: str | None) -> None:
     """Make a stress run, dying at ``point`` or else leaving a report of what was computed."""
     computed: list[list[str]] = []
-    cascade = stress_run.run_cascade
+    cascade = batch.run_cascade
 
     def noted(
         engine: Any, inputs: Any, shards: Any, scenarios: Any, *others: Any, **named: Any
@@ -36,7 +36,7 @@ def start(request: StressRequest, report: Path, point: str | None) -> None:
         computed.append(list(scenarios.name))
         return found
 
-    stress_run.run_cascade = noted
+    batch.run_cascade = noted
     if point is not None:
         die_at(POINTS[point])
     engine = SerialEngine()
