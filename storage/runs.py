@@ -7,7 +7,7 @@ A reader opens a tag, or ``main`` for the newest; neither exists before its run 
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -54,28 +54,75 @@ class UnknownRun(KeyError):
         return str(self.args[0])
 
 
+class Groups(Mapping[str, "xr.Dataset"]):
+    """The datasets of a run by group, each opened when it is first asked for."""
+
+    def __init__(self, names: Sequence[str], open_one: Callable[[str], "xr.Dataset"]) -> None:
+        self._names, self._open = tuple(names), open_one
+        self._opened: dict[str, xr.Dataset] = {}
+
+    def __getitem__(self, name: str) -> "xr.Dataset":
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._opened:
+            self._opened[name] = self._open(name)
+        return self._opened[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A published run of any kind: its manifest, and its datasets by group."""
+    """A published run of any kind; values of its datasets are read when they are asked for."""
 
     run_id: str
     manifest: dict[str, Any]
-    groups: "Mapping[str, xr.Dataset]"
+    groups: Mapping[str, "xr.Dataset"]
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A published margin run; its datasets are read when their values are asked for."""
+class Run(StoredRun):
+    """A published margin run."""
 
-    run_id: str
-    manifest: dict[str, Any]
-    accounts: "xr.Dataset"
-    blocks: "xr.Dataset"
-    cube: "xr.Dataset"
-    folds: "xr.Dataset"
-    scenarios: "xr.Dataset"
-    instruments: "xr.Dataset"
-    market: "xr.Dataset"
+    __slots__ = ()
+
+    @property
+    def accounts(self) -> "xr.Dataset":
+        """What each account must have, and has."""
+        return self.groups["accounts"]
+
+    @property
+    def blocks(self) -> "xr.Dataset":
+        """Sums over blocks of accounts."""
+        return self.groups["blocks"]
+
+    @property
+    def cube(self) -> "xr.Dataset":
+        """The P&L of one contract in each scenario."""
+        return self.groups["cube"]
+
+    @property
+    def folds(self) -> "xr.Dataset":
+        """What the accounts come to, by member, collateral and instrument."""
+        return self.groups["folds"]
+
+    @property
+    def scenarios(self) -> "xr.Dataset":
+        """The scenarios, and how likely each is."""
+        return self.groups["scenarios"]
+
+    @property
+    def instruments(self) -> "xr.Dataset":
+        """What the instruments are, and are worth."""
+        return self.groups["instruments"]
+
+    @property
+    def market(self) -> "xr.Dataset":
+        """What was fitted to the market."""
+        return self.groups["market"]
 
 
 class RunStore:
@@ -363,7 +410,7 @@ class RunStore:
         tag = self._tags()[run_id]
         manifest, _ = self._seen(run_id, tag)
         store = self._repository.readonly_session(tag=tag).store
-        groups = {group: open_group(store, group) for group in self.kind.groups}
+        groups = Groups(self.kind.groups, lambda group: open_group(store, group))
         return StoredRun(run_id, manifest, groups)
 
     def published(self, name: str) -> Published:
@@ -385,7 +432,7 @@ class RunStore:
             UnknownRun: no run of that name has been published.
         """
         found = self.read(name)
-        return Run(found.run_id, found.manifest, **found.groups)
+        return Run(found.run_id, found.manifest, found.groups)
 
     def rows(self, run_id: str, group: str) -> "StoredRows":
         """Return the arrays of a group that workers wrote, for reading many rows of all."""

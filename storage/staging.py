@@ -17,6 +17,8 @@ import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
+from xarray import conventions
+from zarr import AsyncGroup
 from zarr.abc.codec import BytesBytesCodec
 from zarr.api import asynchronous
 from zarr.codecs import Crc32cCodec, ZstdCodec
@@ -241,21 +243,7 @@ class StagedRun:
         """Write the small groups and the manifest, commit, and return the snapshot's name."""
         self._session = self._repository.writable_session(self.branch)
         for group, dataset in datasets.items():
-            dataset = _with_plain_text(dataset)
-            encoding = {
-                name: {"compressors": _codecs(variable.dtype), "chunks": variable.shape}
-                | _fill(variable)
-                for name, variable in dataset.variables.items()
-                if variable.size
-            }
-            dataset.to_zarr(
-                self._session.store,
-                group=group,
-                mode="w",
-                consolidated=False,
-                zarr_format=3,
-                encoding=encoding,
-            )
+            sync(_write_group(self._session.store, group, dataset))
         root = zarr.open_group(self._session.store, mode="r+")
         digest = manifest_digest(manifest)
         root.attrs[MANIFEST], root.attrs[DIGEST] = dict(manifest), digest
@@ -276,23 +264,48 @@ class StagedRun:
                 ) from None
 
 
-def _with_plain_text(dataset: xr.Dataset) -> xr.Dataset:
-    """Return a dataset whose texts are of variable length, the form zarr has a standard for."""
-    for name, variable in dataset.variables.items():
-        if variable.dtype.kind in "TU":
-            plain = (variable.dims, variable.values.astype(object), variable.attrs)
-            assign = dataset.assign_coords if name in dataset.coords else dataset.assign
-            dataset = assign({name: plain})
-    return dataset
+async def _write_group(store: icechunk.IcechunkStore, group: str, dataset: xr.Dataset) -> None:
+    """Write a small group, each array as one chunk, in the way that ``xr.open_zarr`` reads.
 
-
-def _fill(variable: xr.Variable) -> dict[str, int]:
-    """Return what a missing integer reads as, as in ``Variable.fill``; xarray's own is zero.
-
-    Instants are stored as integers too, and the least of these is no instant.
+    All arrays at once, for most of a write is waiting.
     """
-    stored = np.dtype(np.int64) if variable.dtype.kind == "M" else variable.dtype
-    return {"fill_value": int(np.iinfo(stored).min)} if stored.kind == "i" else {}
+    variables, attributes = conventions.encode_dataset_coordinates(dataset)
+    root = await asynchronous.create_group(
+        store=store, path=group, overwrite=True, zarr_format=3, attributes=dict(attributes)
+    )
+    await asyncio.gather(
+        *(_write_variable(root, str(name), variable) for name, variable in variables.items())
+    )
+
+
+async def _write_variable(root: AsyncGroup, name: str, variable: xr.Variable) -> None:
+    is_text = variable.dtype.kind in "OTU"
+    encoded = variable if is_text else conventions.encode_cf_variable(variable, name=name)
+    array = await root.create_array(
+        name,
+        shape=variable.shape,
+        # Texts are of variable length, the form zarr has a standard for.
+        dtype=str if is_text else encoded.dtype,
+        chunks=tuple(max(length, 1) for length in variable.shape),
+        fill_value=_fill(variable.dtype),
+        compressors=_codecs(variable.dtype),
+        dimension_names=[str(dim) for dim in variable.dims],
+        attributes={key: value for key, value in encoded.attrs.items() if key != "_FillValue"},
+    )
+    values = encoded.values
+    if values.size:
+        await array.setitem(..., values.astype(object) if is_text else values)
+
+
+def _fill(dtype: np.dtype[Any]) -> float | int | None:
+    """Return what is read where nothing was written, which says of itself that it is missing.
+
+    Instants are stored as integers, and the least of these is no instant.
+    """
+    if dtype.kind == "f":
+        return np.nan
+    stored = np.dtype(np.int64) if dtype.kind == "M" else dtype
+    return int(np.iinfo(stored).min) if stored.kind == "i" else None
 
 
 def _chunks(variable: Variable, layout: Layout) -> tuple[int, ...]:

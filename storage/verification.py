@@ -29,7 +29,12 @@ def read_again(store: RunStore, name: str) -> Reread:
     arrays = size = 0
     unreadable: list[str] = []
     found: dict[str, str] = {}
-    for group, dataset in run.groups.items():
+    for group in run.groups:
+        try:
+            dataset = run.groups[group]
+        except Exception as fault:  # as below
+            unreadable.append(f"{group} cannot be opened: {_first_line(fault)}")
+            continue
         known: dict[str, bytes] = {}
         for variable in map(str, dataset.variables):
             arrays += 1

@@ -1,7 +1,9 @@
 """What many tests share: a small methodology, small books, and a margin run in one call."""
 
+import copy
 import dataclasses
 import os
+import pickle
 import shutil
 import urllib.request
 import uuid
@@ -23,6 +25,7 @@ from storage.market import sample_market
 from storage.runs import Run, RunStore, StoredRun
 from tests.processes import BIN, clean_environment, run
 from tests.s3 import s3_server, set_s3_environment
+from workers import chains, scenarios
 from workers.claims.generate import generate_claims
 from workers.engine import SerialEngine
 from workers.generate import generate_book
@@ -131,6 +134,28 @@ def approved(text: str) -> str:
 
 
 SMALL_METHODOLOGY = approved(SMALL_METHODOLOGY)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def made_once() -> Iterator[None]:
+    """Fit the same quotes, and draw the same history, once: most runs of tests share a market."""
+    with pytest.MonkeyPatch.context() as patched:
+        for module, name in ((chains, "fit_chain"), (scenarios, "historical_scenarios")):
+            patched.setattr(module, name, remembered(getattr(module, name)))
+        yield
+
+
+def remembered(function: Callable) -> Callable:
+    """A pure function that answers from memory where it was asked the same, to the bit."""
+    known: dict[bytes, object] = {}
+
+    def answer(*asked: object) -> object:
+        key = pickle.dumps(asked)
+        if key not in known:
+            known[key] = function(*asked)
+        return copy.deepcopy(known[key])
+
+    return answer
 
 
 @pytest.fixture(scope="session")

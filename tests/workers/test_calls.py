@@ -279,7 +279,9 @@ def test_a_book_that_changed_is_refused(done):
 
 
 def test_a_run_without_maintenance_is_refused(done):
-    old = dataclasses.replace(done.run, accounts=done.run.accounts.drop_vars("maintenance"))
+    old = dataclasses.replace(
+        done.run, groups={**done.run.groups, "accounts": done.run.accounts.drop_vars("maintenance")}
+    )
     for arguments in ({"previous": old}, {}):
         with pytest.raises(RunTooOld, match="an earlier version made it"):
             margin_calls(done.run if arguments else old, Silent(), **arguments)

@@ -242,7 +242,7 @@ def test_nothing_follows_for_an_account_that_is_held_back(done, account):
 def test_a_stored_number_that_is_not_the_recomputed_one_is_refused(done):
     bent = done.run.accounts.load().copy(deep=True)
     bent["maintenance"][1] += 0.01
-    run = dataclasses.replace(done.run, accounts=bent)
+    run = dataclasses.replace(done.run, groups={**done.run.groups, "accounts": bent})
     with pytest.raises(MarginDiffers, match="account acc-001: maintenance is"):
         what_if(run, "acc-001", [])
 
