@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from storage.audit import record
 from storage.dataset.remote import cached_datasets
 from storage.history import History, change_history, read_history
 from storage.locks import AlreadyLocked
@@ -48,13 +49,16 @@ def clean_stores(
     """Remove what retention does not keep, and reclaim space where nobody is at work.
 
     Of a damaged run nobody knows which others it needs: with ``damaged`` it goes first, and without
-    it nothing goes.
+    it nothing goes. Each removal is in the audit log.
 
     Raises:
+        AuditBroken: an audit log is not as it was written; nothing more is removed.
         ManifestDamaged: a run is damaged, and is not to go.
-        ValueError: a limit below zero, or a damaged run that is tagged.
+        ValueError: a limit below zero, a damaged run that is tagged, or a tag of no run.
     """
     done = Cleaning()
+    for store in stores:
+        _require_tagged(store)
     if damaged:
         for store in stores:
             _remove_damaged(store, done, dry_run=dry_run)
@@ -82,11 +86,15 @@ def clean_stores(
         now=now,
     )
     done.kept, done.busy = kept, sorted({*busy, *done.busy})
-    for store in stores:
-        going = [one["run_id"] for one in manifests[store] if one["run_id"] not in kept]
-        for run_id in going:
-            if dry_run or _removed(store, run_id, done):
+    # The last made first: what a run was made from stays where the run, tagged just now, does.
+    needs = {one.run_id: one.needs for one in records}
+    for store in reversed(stores):
+        for run_id in (one["run_id"] for one in manifests[store]):
+            if run_id not in kept and (dry_run or _removed(store, run_id, done)):
                 done.removed.append(run_id)
+                continue
+            for needed in needs[run_id] & needs.keys():
+                kept.setdefault(needed, f"{run_id} was made from it")
         for run_id in unfinished[store]:
             if run_id not in busy and (dry_run or _removed(store, run_id, done)):
                 done.leftovers.append(run_id)
@@ -108,6 +116,21 @@ def clean_stores(
             apart = CLOCKS_APART if isinstance(store.path, S3Folder) else timedelta(0)
             done.reclaimed += store.reclaim(now - apart)
     return done
+
+
+def _require_tagged(store: RunStore) -> None:
+    """Refuse tags of runs that are not there: a damaged history may mean others.
+
+    Raises:
+        ValueError: there is one.
+    """
+    runs = store.named()
+    for name, run_id in sorted(read_history(store.path).tags.items()):
+        if run_id not in runs:
+            raise ValueError(
+                f"tag {name!r} in {store.path} is of run {run_id}, which is not there; restore the "
+                f"runs from a backup, or take it away by margincube untag {run_id} {name}"
+            )
 
 
 def _remove_damaged(store: RunStore, done: Cleaning, *, dry_run: bool) -> None:
@@ -133,16 +156,25 @@ def _latest(store: RunStore, manifests: Sequence[dict[str, Any]]) -> set[str]:
 
 
 def _removed(store: RunStore, run_id: str, done: Cleaning) -> bool:
-    """Remove a run, unless somebody began to work on it just now."""
-    try:
-        store.remove(run_id)
-    except AlreadyLocked:
-        done.busy.append(run_id)
-        return False
+    """Remove a run, unless somebody began to work on it, or tagged it, just now."""
+    gone = False
 
     def change(history: History) -> None:
+        nonlocal gone
+        # Nobody tags it now: who does waits for the history, and then finds it gone. In an object
+        # store, where nobody waits, a tag of this very moment may be of a run that is gone.
+        if not gone and (tags := history.tags_of(run_id)):
+            done.kept[run_id] = f"tagged {', '.join(tags)}"
+            return
+        if not gone:
+            record(store.path, "clean", {"run": run_id})
+            store.remove(run_id)
+            gone = True
         history.aside = [one for one in history.aside if one != run_id]
         history.record("clean", run_id)
 
-    change_history(store.path, change)
-    return True
+    try:
+        change_history(store.path, change)
+    except AlreadyLocked:
+        done.busy.append(run_id)
+    return gone

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from storage.json_text import require_shallow
 from storage.locks import exclusive
 from storage.objects import Outrun, S3Folder
 
@@ -50,6 +51,7 @@ class Entry:
         Raises:
             ValueError: it is none.
         """
+        require_shallow(text)
         try:
             return cls(**json.loads(text))
         except TypeError:
@@ -137,7 +139,7 @@ def _lines(place: Path | S3Folder) -> Iterator[tuple[str, str]]:
         for name in sorted(folder.sizes()):
             yield f"{folder / name}", folder.read(name).content.decode(errors="replace")
         return
-    path = _log(place)
+    path = log_file(place)
     if not path.exists():
         return
     with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
@@ -145,7 +147,8 @@ def _lines(place: Path | S3Folder) -> Iterator[tuple[str, str]]:
             yield f"line {number} of {path}", line
 
 
-def _log(place: Path) -> Path:
+def log_file(place: Path) -> Path:
+    """Return the file of the log of a folder of runs."""
     return place / "audit" / "log.jsonl"
 
 
@@ -179,10 +182,14 @@ def _user() -> str:
 
 
 def _append_line(place: Path, what: dict[str, Any], why: str | None) -> Entry:
-    path = _log(place)
+    path = log_file(place)
     path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(place / "locks" / "audit"), path.open("a+b") as file:
         whole, cut_off = _last_line(file)
+        if _is_entry(cut_off):
+            # It lacks nothing but the end of its line.
+            file.write(b"\n")
+            whole, cut_off = cut_off, b""
         last = None if whole is None else _sound(whole, path)
         entry = _next(last, what, why, cut_off.decode(errors="replace") or None)
         if cut_off:
@@ -206,17 +213,21 @@ def _last_line(file: Any) -> tuple[bytes | None, bytes]:
     return (whole.rpartition(b"\n")[2] if found else None), rest
 
 
-def _sound(text: bytes, path: Path | S3Folder) -> Entry:
+def _is_entry(text: bytes) -> bool:
     try:
         entry = Entry.parse(text.decode())
     except ValueError:
-        entry = None
-    if entry is None or entry.digest() != entry.hash:
+        return False
+    return entry.digest() == entry.hash
+
+
+def _sound(text: bytes, path: Path | S3Folder) -> Entry:
+    if not _is_entry(text):
         raise AuditBroken(
             f"the last entry of {path} is not the one that was written; look at it with "
             "`margincube audit --verify`, keep the file as it is and move it away before you go on"
         )
-    return entry
+    return Entry.parse(text.decode())
 
 
 def _append_object(place: S3Folder, what: dict[str, Any], why: str | None) -> Entry:

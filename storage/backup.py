@@ -5,23 +5,25 @@ copied first and references last, under the lock that commits take: a copy that 
 shows the runs of the copy before. ``backup.json`` is written when everything was read again.
 """
 
+import filecmp
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from storage.arrays import MARGIN, POOL, REVERSE, STRESS, RunKind
-from storage.book import Book
-from storage.claims import Claims
+from storage.audit import log_file
+from storage.backup_inputs import OPENED, BackupDamaged, copied, copy_file, inputs_of
 from storage.dataset.durable import fsync_folder
+from storage.faults import StoreFault
 from storage.history import HISTORY
 from storage.json_text import require_shallow
 from storage.locks import exclusive
-from storage.market import Market, sample_market
 from storage.objects import SCHEME, S3Folder
 from storage.runs import RunStore
 from storage.verification import read_again
@@ -29,14 +31,10 @@ from storage.verification import read_again
 CATALOGUE = "backup.json"
 KINDS = {kind.name: kind for kind in (MARGIN, POOL, STRESS, REVERSE)}
 REFERENCES = "refs"
+PART_WRITTEN = "#"
+"""What stands in the name of an object of a repository until all of it is written."""
 
-
-class BackupDamaged(ValueError):
-    """A copy is not what was copied."""
-
-
-class HeadIsNewer(ValueError):
-    """What is there holds runs that the backup lacks."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -67,30 +65,36 @@ class Backup:
         return max(every, key=lambda run: run.created, default=None)
 
     def lacks(self, stores: Iterable[RunStore]) -> list[str]:
-        """Return the published runs of stores that the backup does not hold."""
-        return [
-            run.run_id
-            for store in stores
-            for run in runs_of(store)
-            if run not in self.runs.get(store.kind.name, [])
-        ]
+        """Return the published runs of stores that the backup does not hold.
+
+        One that is damaged there is held if the backup has a run of its name.
+        """
+        lacking: list[str] = []
+        for store in stores:
+            kept = self.runs.get(store.kind.name, [])
+            found, damaged = store.survey()
+            lacking += [run.run_id for run in map(_kept, found) if run not in kept]
+            lacking += sorted(damaged.keys() - {run.run_id for run in kept})
+        return lacking
 
 
 def runs_of(store: RunStore) -> list[Kept]:
     """Return the published runs of a store, newest first."""
-    return [
-        Kept(str(one["run_id"]), str(one["created"]), str(one["digest"]))
-        for one in store.manifests()
-    ]
+    return [_kept(one) for one in store.manifests()]
+
+
+def _kept(manifest: dict[str, Any]) -> Kept:
+    return Kept(str(manifest["run_id"]), str(manifest["created"]), str(manifest["digest"]))
 
 
 def back_up(stores: Sequence[RunStore], destination: Path) -> Backup:
-    """Copy published runs and their inputs to a folder, and read the copy again.
+    """Copy published runs, their audit log and their inputs to a folder, and read the copy again.
 
-    A folder that holds an earlier backup gets what it lacks.
+    A folder that holds an earlier backup gets what it lacks, and anew what no longer reads.
 
     Raises:
         BackupDamaged: what was copied does not read as it should; the catalogue stays as it was.
+            Or the folder holds entries of an audit log that the log lacks.
         ValueError: a store is in an object store, or the destination is inside what is copied.
     """
     places = [(store, _local(store)) for store in stores]
@@ -100,8 +104,16 @@ def back_up(stores: Sequence[RunStore], destination: Path) -> Backup:
     backup = Backup(datetime.now(UTC).isoformat(timespec="seconds"))
     for store, place in places:
         copied = destination / store.kind.name
-        _copy_repository(place, copied)
-        _require_sound(copied, store.kind)
+        _copy_log(place, copied)
+        copy_repository(place, copied)
+        _copy_log(place, copied)
+        try:
+            require_sound(copied, store.kind)
+        except BackupDamaged:
+            # Part of it may have been damaged since it was copied, and has the size that it had.
+            require_sound(place, store.kind)
+            copy_repository(place, copied, anew=True)
+            require_sound(copied, store.kind)
         backup.runs[store.kind.name] = runs_of(RunStore(copied, store.kind))
         for manifest in store.manifests():
             _copy_inputs(manifest, destination, backup)
@@ -125,9 +137,7 @@ def read_backup(source: Path) -> Backup:
     try:
         text = (source / CATALOGUE).read_text(encoding="utf-8")
         require_shallow(text)
-        told = json.loads(text)
-        runs = {kind: [Kept(**one) for one in runs] for kind, runs in told.pop("runs").items()}
-        return Backup(runs=runs, **told)
+        return _catalogue(json.loads(text))
     except FileNotFoundError:
         raise BackupDamaged(
             f"{source} holds no {CATALOGUE}, so it is no finished backup; give a folder that "
@@ -135,51 +145,33 @@ def read_backup(source: Path) -> Backup:
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
         raise BackupDamaged(
-            f"{source / CATALOGUE} is no catalogue of a backup: {fault!r}"
+            f"{source / CATALOGUE} is no catalogue of a backup: {fault!r}; back up again, or give "
+            "another backup"
         ) from None
 
 
-def restore(source: Path, targets: dict[str, Path], *, over: bool) -> tuple[Backup, list[Path]]:
-    """Bring back the runs and the inputs of a backup; return it and what was moved aside.
-
-    ``targets`` are the folders of runs by kind. What stands there is moved aside, not deleted.
-    Inputs come back to where the runs found them, where nothing is there now.
+def _catalogue(told: Any) -> Backup:
+    """Return what a catalogue says.
 
     Raises:
-        BackupDamaged: the backup does not read as it should; nothing is changed.
-        HeadIsNewer: there are runs that the backup lacks, and it is not to go ``over`` them.
-        ValueError: a process works on a run there.
+        ValueError, KeyError, TypeError, AttributeError: it is none.
     """
-    backup = read_backup(source)
-    there = [RunStore(targets[kind], KINDS[kind]) for kind in backup.runs if targets[kind].is_dir()]
-    lost = backup.lacks(there)
-    if lost and not over:
-        raise HeadIsNewer(
-            f"the backup of {backup.made} lacks {len(lost)} runs that are there: "
-            f"{', '.join(lost)}; give --over to restore it all the same, they are moved aside"
-        )
-    busy = [run for store in there for run in store.unfinished() if store.is_busy(run)]
-    if busy:
-        raise ValueError(f"{', '.join(busy)} are in progress; restore when they are done")
-    for kind, runs in backup.runs.items():
-        _require_sound(source / kind, KINDS[kind])
-        if runs_of(RunStore(source / kind, KINDS[kind])) != runs:
-            raise BackupDamaged(f"{source / kind} holds other runs than {CATALOGUE} says")
-    aside = []
-    for kind in backup.runs:
-        target = targets[kind]
-        coming = target.parent / f".{target.name}.restoring"
-        shutil.rmtree(coming, ignore_errors=True)
-        _copy_repository(source / kind, coming)
-        if target.is_dir():
-            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-            aside.append(target.rename(target.parent / f"{target.name}.before-{stamp}"))
-        coming.rename(target)
-        _require_sound(target, KINDS[kind])
+    runs = {kind: [Kept(**one) for one in runs] for kind, runs in told.pop("runs").items()}
+    backup = Backup(runs=runs, **told)
+    if unknown := runs.keys() - KINDS.keys():
+        raise ValueError(f"runs of the kinds {sorted(unknown)}; known are {list(KINDS)}")
+    every = [text for kept in runs.values() for run in kept for text in astuple(run)]
+    if not all(isinstance(text, str) for text in (backup.made, *backup.missing, *every)):
+        raise TypeError("what should be a text is none")
     for one in backup.datasets:
-        if not Path(one["path"]).exists():
-            _copy_dataset(source / one["folder"], Path(one["path"]), one["kind"], one["digest"])
-    return backup, aside
+        path, digest = Path(one["path"]), one["digest"]
+        if one["kind"] not in OPENED:
+            raise ValueError(f"a dataset of kind {one['kind']!r}; known are {list(OPENED)}")
+        if not _DIGEST.fullmatch(digest) or one["folder"] != f"inputs/{digest}":
+            raise ValueError(f"folder {one['folder']!r} of a dataset; it has to be inputs/DIGEST")
+        if not path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"path {one['path']!r} of a dataset; it has to be a whole one")
+    return backup
 
 
 def _local(store: RunStore) -> Path:
@@ -191,121 +183,94 @@ def _local(store: RunStore) -> Path:
     return store.path
 
 
-def _copy_repository(place: Path, target: Path) -> None:
-    """Copy what a repository holds, its references last and with nobody committing."""
-    _copy_objects(place / "repository", target / "repository")
-    with exclusive(place / "locks" / "commit"), exclusive(place / "locks" / "history"):
-        _copy_objects(place / "repository", target / "repository")
+def copy_repository(place: Path, target: Path, *, anew: bool = False) -> None:
+    """Copy what a repository holds, its references last and with nobody committing.
+
+    What is there in the same size is taken for copied, or compared and copied ``anew``.
+    """
+    _copy_objects(place / "repository", target / "repository", anew=anew, at_rest=False)
+    with exclusive(place / "locks" / "history"), exclusive(place / "locks" / "commit"):
+        _copy_objects(place / "repository", target / "repository", anew=anew, at_rest=True)
         coming = target / f".{REFERENCES}.writing"
         shutil.rmtree(coming, ignore_errors=True)
         shutil.copytree(place / "repository" / REFERENCES, coming)
         shutil.rmtree(target / "repository" / REFERENCES, ignore_errors=True)
         coming.rename(target / "repository" / REFERENCES)
         if (place / HISTORY).is_file():
-            shutil.copyfile(place / HISTORY, target / HISTORY)
+            copy_file(place / HISTORY, target / HISTORY)
 
 
-def _copy_objects(place: Path, target: Path) -> None:
+def _copy_objects(place: Path, target: Path, *, anew: bool, at_rest: bool) -> None:
+    """Copy objects; unless it is ``at_rest``, one may be removed before its turn comes."""
     for path in sorted(place.rglob("*")):
         inside = path.relative_to(place)
-        if path.is_dir() or inside.parts[0] == REFERENCES:
+        if PART_WRITTEN in path.name or inside.parts[0] == REFERENCES or path.is_dir():
             continue
-        copied = target / inside
-        if copied.is_file() and copied.stat().st_size == path.stat().st_size:
-            continue
-        copied.parent.mkdir(parents=True, exist_ok=True)
-        coming = copied.with_name(f".{copied.name}.writing")
-        shutil.copyfile(path, coming)
-        coming.replace(copied)
+        try:
+            if not _is_copied(path, target / inside, anew=anew):
+                copy_file(path, target / inside)
+        except FileNotFoundError:
+            if at_rest or path.exists():
+                raise
 
 
-def _require_sound(place: Path, kind: RunKind) -> None:
+def _is_copied(path: Path, copied: Path, *, anew: bool) -> bool:
+    if not copied.is_file() or copied.stat().st_size != path.stat().st_size:
+        return False
+    return not anew or filecmp.cmp(path, copied, shallow=False)
+
+
+def _copy_log(place: Path, target: Path) -> None:
+    """Copy the audit log, which may have grown and never have lost an entry.
+
+    Raises:
+        BackupDamaged: the backup holds entries that the log lacks.
+    """
+    log, copied = log_file(place), log_file(target)
+    with exclusive(place / "locks" / "audit"):
+        whole = log.read_bytes() if log.is_file() else b""
+        kept = copied.read_bytes() if copied.is_file() else b""
+        if not whole.startswith(kept[: kept.rfind(b"\n") + 1]):
+            raise BackupDamaged(
+                f"{copied} holds entries that the audit log of {place} lacks; find out why, and "
+                "give another folder for this backup"
+            )
+        if whole:
+            copy_file(log, copied)
+
+
+def require_sound(place: Path, kind: RunKind) -> None:
     """Read every run of a copy again.
 
     Raises:
         BackupDamaged: an array does not read, or is not what its manifest says.
     """
-    store = RunStore(place, kind)
-    for run in runs_of(store):
-        read = read_again(store, run.run_id)
-        if wrong := [*read.unreadable, *read.changed]:
-            raise BackupDamaged(f"run {run.run_id} in {place}: {wrong[0]}; copy it again")
+    if not (place / "repository").is_dir():
+        raise BackupDamaged(f"{place} holds no repository of runs; copy it again")
+    try:
+        store = RunStore(place, kind)
+        for run in runs_of(store):
+            read = read_again(store, run.run_id)
+            if wrong := [*read.unreadable, *read.changed]:
+                raise BackupDamaged(f"run {run.run_id} in {place}: {wrong[0]}; copy it again")
+    except BackupDamaged:
+        raise
+    # A flipped bit shows as whatever the store or a manifest says of it.
+    except (StoreFault, RuntimeError, OSError, ValueError, KeyError) as fault:
+        said = (str(fault).strip() or type(fault).__name__).splitlines()[0]
+        raise BackupDamaged(f"{place} cannot be read: {said}; copy it again") from fault
 
 
 def _copy_inputs(manifest: dict[str, Any], destination: Path, backup: Backup) -> None:
     """Copy the datasets that a run was made from, each once."""
-    for kind in ("book", "claims", "market"):
-        wanted = manifest["inputs"].get(kind)
-        if wanted is None or wanted["digest"] == sample_market().digest:
-            continue
-        one = {
-            "kind": kind,
-            "path": wanted["path"],
-            "folder": f"inputs/{wanted['digest']}",
-            "digest": wanted["digest"],
-        }
+    for one in inputs_of(manifest):
         if one in backup.datasets:
             continue
-        if wanted["path"].startswith(SCHEME):
-            said = f"{kind} {wanted['path']} is in an object store"
+        if one["path"].startswith(SCHEME):
+            said = f"{one['kind']} {one['path']} is in an object store"
         else:
-            said = _copied(Path(wanted["path"]), destination / one["folder"], one)
+            said = copied(Path(one["path"]), destination / one["folder"], one)
         if not said:
             backup.datasets.append(one)
         elif said not in backup.missing:
             backup.missing.append(said)
-
-
-def _copied(path: Path, target: Path, one: dict[str, str]) -> str:
-    """Copy a dataset, unless it is there; return why it was not, if it was not."""
-    if target.is_dir():
-        _require_dataset(target, one["kind"], one["digest"])
-        return ""
-    try:
-        _require_dataset(path, one["kind"], one["digest"])
-    except (ValueError, OSError) as fault:
-        return f"{one['kind']} {path}: {str(fault).splitlines()[0]}"
-    _copy_dataset(path, target, one["kind"], one["digest"])
-    return ""
-
-
-def _copy_dataset(path: Path, target: Path, kind: str, digest: str) -> None:
-    coming = target.parent / f".{target.name}.writing"
-    shutil.rmtree(coming, ignore_errors=True)
-    shutil.copytree(path, coming)
-    _require_dataset(coming, kind, digest)
-    coming.rename(target)
-
-
-def _require_dataset(path: Path, kind: str, digest: str) -> None:
-    """Hash the files of a dataset.
-
-    Raises:
-        BackupDamaged: it is another dataset.
-        ValueError: a file is missing or changed.
-    """
-    found = _OPENED[kind](path)
-    if found != digest:
-        raise BackupDamaged(f"{kind} {path} has digest {found[:12]}, wanted is {digest[:12]}")
-
-
-def _book(path: Path) -> str:
-    book = Book.open(path)
-    book.verify()
-    return book.digest
-
-
-def _claims(path: Path) -> str:
-    claims = Claims.open(path)
-    claims.verify()
-    return claims.digest
-
-
-def _market(path: Path) -> str:
-    market = Market.open(path)
-    market.quotes()
-    market.prices()
-    return market.digest
-
-
-_OPENED: dict[str, Callable[[Path], str]] = {"book": _book, "claims": _claims, "market": _market}

@@ -35,6 +35,24 @@ class StoreFailed(OSError):
     """A place for runs could not be written to, or not be read."""
 
 
+def gathered(path: Path) -> Path:
+    """Return where a restore gathers what is to stand at a path."""
+    return path.with_name(f".{path.name}.restoring")
+
+
+def require_settled(path: Path) -> None:
+    """Refuse a folder that a restore has moved aside, and put nothing in its place yet.
+
+    Raises:
+        StoreFailed: it has.
+    """
+    if not path.exists() and gathered(path).is_dir():
+        raise StoreFailed(
+            f"{path} is not there: a restore of it is under way, or was cut short; what stood "
+            f"there is in the newest {path.name}.before-* beside it; run margincube restore again"
+        )
+
+
 @contextmanager
 def named_faults(place: Path | S3Folder) -> Iterator[None]:
     """Say in a sentence, with the place and what to do, what icechunk says in pages.

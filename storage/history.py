@@ -15,10 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from storage.dataset.durable import fsync_folder
+from storage.json_text import require_shallow
 from storage.locks import exclusive
+from storage.manifests import manifest_digest
 from storage.objects import Outrun, S3Folder
 
 HISTORY = "history.json"
+DIGEST = "digest"
+"""The name of the digest of the rest of the file."""
+
 ATTEMPTS = 20
 """Times that a change in an object store is tried while others write too."""
 
@@ -98,17 +103,43 @@ def _bytes(place: Path) -> bytes:
 
 
 def _text(history: History) -> bytes:
-    return json.dumps(asdict(history), indent=1, sort_keys=True).encode()
+    told = asdict(history)
+    return json.dumps(told | {DIGEST: manifest_digest(told)}, indent=1, sort_keys=True).encode()
 
 
 def _parsed(raw: bytes, place: Path | S3Folder) -> History:
     try:
-        return History(**json.loads(raw))
-    except (UnicodeDecodeError, json.JSONDecodeError, TypeError) as fault:
+        text = raw.decode()
+        require_shallow(text)
+        told = json.loads(text)
+        # A history that was written before they had digests has none.
+        written = told.pop(DIGEST, None)
+        if written is not None and written != manifest_digest(told):
+            raise ValueError("it has another digest than it was written with")
+        history = History(**told)
+        _require_form(history)
+        return history
+    except (ValueError, TypeError, AttributeError) as fault:
         raise ValueError(
             f"{place / HISTORY} is no history of runs ({fault}); restore it, or remove it, which "
             "loses the tags and nothing else"
         ) from None
+
+
+def _require_form(history: History) -> None:
+    """Refuse fields that hold something else.
+
+    Raises:
+        TypeError: one does.
+    """
+    lists = isinstance(history.aside, list) and isinstance(history.events, list)
+    if not (
+        lists
+        and isinstance(history.tags, dict)
+        and all(isinstance(run_id, str) for run_id in (*history.tags.values(), *history.aside))
+        and all(isinstance(event, dict) for event in history.events)
+    ):
+        raise TypeError("its tags, what is aside or its events are of another form")
 
 
 def _who() -> str:

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from storage.locks import AlreadyLocked
-from storage.objects import Outrun, S3Folder, StoreUnavailable
+from storage.objects import Outrun, S3Folder, StoredObject, StoreUnavailable
 
 LEASE_SECONDS = 30.0
 """Seconds without renewal after which others may take a lease; the clocks of nodes may be apart
@@ -88,8 +88,7 @@ def _take(folder: S3Folder, name: str) -> str:
         return folder.write(name, _body(_holder()), replacing=None)
     except Outrun:
         found = folder.read(name)
-    holder = json.loads(found.content)["holder"]
-    left = LEASE_SECONDS - (datetime.now(UTC) - found.written).total_seconds()
+    holder, left = _held(found)
     if holder and left > 0:
         raise AlreadyLocked(
             f"{folder / name} is held by {holder}; if that process is no more, its lease ends in "
@@ -99,6 +98,21 @@ def _take(folder: S3Folder, name: str) -> str:
         return folder.write(name, _body(_holder()), replacing=found.tag)
     except Outrun:
         raise AlreadyLocked(f"{folder / name} was just taken by another process") from None
+
+
+def is_leased(folder: S3Folder, name: str) -> bool:
+    """Tell whether another process holds an object as a lock."""
+    try:
+        holder, left = _held(folder.read(name))
+    except FileNotFoundError:
+        return False
+    return bool(holder) and left > 0
+
+
+def _held(found: StoredObject) -> tuple[str, float]:
+    """Return who holds a lease, if anybody, and the seconds that are left of it."""
+    left = LEASE_SECONDS - (datetime.now(UTC) - found.written).total_seconds()
+    return json.loads(found.content)["holder"], left
 
 
 def _keep(lease: Lease, over: threading.Event) -> None:

@@ -19,9 +19,9 @@ import zarr
 
 from storage.arrays import MARGIN, RunKind
 from storage.audit import record_publication
-from storage.faults import TRANSFER_SECONDS, StoreFailed, StoreFault, named_faults
+from storage.faults import TRANSFER_SECONDS, StoreFailed, StoreFault, named_faults, require_settled
 from storage.history import read_history
-from storage.locks import AlreadyLocked, exclusive
+from storage.locks import exclusive, is_held
 from storage.manifests import REMEDY, ManifestDamaged, stored_manifest
 from storage.objects import S3Folder, StoreUnavailable, located
 from storage.signature import Published, Signer
@@ -359,8 +359,12 @@ class RunStore:
         """Return the last snapshot of a ``branch`` or a ``tag``."""
         return next(iter(self._repository.ancestry(**where)))
 
+    def named(self, start: str = "") -> list[str]:
+        """Return the published runs whose names begin so."""
+        return sorted(run_id for run_id in self._tags() if run_id.startswith(start))
+
     def resolve(self, name: str, book: str | None = None) -> str:
-        """Return the run that a name means: a name or tag, an unambiguous start, or ``latest``.
+        """Return the run that a name means: its own, a tag, an unambiguous start, or ``latest``.
 
         With the digest of a ``book``, the latest is that of the runs of this book. The latest is
         none that was set aside.
@@ -369,7 +373,9 @@ class RunStore:
             ManifestDamaged: of a damaged run nobody can tell whether it is the latest.
             UnknownRun: nothing, or more than one run, is meant.
         """
-        tags = sorted(self._tags())
+        tags = self.named()
+        if name in tags:
+            return name
         history = read_history(self.path)
         if name in history.tags and history.tags[name] in tags:
             return history.tags[name]
@@ -390,7 +396,7 @@ class RunStore:
                     f"no run of the book with digest {book[:12]} is among the published runs "
                     f"{tags} in {self.path}; margin that book first"
                 )
-        matches = [name] if name in tags else [tag for tag in tags if tag.startswith(name)]
+        matches = [tag for tag in tags if tag.startswith(name)]
         if len(matches) == 1:
             return matches[0]
         known = f"published runs are {tags}" if tags else "no run has been published yet"
@@ -451,12 +457,12 @@ class RunStore:
         return sorted(found - self._tags().keys())
 
     def is_busy(self, run_id: str) -> bool:
-        """Tell whether a process works on a run just now."""
-        try:
-            with self.run_lock(run_id):
-                return False
-        except AlreadyLocked:
-            return True
+        """Tell whether a process works on a run just now; one that begins is not hindered."""
+        if not isinstance(self.path, S3Folder):
+            return is_held(self.path / "locks" / run_id)
+        from storage.leases import is_leased
+
+        return is_leased(self.path / "locks", run_id)
 
     def remove(self, run_id: str) -> None:
         """Take a run, or what there is of one, out of sight; its space is reclaimed later.
@@ -501,6 +507,7 @@ def open_run(path: Path | str, name: str = "latest") -> Run:
 
 
 def _repository_on_disk(path: Path) -> icechunk.Repository:
+    require_settled(path)
     storage = icechunk.local_filesystem_storage(str(path / "repository"))
     with suppress(icechunk.IcechunkError):
         # Who only reads needs no lock, which could not be written where a disk is full.

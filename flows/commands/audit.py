@@ -44,7 +44,7 @@ def audit(
         told: dict[str, Any] = {"place": str(place), "entries": len(found), "last": last}
         print_json(told if verify else told | {"log": [one.as_dict() for one in found]})
         return
-    if not verify:
+    if found and not verify:
         table = columns(
             f"Audit log of {escape(str(place))}, times in UTC",
             *("entry", "when", "who", "what", "run", "why"),
@@ -74,6 +74,6 @@ def audit(
 
 def _subject(what: dict[str, Any]) -> str:
     """Return what an entry is about, and against which rules it went."""
-    about = str(what.get("run") or what.get("book") or what.get("file") or "")
+    about = str(what.get("run") or what.get("book") or what.get("file") or what.get("from") or "")
     overrides = ", ".join(f"{name} {value}" for name, value in what.get("overrides", {}).items())
     return f"{about}; overrides: {overrides}" if overrides else about

@@ -64,7 +64,7 @@ def restore(
         reverses: folder of the reverse stresses; reverses of the data folder when left out
         json: print what was restored as JSON
     """
-    from storage import backup as backups
+    from storage import restore as restoring
     from storage.objects import S3Folder
 
     settings = Settings.given(runs=runs, pools=pools, stresses=stresses, reverses=reverses)
@@ -78,7 +78,7 @@ def restore(
         if isinstance(place, S3Folder):
             raise ValueError(f"{place} is in an object store; restore to a folder")
         targets[kind] = place
-    made, aside = backups.restore(source, targets, over=over)
+    made, aside = restoring.restore(source, targets, over=over)
     _say(made, [], json=json)
     if not json:
         for folder in aside:

@@ -40,17 +40,22 @@ def tag(
         stresses: folder of the stress runs, or s3://bucket/prefix; stresses of the data folder
         reverses: folder of the reverse stresses, or s3://bucket/prefix; reverses of the data folder
     """
-    from flows.stores import store_of
+    from flows.stores import store_of, stores
     from storage.history import History, change_history
 
     require_plain_name(name)
     if name == "latest":
         raise ValueError("'latest' is no tag, it means the newest run; choose another name")
-    store, run_id = store_of(
-        Settings.given(runs=runs, pools=pools, stresses=stresses, reverses=reverses), run
-    )
+    settings = Settings.given(runs=runs, pools=pools, stresses=stresses, reverses=reverses)
+    if named := [run_id for one in stores(settings) for run_id in one.named(name)]:
+        raise ValueError(
+            f"{name!r} is no tag, it means run {', '.join(named)} as it is, or begins like it; "
+            "choose another name"
+        )
+    store, run_id = store_of(settings, run)
 
     def change(history: History) -> None:
+        store.resolve(run_id)  # which may have been removed just now
         had = history.tags.get(name)
         if had not in (None, run_id):
             raise ValueError(
@@ -82,12 +87,13 @@ def untag(
         stresses: folder of the stress runs, or s3://bucket/prefix; stresses of the data folder
         reverses: folder of the reverse stresses, or s3://bucket/prefix; reverses of the data folder
     """
-    from flows.stores import store_of
-    from storage.history import History, change_history
+    from flows.stores import store_of, stores
+    from storage.history import History, change_history, read_history
 
-    store, run_id = store_of(
-        Settings.given(runs=runs, pools=pools, stresses=stresses, reverses=reverses), run
-    )
+    settings = Settings.given(runs=runs, pools=pools, stresses=stresses, reverses=reverses)
+    # A tag may be of a run that is no longer there.
+    tagged = (one for one in stores(settings) if read_history(one.path).tags.get(name) == run)
+    store, run_id = next(((one, run) for one in tagged), None) or store_of(settings, run)
 
     def change(history: History) -> None:
         if history.tags.get(name) != run_id:
@@ -111,10 +117,11 @@ def rollback(
     Args:
         book: name of the book
         to: the run that is to be the latest, or an unambiguous start of it
-        because: why, for the history
+        because: why, for the history and the audit log
         runs: folder of the runs, or s3://bucket/prefix; runs of the data folder when left out
         json: print what was set aside as JSON
     """
+    from storage.audit import record
     from storage.history import History, change_history
     from storage.runs import RunStore
 
@@ -134,6 +141,8 @@ def rollback(
         history.aside = sorted([*others, *newer])
         history.record("rollback", run_id, book=book, set_aside=newer, because=because)
 
+    what = {"run": run_id, "book": book, "set_aside": newer}
+    record(store.path, "roll back", what, because or None)
     change_history(store.path, change)
     if json:
         print_json({"book": book, "latest": run_id, "set_aside": newer})

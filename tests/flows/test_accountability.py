@@ -179,6 +179,11 @@ def test_the_audit_log_has_the_override_and_its_reason(overridden, margincube, m
     assert "has no entry of digest" in messages
 
 
+def test_an_empty_audit_log_is_said_to_be_empty_and_no_more(margincube, tmp_path):
+    code, output, _ = margincube("audit", "--runs", tmp_path)
+    assert (code, output) == (0, f"nothing has been recorded in {tmp_path}\n")
+
+
 def test_approve_lets_a_file_be_used_and_records_it(
     mine, margincube, mixed_book, tmp_path, monkeypatch
 ):

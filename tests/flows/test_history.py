@@ -1,13 +1,17 @@
 """Tags, rollback and cleaning: what is meant by a name, what stays, and what may come again."""
 
+import dataclasses
+import json
 import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from flows import cleaning
 from flows.cleaning import clean_stores
 from flows.commands.history import rollback, tag, untag
-from storage.history import HISTORY, read_history
+from storage.audit import entries
+from storage.history import HISTORY, change_history, read_history
 from storage.objects import S3Folder
 from storage.retention import Record, kept_because
 from storage.runs import RunStore, UnknownRun
@@ -54,6 +58,14 @@ def test_a_tag_is_a_name_until_it_is_taken_away(copy):
     assert [(one["what"], one["run"]) for one in events] == [("tag", first), ("untag", first)]
 
 
+def test_a_tag_is_no_name_of_a_run_nor_the_start_of_one(copy):
+    path, (first, second, _) = copy
+    for name in (second, "mixed-2024"):
+        with pytest.raises(ValueError, match=f"'{name}' is no tag, it means run .*{second}"):
+            tag(first, name, runs=str(path))
+    assert read_history(path).tags == {}
+
+
 def test_rollback_moves_latest_back_and_deletes_nothing(copy, mixed_book, small_methodology):
     path, (first, second, third) = copy
     rollback("mixed", to=second, because="the grid was wrong", runs=str(path))
@@ -65,15 +77,86 @@ def test_rollback_moves_latest_back_and_deletes_nothing(copy, mixed_book, small_
     assert store.resolve("latest") == first
     rollback("mixed", to=third, runs=str(path))
     assert read_history(path).aside == []
+    logged = [one for one in entries(path) if one.what["action"] == "roll back"]
+    assert [(one.what["run"], one.why) for one in logged] == [
+        (second, "the grid was wrong"),
+        (third, None),
+    ]
     with pytest.raises(ValueError, match="of another book than 'other'"):
         rollback("other", to=third, runs=str(path))
 
 
-def test_a_history_that_is_none_is_refused(copy):
-    path, _ = copy
-    (path / HISTORY).write_text("[")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[",
+        "[]",
+        "5",
+        "[" * 100_000,
+        '{"tags": []}',
+        '{"tags": {"a": ["b"]}}',
+        '{"tags": {}, "aside": null}',
+        '{"events": ["tag"]}',
+        '{"tags": {}, "more": 1}',
+    ],
+)
+def test_a_history_that_is_none_is_refused(tmp_path, text):
+    (tmp_path / HISTORY).write_text(text)
     with pytest.raises(ValueError, match="is no history of runs"):
-        RunStore(path).resolve("latest")
+        read_history(tmp_path)
+    with pytest.raises(ValueError, match="is no history of runs"):
+        change_history(tmp_path, lambda history: history.tags.update(a="b"))
+    assert (tmp_path / HISTORY).read_text() == text
+
+
+def test_a_history_with_a_flipped_bit_is_refused(tmp_path):
+    change_history(tmp_path, lambda history: history.tags.update(kept="run-a"))
+    text = (tmp_path / HISTORY).read_text()
+    (tmp_path / HISTORY).write_text(text.replace("run-a", "run-`"))
+    with pytest.raises(ValueError, match="has another digest than it was written with"):
+        read_history(tmp_path)
+    # One that was written before histories had digests is read as it is.
+    told = json.loads(text)
+    del told["digest"]
+    (tmp_path / HISTORY).write_text(json.dumps(told))
+    assert read_history(tmp_path).tags == {"kept": "run-a"}
+
+
+def test_nothing_is_cleaned_where_a_tag_is_of_no_run(copy):
+    path, (first, *_) = copy
+    store = RunStore(path)
+    change_history(path, lambda history: history.tags.update(kept=f"{first}x"))
+    with pytest.raises(ValueError, match=f"tag 'kept' in .* is of run {first}x, which is not"):
+        clean_stores([store], 0, None, soon(), dry_run=False)
+    assert store.is_published(first)
+    untag(f"{first}x", "kept", runs=str(path))
+    assert read_history(path).tags == {}
+    assert len(clean_stores([store], 0, None, soon(), dry_run=True).removed) == 2
+
+
+def test_what_is_tagged_while_others_are_removed_stays_with_what_it_was_made_from(
+    copy, monkeypatch
+):
+    path, (first, second, third) = copy
+
+    def late(records, **rules):
+        records[:] = [
+            dataclasses.replace(one, needs=frozenset({second})) if one.run_id == third else one
+            for one in records
+        ]
+        kept = kept_because(records, **rules)
+        tag(third, "late", runs=str(path))
+        return kept
+
+    monkeypatch.setattr(cleaning, "kept_because", late)
+    done = clean_stores([RunStore(path)], 0, None, soon(), dry_run=False)
+    assert done.removed == []
+    assert done.kept == {
+        first: "the latest",
+        third: "tagged late",
+        second: f"{third} was made from it",
+    }
+    assert RunStore(path).resolve("late") == third
 
 
 def test_cleaning_keeps_what_is_tagged_latest_or_new(copy, mixed_book, small_methodology):
@@ -86,6 +169,7 @@ def test_cleaning_keeps_what_is_tagged_latest_or_new(copy, mixed_book, small_met
     assert store.is_published(third)
     done = clean_stores([store], 0, None, soon(), dry_run=False)
     assert done.removed == [third]
+    assert [one.what for one in entries(path)][-1] == {"action": "clean", "run": third}
     assert done.kept == {second: "tagged quarter-end", first: "the latest"}
     assert done.reclaimed > 0
     left = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -113,6 +113,26 @@ def test_a_write_that_was_cut_off_is_kept_in_the_next_entry(tmp_path, kept):
     assert found[-1].cut_off == '{"number": 5, "wh'
 
 
+def test_an_entry_that_lacks_the_end_of_its_line_is_one(tmp_path):
+    fill(tmp_path)
+    log = log_of(tmp_path)
+    log.write_bytes(log.read_bytes()[:-1])
+    assert record(tmp_path, "publish", {"run": "next"}).number == 5
+    found = list(entries(tmp_path))
+    assert [one.what["run"] for one in found] == ["run-0", "run-1", "run-2", "run-3", "next"]
+    assert found[-1].cut_off is None
+
+
+def test_a_line_that_is_nested_without_end_is_none(tmp_path):
+    fill(tmp_path)
+    with log_of(tmp_path).open("a") as file:
+        file.write("[" * 100_000 + "\n")
+    with pytest.raises(AuditBroken, match=r"line 5 of .* cannot be read: it is nested"):
+        list(entries(tmp_path))
+    with pytest.raises(AuditBroken, match="last entry"):
+        record(tmp_path, "publish", {})
+
+
 def write_many(place, name):
     for number in range(10):
         record(place, "publish", {"run": f"{name}-{number}"})

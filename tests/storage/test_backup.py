@@ -1,12 +1,20 @@
 """A backup brings back what was there, says what it lacks, and never goes over a newer head."""
 
+import json
 import shutil
+from pathlib import Path
 
 import pytest
 
-from storage.backup import CATALOGUE, BackupDamaged, HeadIsNewer, back_up, read_backup, restore
+from storage import backup
+from storage import restore as restoring
+from storage.audit import AuditBroken, entries, log_file, record
+from storage.backup import CATALOGUE, back_up, read_backup
+from storage.backup_inputs import BackupDamaged
 from storage.book import Book
-from storage.history import change_history, read_history
+from storage.faults import StoreFailed
+from storage.history import HISTORY, change_history, read_history
+from storage.restore import HeadIsNewer, restore
 from storage.runs import RunStore
 
 
@@ -18,6 +26,23 @@ def first(mixed_book, margin_of, tmp_path_factory):
     return home, margin_of(Book.open(home / "book"), runs=home / "runs").run.run_id
 
 
+@pytest.fixture(scope="module")
+def second(first, margin_of, tmp_path_factory):
+    """The folder of that run with another one beside it, and the name of that one."""
+    home = tmp_path_factory.mktemp("second")
+    shutil.copytree(first[0] / "runs", home / "runs")
+    book = Book.open(first[0] / "book")
+    return home / "runs", margin_of(book, runs=home / "runs", netting="cross").run.run_id
+
+
+@pytest.fixture(scope="module")
+def backed_up(first, tmp_path_factory):
+    """A backup of the first run."""
+    folder = tmp_path_factory.mktemp("backed_up")
+    back_up([RunStore(first[0] / "runs")], folder / "backup")
+    return folder / "backup"
+
+
 @pytest.fixture
 def home(first, tmp_path):
     shutil.copytree(first[0] / "runs", tmp_path / "runs")
@@ -25,10 +50,32 @@ def home(first, tmp_path):
 
 
 @pytest.fixture
-def newer(home, first, margin_of):
+def copies(backed_up, tmp_path):
+    return Path(shutil.copytree(backed_up, tmp_path / "backup"))
+
+
+@pytest.fixture
+def newer(home, second):
     """A function that publishes another run beside the first."""
-    book = Book.open(first[0] / "book")
-    return lambda: margin_of(book, runs=home / "runs", netting="cross").run.run_id
+
+    def publish():
+        shutil.rmtree(home / "runs")
+        shutil.copytree(second[0], home / "runs")
+        return second[1]
+
+    return publish
+
+
+def damage(folder):
+    """Flip a bit of the largest file in a folder."""
+    path = max(folder.iterdir(), key=lambda file: file.stat().st_size)
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 4
+    path.write_bytes(raw)
+
+
+def actions(folder):
+    return [one.what["action"] for one in entries(folder)]
 
 
 def test_what_is_lost_comes_back(home, first, tmp_path):
@@ -39,55 +86,223 @@ def test_what_is_lost_comes_back(home, first, tmp_path):
     assert made.missing == []
     assert [one["kind"] for one in made.datasets] == ["book"]
     truth = store.read("latest").manifest
+    logged = list(entries(home / "runs"))
     shutil.rmtree(home / "runs")
     shutil.move(first[0] / "book", tmp_path / "elsewhere")
+    (tmp_path / "backup" / made.datasets[0]["folder"] / "more.py").write_text("no part of it")
     _, aside = restore(tmp_path / "backup", {"margin": home / "runs"}, over=False)
     assert aside == []
     assert RunStore(home / "runs").read("latest").manifest == truth
     assert read_history(home / "runs").tags == {"kept": first[1]}
+    *before, restored = entries(home / "runs")
+    assert before == logged
+    assert restored.what == {
+        "action": "restore",
+        "from": str(tmp_path / "backup"),
+        "made": made.made,
+        "runs": {first[1]: truth["digest"]},
+    }
     book = Book.open(first[0] / "book")
     book.verify()
     assert book.digest == truth["inputs"]["book"]["digest"]
+    assert not (first[0] / "book" / "more.py").exists()
 
 
-def test_a_newer_head_is_left_alone_unless_asked(home, first, newer, tmp_path):
-    back_up([RunStore(home / "runs")], tmp_path / "backup")
+def test_a_newer_head_is_left_alone_unless_asked(home, newer, copies):
     later = newer()
     with pytest.raises(HeadIsNewer, match=f"lacks 1 runs that are there: {later}"):
-        restore(tmp_path / "backup", {"margin": home / "runs"}, over=False)
+        restore(copies, {"margin": home / "runs"}, over=False)
     assert RunStore(home / "runs").is_published(later)
-    assert read_backup(tmp_path / "backup").lacks([RunStore(home / "runs")]) == [later]
-    _, (aside,) = restore(tmp_path / "backup", {"margin": home / "runs"}, over=True)
+    assert read_backup(copies).lacks([RunStore(home / "runs")]) == [later]
+    logged = list(entries(home / "runs"))
+    _, (aside,) = restore(copies, {"margin": home / "runs"}, over=True)
     assert not RunStore(home / "runs").is_published(later)
     assert RunStore(aside).is_published(later)
-    made = back_up([RunStore(aside)], tmp_path / "backup")
+    *before, restored = entries(home / "runs")
+    assert before == logged
+    assert restored.what["action"] == "restore"
+    made = back_up([RunStore(aside)], copies)
     assert len(made.runs["margin"]) == 2
 
 
-def test_a_damaged_copy_is_not_restored(home, tmp_path):
-    back_up([RunStore(home / "runs")], tmp_path / "backup")
-    chunks = (tmp_path / "backup" / "margin" / "repository" / "chunks").iterdir()
-    path = max(chunks, key=lambda file: file.stat().st_size)
-    raw = bytearray(path.read_bytes())
-    raw[len(raw) // 2] ^= 4
-    path.write_bytes(raw)
+def test_a_tag_that_the_backup_lacks_is_named_and_left_alone(home, first, copies):
+    def change(history):
+        history.tags["kept"] = first[1]
+        history.record("tag", first[1], tag="kept")
+
+    change_history(home / "runs", change)
+    with pytest.raises(
+        HeadIsNewer, match=f"lacks 1 entries of the history .*: tag kept {first[1]}"
+    ):
+        restore(copies, {"margin": home / "runs"}, over=False)
+    assert read_history(home / "runs").tags == {"kept": first[1]}
+
+
+def test_a_run_that_is_published_while_the_backup_is_read_is_left_alone(
+    home, newer, copies, monkeypatch
+):
+    copy = restoring.copy_repository
+    monkeypatch.setattr(
+        restoring, "copy_repository", lambda place, target: (newer(), copy(place, target))
+    )
+    with pytest.raises(HeadIsNewer, match="lacks 1 runs that are there"):
+        restore(copies, {"margin": home / "runs"}, over=False)
+    assert len(RunStore(home / "runs").manifests()) == 2
+
+
+def test_nothing_is_restored_over_a_run_in_progress(home, copies):
+    with (
+        RunStore(home / "runs").run_lock("begun"),
+        pytest.raises(ValueError, match="begun are in progress"),
+    ):
+        restore(copies, {"margin": home / "runs"}, over=True)
+
+
+def test_a_damaged_copy_is_not_restored_and_heals(home, first, copies):
+    damage(copies / "margin" / "repository" / "chunks")
     before = RunStore(home / "runs").read("latest").manifest
     with pytest.raises(BackupDamaged, match="cannot be read"):
-        restore(tmp_path / "backup", {"margin": home / "runs"}, over=True)
+        restore(copies, {"margin": home / "runs"}, over=True)
     assert RunStore(home / "runs").read("latest").manifest == before
-    # The next backup, of the same size, would not mend it, and says so too.
-    with pytest.raises(BackupDamaged, match="cannot be read"):
-        back_up([RunStore(home / "runs")], tmp_path / "backup")
+    (dataset,) = (copies / "inputs").iterdir()
+    damage(dataset)
+    made = back_up([RunStore(home / "runs")], copies)
+    assert made.missing == []
+    shutil.move(first[0] / "book", home / "elsewhere")
+    restore(copies, {"margin": home / "runs"}, over=True)
+    Book.open(first[0] / "book").verify()
 
 
-def test_what_cannot_be_a_backup_is_refused(home, tmp_path):
+def test_what_is_damaged_does_not_go_over_a_sound_copy(home, copies):
+    damage(home / "runs" / "repository" / "chunks")
+    made = back_up([RunStore(home / "runs")], copies)
+    assert len(made.runs["margin"]) == 1
+    damage(copies / "margin" / "repository" / "snapshots")
+    with pytest.raises(BackupDamaged, match=str(home / "runs")):
+        back_up([RunStore(home / "runs")], copies)
+
+
+def test_a_damaged_run_is_gone_over_by_its_copy(home, copies):
+    for snapshot in (home / "runs" / "repository" / "snapshots").iterdir():
+        snapshot.write_bytes(b"")
+    with pytest.raises(HeadIsNewer, match="cannot be told"):
+        restore(copies, {"margin": home / "runs"}, over=False)
+    restore(copies, {"margin": home / "runs"}, over=True)
+    assert len(RunStore(home / "runs").manifests()) == 1
+
+
+def test_what_others_write_and_remove_meanwhile_is_not_copied(home, tmp_path, monkeypatch):
+    chunks = home / "runs" / "repository" / "chunks"
+    (chunks / "0000WRITTEN#1").write_text("the first half")
+    (chunks / "0000REMOVED").write_text("of no run")
+    is_copied = backup._is_copied
+
+    def removed(path, copied, *, anew):
+        if path.name == "0000REMOVED":
+            path.unlink()
+        return is_copied(path, copied, anew=anew)
+
+    monkeypatch.setattr(backup, "_is_copied", removed)
+    made = back_up([RunStore(home / "runs")], tmp_path / "backup")
+    assert len(made.runs["margin"]) == 1
+    assert list((tmp_path / "backup").rglob("0000*")) == []
+
+
+def test_an_audit_log_never_gets_shorter_in_a_backup(home, copies):
+    record(home / "runs", "serve", {"book": "mixed"})
+    back_up([RunStore(home / "runs")], copies)
+    assert actions(copies / "margin") == ["publish", "serve"]
+    log = log_file(home / "runs")
+    log.write_text(log.read_text().splitlines(keepends=True)[0])
+    with pytest.raises(BackupDamaged, match=r"holds entries that the audit log of .* lacks"):
+        back_up([RunStore(home / "runs")], copies)
+    assert actions(copies / "margin") == ["publish", "serve"]
+
+
+def test_a_broken_audit_log_does_not_go_on(home, copies):
+    log = log_file(home / "runs")
+    log.write_text(log.read_text().replace("publish", "rubbish"))
+    with pytest.raises(AuditBroken, match=r"line 1 of .*; keep .*log\.jsonl as it is somewhere"):
+        restore(copies, {"margin": home / "runs"}, over=False)
+    assert sorted(one.name for one in home.iterdir()) == ["backup", "runs"]
+
+
+def test_a_restore_that_was_cut_short_begins_anew(home, first, copies, monkeypatch):
+    record(home / "runs", "serve", {"book": "mixed"})
+    rename = Path.rename
+
+    def killed(path, target):
+        if path.name == ".runs.restoring":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            restore(copies, {"margin": home / "runs"}, over=False)
+    with pytest.raises(StoreFailed, match="run margincube restore again"):
+        RunStore(home / "runs")
+    _, aside = restore(copies, {"margin": home / "runs"}, over=False)
+    assert len(aside) == 1
+    assert RunStore(home / "runs").is_published(first[1])
+    assert actions(home / "runs") == ["publish", "serve", "restore"]
+
+
+def test_what_cannot_be_a_backup_is_refused(home, copies, tmp_path):
     with pytest.raises(BackupDamaged, match=f"holds no {CATALOGUE}"):
         restore(tmp_path, {"margin": home / "runs"}, over=False)
     with pytest.raises(ValueError, match="is inside"):
         back_up([RunStore(home / "runs")], home / "runs" / "backup")
+    (copies / "link").symlink_to("/etc/hostname")
+    with pytest.raises(BackupDamaged, match="link is a link"):
+        restore(copies, {"margin": home / "runs"}, over=True)
+    (copies / "link").unlink()
+    (copies / "margin" / HISTORY).write_text('{"tags": []}')
+    with pytest.raises(BackupDamaged, match="is no history of runs"):
+        restore(copies, {"margin": home / "runs"}, over=True)
+    (copies / "margin" / HISTORY).unlink()
+    shutil.move(copies / "margin", copies / "pool")
+    with pytest.raises(BackupDamaged, match="holds no repository of runs"):
+        restore(copies, {"margin": home / "runs"}, over=True)
+    assert not (copies / "margin").exists()
 
 
-def test_an_input_that_is_gone_is_named(home, first, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda told: told["runs"].update(other=[]), r"runs of the kinds \['other'\]; known are"),
+        (lambda told: told["runs"].update(margin=None), "is no catalogue of a backup"),
+        (lambda told: told["runs"]["margin"][0].update(run_id=5), "what should be a text is none"),
+        (lambda told: told.update(runs=[]), "is no catalogue of a backup"),
+        (lambda told: told.update(datasets=None), "is no catalogue of a backup"),
+        (lambda told: told.update(datasets=[1]), "is no catalogue of a backup"),
+        (lambda told: told["datasets"][0].pop("folder"), "is no catalogue of a backup"),
+        (lambda told: told["datasets"][0].update(kind="zip"), "a dataset of kind 'zip'; known are"),
+        (lambda told: told["datasets"][0].update(path=5), "is no catalogue of a backup"),
+        (lambda told: told["datasets"][0].update(path="book"), "path 'book' of a dataset"),
+        (lambda told: told["datasets"][0].update(path="/a/../b"), "path '/a/../b' of a dataset"),
+        (lambda told: told["datasets"][0].update(folder="inputs/.."), "has to be inputs/DIGEST"),
+        (lambda told: told["datasets"][0].update(digest=".."), "has to be inputs/DIGEST"),
+    ],
+)
+def test_a_catalogue_that_is_none_is_refused(backed_up, tmp_path, change, said):
+    told = json.loads((backed_up / CATALOGUE).read_text())
+    change(told)
+    (tmp_path / CATALOGUE).write_text(json.dumps(told))
+    with pytest.raises(BackupDamaged, match=said):
+        read_backup(tmp_path)
+
+
+def test_a_dataset_comes_back_only_to_where_a_run_found_it(home, copies):
+    told = json.loads((copies / CATALOGUE).read_text())
+    told["datasets"][0]["path"] = str(home / "elsewhere")
+    (copies / CATALOGUE).write_text(json.dumps(told))
+    with pytest.raises(BackupDamaged, match="elsewhere, which no run in it was made from"):
+        restore(copies, {"margin": home / "runs"}, over=True)
+    assert not (home / "elsewhere").exists()
+
+
+def test_an_input_that_is_gone_is_named(home, first, tmp_path):
     moved = shutil.move(first[0] / "book", tmp_path / "elsewhere")
     try:
         made = back_up([RunStore(home / "runs")], tmp_path / "backup")

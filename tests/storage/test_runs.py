@@ -9,6 +9,8 @@ import xarray as xr
 import zarr
 
 from storage.arrays import POOL
+from storage.faults import StoreFailed, gathered
+from storage.history import HISTORY, change_history
 from storage.locks import AlreadyLocked
 from storage.runs import RunsOfAnotherKind, RunStore, UnknownRun, open_run
 from storage.staging import Layout
@@ -108,6 +110,18 @@ def test_names_are_found_by_an_unambiguous_start(store):
         store.resolve("gamma")
 
 
+def test_no_tag_stands_before_a_run_of_its_name(store):
+    publish(store, "one")
+    publish(store, "two")
+    change_history(store.path, lambda history: history.tags.update(two="one", other="one"))
+    assert store.resolve("two") == "two"
+    assert store.resolve("other") == "one"
+    assert store.named("t") == ["two"]
+    # What is said of runs may be damaged: a run is found by its own name all the same.
+    (store.path / HISTORY).write_text("[")
+    assert store.resolve("one") == "one"
+
+
 def test_the_latest_is_the_one_that_was_published_last(store):
     """Also among those of one second, which is as fine as a manifest's ``created`` is."""
     for number in range(6):
@@ -180,6 +194,34 @@ def test_one_process_at_a_time_works_on_a_run(store):
             pass
     with store.run_lock("one"):
         pass
+
+
+def test_who_looks_whether_a_run_is_busy_keeps_nobody_from_it(store):
+    over = threading.Event()
+
+    def look():
+        while not over.is_set():
+            RunStore.is_busy(store, "one")
+
+    lookers = [threading.Thread(target=look) for _ in range(2)]
+    for looker in lookers:
+        looker.start()
+    try:
+        for _ in range(100):
+            with store.run_lock("one"):
+                assert store.is_busy("one")
+    finally:
+        over.set()
+        for looker in lookers:
+            looker.join(60)
+    assert not store.is_busy("one")
+
+
+def test_a_folder_that_a_restore_has_moved_aside_is_not_begun_anew(tmp_path):
+    gathered(tmp_path / "runs").mkdir()
+    with pytest.raises(StoreFailed, match=r"newest runs\.before-\* beside it; run margincube rest"):
+        RunStore(tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_readers_see_whole_runs_while_others_are_published(store):

@@ -23,8 +23,9 @@ from flows.settings import Settings
 from flows.stores import store_of, stores
 from flows.stress_view import newest_reverse, stress_view
 from storage.arrays import REVERSE
-from storage.backup import back_up, restore
+from storage.backup import back_up
 from storage.digest import dataset_digest
+from storage.restore import restore
 from storage.signature import Signer, new_key, verify_signature
 from tests.conftest import approved
 from tests.workers.by_hand import CALM_PLAN, METHODOLOGY, PLAN, PRICE, perpetuals_book
