@@ -34,6 +34,7 @@ from flows.commands import (
     what_if,
 )
 from flows.commands.shared import CONSOLE, MESSAGES
+from flows.ending import watch_signals
 
 EXIT_MISTAKE = 2
 EXIT_REFUSED = 3
@@ -90,6 +91,7 @@ app.command(history.clean)
 def main() -> None:
     """Run a command; a user's mistake ends in a sentence, never in a traceback."""
     signal.signal(signal.SIGTERM, _end)
+    watch_signals()
     try:
         app()
     except KeyboardInterrupt:

@@ -24,6 +24,7 @@ def run_here(settings: Settings, load: Callable[[], Callable[[], Result]]) -> Re
     """
     from flows.commands.shared import MESSAGES
     from flows.embedded import EmbeddedServer, ServerGone
+    from flows.ending import Leaving
     from flows.engines import Engines
     from flows.progress import TerminalProgress, observing
 
@@ -47,7 +48,7 @@ def run_here(settings: Settings, load: Callable[[], Callable[[], Result]]) -> Re
             logging.getLogger("prefect._internal.concurrency").addFilter(_nothing)
             url, ours = server.url()
             password = {PREFECT_API_AUTH_STRING: server.auth_string} if ours else {}
-        with observing(progress), temporary_settings({PREFECT_API_URL: url, **password}):
+        with observing(Leaving(progress)), temporary_settings({PREFECT_API_URL: url, **password}):
             progress.begin("start the flow", 1, "")  # until its first stage begins
             try:
                 result = flow()

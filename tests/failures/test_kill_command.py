@@ -159,7 +159,7 @@ def test_a_command_that_is_ended_leaves_nobody_behind_and_goes_on(start, digest,
     assert sorted(n for first, last in bounds for n in range(first, last + 1)) == list(range(48))
 
 
-@pytest.mark.parametrize("moment", ended_command.MOMENTS)
+@pytest.mark.parametrize("moment", [*ended_command.MOMENTS, ended_command.SWALLOWED])
 def test_a_command_that_is_ended_takes_the_time_it_needs(start, synthetic_book, moment):
     """Ray would abort it after three seconds, or leave it to the system once Ray itself is gone."""
     process = start(

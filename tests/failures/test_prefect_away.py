@@ -1,4 +1,4 @@
-"""A Prefect server that is not there, lets nobody in or is ill is named, before anything is lost."""
+"""A Prefect server that is not there, lets nobody in or is ill is named, and nothing is lost."""
 
 import contextlib
 import subprocess
