@@ -105,6 +105,13 @@ def require_whole(sums: PartialSums, book: Book, cube: NDArray[np.float64]) -> N
             unwritten, stored layers do not sum to their stored requirement, or the lots of an
             instrument do not net to zero.
     """
+    problems = lacking(sums, book, cube)
+    if problems:
+        raise IncompleteRun("; ".join(problems) + "; the run stays unpublished, run it again")
+
+
+def lacking(sums: PartialSums, book: Book, cube: NDArray[np.float64]) -> list[str]:
+    """Return what is missing of a run, or does not agree; nothing where it is whole."""
     problems = []
     if sums.accounts != book.accounts or sums.positions != book.positions:
         problems.append(
@@ -124,8 +131,7 @@ def require_whole(sums: PartialSums, book: Book, cube: NDArray[np.float64]) -> N
     if not book.manifest.get("one_sided", False) and np.any(sums.member_lots.sum(axis=0)):
         row = int(np.flatnonzero(sums.member_lots.sum(axis=0))[0])
         problems.append(f"positions in instrument row {row} do not net to zero")
-    if problems:
-        raise IncompleteRun("; ".join(problems) + "; the run stays unpublished, run it again")
+    return problems
 
 
 def fold_dataset(

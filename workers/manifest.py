@@ -7,9 +7,12 @@ from typing import Any
 
 from risk.aggregation import PartialSums
 from storage.arrays import MARGIN
+from storage.book import Book
 from storage.digest import text_digest
+from storage.market import Market
 from workers.approval import accountability
 from workers.code_version import code_version, library_versions
+from workers.methodologies import NamedMethodology
 from workers.plan import Plan, RunRequest
 from workers.rule_books import rule_book_of
 from workers.shards import cut, shard_length
@@ -42,7 +45,7 @@ def run_manifest(
         "as_of": plan.identity.market.as_of.isoformat(),
         "index": dict(zip(plan.built.underlyings, plan.built.state.index.tolist(), strict=True)),
         "code_version": code_version(),
-        "inputs": _inputs(plan),
+        "inputs": inputs_of(plan.book, plan.identity.market, plan.identity.named),
         **accountability(
             plan.identity.named.standing(plan.identity.market.as_of),
             settings := _settings(request),
@@ -50,7 +53,13 @@ def run_manifest(
         ),
         "settings": settings | engines,
         "libraries": {"python": platform.python_version(), **library_versions()},
-        "totals": _totals(plan, sums),
+        "totals": totals_of(
+            plan.book,
+            sums,
+            standard=plan.methodology.standard is not None,
+            scenarios=plan.layout.sizes["scenario"],
+            instruments=plan.layout.sizes["instrument"],
+        ),
         "stages": stages,
         "memory": _memory(plan, request, peak_per_worker, peak_total),
         "since": since,
@@ -63,8 +72,8 @@ def _settings(request: RunRequest) -> dict[str, str]:
     return {field.name: str(getattr(request, field.name)) for field in fields(request)}
 
 
-def _inputs(plan: Plan) -> dict[str, Any]:
-    book, market, named = plan.book, plan.identity.market, plan.identity.named
+def inputs_of(book: Book, market: Market, named: NamedMethodology) -> dict[str, Any]:
+    """Return what the manifest says of the inputs."""
     return {
         "book": {
             "name": book.name,
@@ -103,22 +112,11 @@ def _memory(
     }
 
 
-def _totals(plan: Plan, sums: PartialSums) -> dict[str, Any]:
+def totals_of(
+    book: Book, sums: PartialSums, *, standard: bool, scenarios: int, instruments: int
+) -> dict[str, Any]:
     """Return the totals; ``accounts_short`` are those below their initial requirement."""
-    standard = plan.methodology.standard is not None
     ours = {"accounts_by_choice": sums.accounts_by_choice} if standard else {}
-    return {
-        **totals_of_sums(sums),
-        "left_out": plan.book.left_out,
-        "findings": plan.book.quarantine().num_rows,
-        **ours,
-        "scenarios": plan.layout.sizes["scenario"],
-        "instruments": plan.layout.sizes["instrument"],
-    }
-
-
-def totals_of_sums(sums: PartialSums) -> dict[str, Any]:
-    """Return the totals that are sums over accounts as they were stored."""
     return {
         "accounts": sums.accounts,
         "margined": sums.accounts - sums.held,
@@ -130,4 +128,9 @@ def totals_of_sums(sums: PartialSums) -> dict[str, Any]:
         "shortfall": float(sums.member_shortfall.sum()),
         "accounts_short": int(sums.member_accounts_short.sum()),
         "accounts_below_maintenance": int(sums.member_accounts_below_maintenance.sum()),
+        "left_out": book.left_out,
+        "findings": book.quarantine().num_rows,
+        **ours,
+        "scenarios": scenarios,
+        "instruments": instruments,
     }

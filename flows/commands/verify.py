@@ -33,13 +33,14 @@ def verify(
 ) -> None:
     """Read a run again, sum it again, and compute a sample of it again.
 
-    Exits with 1 where anything differs, and names it. Of a margin run accounts are computed again,
-    of a stress run scenarios; runs of other kinds are read and summed again.
+    Exits with 1 where anything differs, and names it. Of a margin run accounts and a block of them
+    are computed again, of a collateral run a block, of a stress run scenarios, of a reverse stress
+    what the shocks that were found come to.
 
     Args:
         run: name of a margin, collateral, stress or reverse stress run, or a start of it
         sample: accounts (200 when left out) or scenarios (2) to compute again, drawn at random
-        seed: seed of the sample; one is drawn and printed when left out
+        seed: seed of what is drawn; one is drawn and printed when left out
         runs: folder of the margin runs, or s3://bucket/prefix; runs of the data folder
         pools: folder of the collateral runs, or s3://bucket/prefix; pools of the data folder
         stresses: folder of the stress runs, or s3://bucket/prefix; stresses of the data folder
@@ -83,17 +84,20 @@ def _checks(
 
     if store.kind.name == "margin":
         return verify_margin(store, run_id, ACCOUNTS if sample is None else sample, seed)
+    margined = RunStore(settings.runs, MARGIN)
     if store.kind.name == "stress":
         there = is_there(settings.pools)
         return verify_stress(
             store,
             run_id,
-            RunStore(settings.runs, MARGIN),
+            margined,
             RunStore(settings.pools, POOL) if there else None,
             SCENARIOS if sample is None else sample,
             seed,
         )
-    return (verify_collateral if store.kind.name == "collateral" else verify_reverse)(store, run_id)
+    if store.kind.name == "collateral":
+        return verify_collateral(store, run_id, margined, seed)
+    return verify_reverse(store, run_id, margined)
 
 
 def _print_checks(run_id: str, checks: "Sequence[Check]", found: list[str]) -> None:

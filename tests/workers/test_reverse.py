@@ -26,12 +26,13 @@ from storage.arrays import REVERSE
 from storage.backup import back_up
 from storage.digest import dataset_digest
 from storage.restore import restore
+from storage.runs import RunStore
 from storage.signature import Signer, new_key, verify_signature
 from tests.conftest import approved
 from tests.workers.by_hand import CALM_PLAN, METHODOLOGY, PLAN, PRICE, perpetuals_book
 from tests.workers.stressed import plan_file, stress
 from tests.workers.test_stress_winners import with_winners
-from tests.workers.test_verify import forged
+from tests.workers.test_verify import forge, forged, named_in
 from workers.engine import SerialEngine
 from workers.memory import Limit, Room, TooLargeForMemory
 from workers.reverse.losses import MemberLosses, ShockInputs
@@ -170,7 +171,8 @@ def test_what_is_asked_wrongly_is_refused(asked):
 
 def test_it_is_verified_and_what_was_changed_is_named(made, asked, tmp_path):
     _, stored = made
-    assert differences(verify_reverse(reverse_store(asked.reverses), stored.run_id)) == []
+    runs = RunStore(asked.runs)
+    assert differences(verify_reverse(reverse_store(asked.reverses), stored.run_id, runs)) == []
     for name, change, message in (
         ("shortfall", lambda values: values + 1.0, "what winners gave up, are the shortfall"),
         ("price", lambda values: 0.9 * values, "the distance is that of the shock"),
@@ -178,8 +180,35 @@ def test_it_is_verified_and_what_was_changed_is_named(made, asked, tmp_path):
     ):
         shutil.copytree(asked.reverses, tmp_path / name)
         run = forged(tmp_path / name, "found", name, change)
-        found = differences(verify_reverse(reverse_store(tmp_path / name), run))
+        found = differences(verify_reverse(reverse_store(tmp_path / name), run, runs))
         assert any(message in one for one in found)
+
+
+def test_targets_history_and_cascades_are_made_again(asked, tmp_path):
+    """Whoever shrinks the covariance, and tells distance and chance by it, is found by history."""
+    half, more = (lambda values: 0.5 * values), (lambda values: values + 1)
+    changes = {
+        "history/covariance": lambda values: values / 9.0,
+        "history/uncovered": more,
+        "found/resource": half,
+        "found/defaulters": more,
+        "found/exhausting_windows": more,
+        "found/empirical_frequency": half,
+        "found/tail_probability": half,
+        "found/touched": more,
+    }
+
+    def tell(manifest):
+        manifest["key"] = 64 * "f"
+        manifest["inputs"]["plan"]["digest"] = manifest["inputs"]["run"]["digest"] = 64 * "0"
+        manifest["totals"] = {}
+
+    shutil.copytree(asked.reverses, tmp_path / "reverses")
+    run = forge(tmp_path / "reverses", changes, tell)
+    store = reverse_store(tmp_path / "reverses")
+    found = differences(verify_reverse(store, run, RunStore(asked.runs)))
+    said = ("manifest: key", "inputs/plan: digest", "inputs/run: digest", "totals: exhausted")
+    assert not named_in(found, [*changes, *said])
 
 
 def test_every_command_on_runs_knows_it(made, asked, tmp_path):
@@ -232,7 +261,7 @@ def test_what_winners_give_up_is_in_the_shortfall_and_it_is_signed(margin_of, tm
     assert found["uncovered"].values == [0.0]
     np.testing.assert_array_equal(found["shortfall"].values, found["given_up"].values)
     assert verify_signature(store, run.run_id, public).signature is not None
-    assert differences(verify_reverse(store, run.run_id)) == []
+    assert differences(verify_reverse(store, run.run_id, done.store)) == []
 
 
 def test_page_and_terminal_tell_what_was_found(made, asked, tmp_path):

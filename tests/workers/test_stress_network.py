@@ -13,7 +13,7 @@ from risk.systemic.plan import parse_stress_plan
 from storage.arrays import POOL, STRESS
 from storage.runs import RunStore
 from tests.workers.stressed import SMALL_PLAN, plan_file, stress
-from tests.workers.test_verify import forged
+from tests.workers.test_verify import forge, forged, named_in
 from workers.engine import SerialEngine
 from workers.stress.network import failing
 from workers.stress.request import PoolOfAnotherRun, StressRequest
@@ -210,6 +210,20 @@ def test_what_was_changed_is_named(claimed, verified, tmp_path, group, name, mes
     run = forged(tmp_path / "forged", group, name, lambda values: 1.01 * values)
     found = verified(RunStore(tmp_path / "forged", STRESS), run, sample=3, seed=1)
     assert any(message in one for one in found), found
+
+
+def test_what_the_manifest_says_is_made_again(claimed, verified, tmp_path):
+    def tell(manifest):
+        manifest["inputs"]["plan"]["title"] = "another"
+        manifest["as_of"] = "2025-01-01T00:00:00+00:00"
+        manifest["totals"] = {}
+
+    shutil.copytree(claimed.store.path, tmp_path / "forged")
+    changes = {"scenarios/member": lambda values: values[::-1]}
+    run = forge(tmp_path / "forged", changes, tell)
+    found = verified(RunStore(tmp_path / "forged", STRESS), run, sample=0)
+    said = ("inputs/plan: title", "manifest: as_of", "totals: accounts", "totals: worst_loss")
+    assert not named_in(found, [*changes, *said])
 
 
 def test_claims_on_what_lost_its_peg_are_worth_less(claimed):

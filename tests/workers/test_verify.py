@@ -18,6 +18,7 @@ from storage.runs import RunStore
 from workers.revaluation import terms_and_market_of
 from workers.verify import differences, verify_collateral, verify_margin
 from workers.verify.accounts import recompute
+from workers.verify.margined_again import MarginedAgain
 
 
 @pytest.fixture(scope="module")
@@ -42,31 +43,45 @@ def rewritten(path, group, name, change, **manifest):
 
 def forged(path, group, name, change, **manifest):
     """Publish the only run anew with one array changed, as somebody with a key to the store may."""
+    return forge(path, {f"{group}/{name}": change}, lambda told: told.update(manifest))
+
+
+def forge(path, changes, tell=lambda manifest: None):
+    """Publish the only run anew under its name, arrays changed and what its manifest tells."""
     repository = icechunk.Repository.open(icechunk.local_filesystem_storage(path / "repository"))
     (tag,) = repository.list_tags()
     repository.create_branch("forged", repository.lookup_tag(tag))
     session = repository.writable_session("forged")
     root = zarr.open_group(session.store, mode="r+")
-    array = root[f"{group}/{name}"]
-    array[...] = change(array[...])
-    told = root.attrs["manifest"] | manifest
+    for name, change in changes.items():
+        root[name][...] = change(root[name][...])
+    told = root.attrs["manifest"]
+    tell(told)
     root.attrs["manifest"], root.attrs["manifest_digest"] = told, manifest_digest(told)
     snapshot = session.commit("forged", metadata={"manifest": json.dumps(told)})
-    repository.create_tag(f"{tag}-forged", snapshot)
-    return f"{tag}-forged"
+    repository.delete_tag(tag)
+    repository.create_tag(f"{tag}@2", snapshot)
+    return tag
+
+
+def named_in(found, names):
+    """Which of some beginnings none of the differences has: all are named where it is empty."""
+    return [name for name in names if not any(one.startswith(f"{name} is ") for one in found)]
 
 
 def test_a_run_is_verified_down_to_every_account(done, monkeypatch):
     """And not by what margins a run."""
-    monkeypatch.delattr("workers.verify.accounts.margin_accounts")
     checks = verify_margin(done.store, "latest", sample=1_000, seed=1)
     assert differences(checks) == []
-    assert checks[-1].checked == "60 of 60 drawn with seed 1; by the reference, from the raw inputs"
+    monkeypatch.delattr("workers.verify.margined_again.margin_accounts")
+    check = recompute(MarginedAgain(done.run), sample=1_000, seed=1)
+    assert check.differences == []
+    assert check.checked == "60 of 60 drawn with seed 1; by the reference, from the raw inputs"
 
 
 def test_the_reference_finds_the_numbers_of_measures_charges_and_buffers(mixed_book, margin_of):
     run = margin_of(mixed_book, methodology="margincube-layered-2026-01").run
-    (check,) = recompute(run, sample=60, seed=1)
+    check = recompute(MarginedAgain(run), sample=60, seed=1)
     assert "by the reference" in check.checked
     assert check.differences == []
 
@@ -74,7 +89,7 @@ def test_the_reference_finds_the_numbers_of_measures_charges_and_buffers(mixed_b
 @pytest.mark.slow
 def test_rules_without_a_reference_say_so(mixed_book, margin_of):
     run = margin_of(mixed_book, methodology="paradex-pm-2026-01").run
-    (check,) = recompute(run, sample=20, seed=1)
+    check = recompute(MarginedAgain(run), sample=20, seed=1)
     assert "by the kernels of a run, for there is no reference of: scan" in check.checked
     assert check.differences == []
 
@@ -124,12 +139,15 @@ def test_a_forger_who_changes_the_digests_too_is_found_by_the_accounts(copy, don
     store, name = rewritten(copy, "cube", "pnl", more, **told)
     found = found_in(store, name)
     assert any(one.startswith("instrument ") for one in found)
+    assert any(one.startswith("cube/pnl of ") for one in found)
 
 
 def test_scenarios_and_market_are_those_of_the_inputs(copy):
-    store, name = rewritten(copy, "scenarios", "price", lambda values: values * 1.5)
-    found = found_in(store, name)
-    assert any(one.startswith("scenarios/price is") for one in found)
+    changes = {
+        "scenarios/price": lambda values: values * 1.5,
+        "scenarios/label": lambda values: values[::-1],
+    }
+    assert not named_in(found_in(RunStore(copy), forge(copy, changes)), changes)
 
 
 def test_a_changed_manifest_is_found(copy, done):
@@ -138,14 +156,107 @@ def test_a_changed_manifest_is_found(copy, done):
     assert any(one.startswith("totals: requirement is 1.0") for one in found_in(store, name))
 
 
+def test_every_array_of_a_block_and_of_the_market_is_made_again(copy):
+    """Whoever redoes folds and digests is found by the block, and by what the inputs lead to."""
+    half, more = (lambda values: 0.5 * values), (lambda values: values + 1)
+    changes = {
+        **dict.fromkeys(("blocks/system_loss", "blocks/uncovered_loss"), half),
+        **dict.fromkeys(("blocks/accounts_under_water", "accounts/netting_sets"), more),
+        "blocks/contribution": lambda values: np.roll(values, 1, axis=1),
+        "accounts/binding_scenario": more,
+        "accounts/collateral_value": lambda values: values - 1_000.0,
+        "accounts/position_value": lambda values: values + 1_000.0,
+        "instruments/lot_size": half,
+        "instruments/value": half,
+        "instruments/settlement": more,
+        "market/forward": half,
+        "market/rmse_volatility": half,
+        "market/quotes": more,
+        "accounts/layer": lambda values: values[::-1],
+    }
+    forge(copy, changes)
+    assert named_in(found_in(RunStore(copy)), changes) == []
+
+
+def test_what_the_manifest_says_is_made_again(copy, done):
+    """Rules of another text, prices of coins, the day, sums that were struck out."""
+    index = {coin: 1.5 * price for coin, price in done.run.manifest["index"].items()}
+
+    def tell(manifest):
+        manifest["inputs"]["methodology"]["text"] += "# no rule of it is another\n"
+        manifest["inputs"]["methodology"]["title"] = "A venue's own"
+        manifest["inputs"]["book"]["positions"] += 1
+        manifest |= {"index": index, "as_of": "2025-01-01T00:00:00+00:00"}
+        manifest["totals"]["left_out"] = 77
+        del manifest["totals"]["requirement"]
+
+    found = found_in(RunStore(copy), forge(copy, {}, tell))
+    assert not named_in(found, [
+        "inputs/methodology: digest", "inputs/methodology: title", "inputs/book: positions",
+        "manifest: key", "manifest: run_id", "manifest: as_of", *(f"index: {c}" for c in index),
+        "totals: left_out", "totals: requirement",
+    ])  # fmt: skip
+    assert any(one.startswith("inputs: they make run ") for one in found)
+    # By the prices of the market all the rest is as it was.
+    assert not any(one.startswith(("accounts", "blocks", "folds", "account ")) for one in found)
+
+
+def test_no_totals_are_a_difference(copy, done):
+    def tell(manifest):
+        manifest["totals"] = {}
+
+    found = found_in(RunStore(copy), forge(copy, {}, tell))
+    assert not named_in(found, [f"totals: {name}" for name in done.run.manifest["totals"]])
+
+
+@pytest.fixture(scope="module")
+def pooled(synthetic_book, margin_of, claims_of, pool_of):
+    book = synthetic_book(200)
+    return pool_of(margin_of(book), claims_of(book))
+
+
+def found_in_pool(store, pooled):
+    return differences(verify_collateral(store, "latest", RunStore(pooled.request.runs)))
+
+
+def test_every_group_of_a_collateral_run_is_made_again(pooled, tmp_path):
+    assert found_in_pool(pooled.store, pooled) == []
+    half, more = (lambda values: 0.5 * values), (lambda values: values + 1)
+    changes = {
+        "accounts/credit_then": half,
+        "accounts/binding_scenario": more,
+        "blocks/credit_by_token": half,
+        "blocks/liquidatable": more,
+        "totals/feed_oracle": half,
+        "totals/asset_value": half,
+        "tokens/unit_value": half,
+        "tokens/kind": lambda values: values[::-1],
+        "scenarios/pnl": half,
+        "scenarios/title": lambda values: values[::-1],
+        "findings/claim": more,
+    }
+
+    def tell(manifest):
+        manifest["key"] = 64 * "f"
+        manifest["inputs"]["rules"]["digest"] = 64 * "0"
+        manifest["totals"]["misplaced"] = 9
+        del manifest["totals"]["credit"]
+
+    shutil.copytree(pooled.store.path, tmp_path / "pools")
+    forge(tmp_path / "pools", changes, tell)
+    found = found_in_pool(RunStore(tmp_path / "pools", pooled.store.kind), pooled)
+    said = ("manifest: key", "inputs/rules: digest", "totals: misplaced", "totals: credit")
+    assert not named_in(found, [*changes, *said])
+
+
 @pytest.mark.slow
 def test_a_collateral_run_is_verified(synthetic_book, margin_of, claims_of, pool_of, tmp_path):
     book = synthetic_book(2_000)
     pooled = pool_of(margin_of(book), claims_of(book))
-    assert differences(verify_collateral(pooled.store, "latest")) == []
+    assert found_in_pool(pooled.store, pooled) == []
     shutil.copytree(pooled.store.path, tmp_path / "pools")
     chunks = (tmp_path / "pools" / "repository" / "chunks").iterdir()
     path = max(chunks, key=lambda file: file.stat().st_size)
     path.write_bytes(path.read_bytes()[:-1])
     store = RunStore(tmp_path / "pools", pooled.store.kind)
-    assert any("cannot be read" in one for one in differences(verify_collateral(store, "latest")))
+    assert any("cannot be read" in one for one in found_in_pool(store, pooled))

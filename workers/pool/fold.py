@@ -58,6 +58,15 @@ def require_whole_pool(
     Raises:
         IncompleteRun: an account or a claim is missing, or stored numbers do not agree.
     """
+    problems = lacking(sums, accounts=accounts, claims=claims, by_outcome=by_outcome)
+    if problems:
+        raise IncompleteRun("; ".join(problems) + "; nothing is published, run it again")
+
+
+def lacking(
+    sums: PoolSums, *, accounts: int, claims: int, by_outcome: NDArray[np.int64]
+) -> list[str]:
+    """Return what is missing of a run, or does not agree; nothing where it is whole."""
     problems = []
     if sums.accounts != accounts or sums.claims != claims:
         problems.append(
@@ -75,5 +84,4 @@ def require_whole_pool(
         )
     if not np.isclose(sums.sums["credit"], sums.sums["credit_by_state"][0], rtol=1e-9, atol=0.01):
         problems.append("credit by account and credit by state do not sum to the same")
-    if problems:
-        raise IncompleteRun("; ".join(problems) + "; nothing is published, run it again")
+    return problems

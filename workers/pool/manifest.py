@@ -37,7 +37,7 @@ def pool_manifest(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "as_of": plan.book.as_of.isoformat(),
         "code_version": code_version(),
-        "inputs": _inputs(plan),
+        "inputs": inputs_of(plan),
         **accountability(
             plan.identity.named.standing(plan.book.as_of),
             settings,
@@ -46,7 +46,7 @@ def pool_manifest(
         ),
         "settings": settings | engines,
         "libraries": {"python": platform.python_version(), **library_versions()},
-        "totals": _totals(plan, counted, sums),
+        "totals": totals_of(plan, counted, sums),
         "stages": stages,
         "memory": memory | {"shards": len(plan.shards), "shards_cut_smaller": False},
         "digests": digests,
@@ -54,7 +54,8 @@ def pool_manifest(
     }
 
 
-def _inputs(plan: PoolPlan) -> dict[str, Any]:
+def inputs_of(plan: PoolPlan) -> dict[str, Any]:
+    """Return what the manifest says of the inputs."""
     run, rules, claims = plan.identity.run, plan.rules, plan.claims
     return {
         "run": {"run_id": run.run_id, "digest": run.manifest["digest"]},
@@ -78,25 +79,9 @@ def _inputs(plan: PoolPlan) -> dict[str, Any]:
     }
 
 
-def _totals(plan: PoolPlan, counted: Counted, sums: PoolSums) -> dict[str, Any]:
+def totals_of(plan: PoolPlan, counted: Counted, sums: PoolSums) -> dict[str, Any]:
+    """Return the totals of all accounts and claims."""
     shared = counted.shared
-    return {
-        **totals_of_pool(sums),
-        "misplaced": int(counted.misplaced.sum()),
-        "double_counts": {
-            "roots": len(shared.roots),
-            "proofs": len(shared.proofs),
-            "backings": len(shared.ends),
-            "circles": len(shared.circles),
-            "recipe_circles": len(plan.found.cycles),
-        },
-        "scenarios": len(plan.scenarios),
-        "tokens": len(plan.references.tokens),
-    }
-
-
-def totals_of_pool(sums: PoolSums) -> dict[str, Any]:
-    """Return the totals that are sums over accounts and claims as they were stored."""
     by_outcome = sums.counts["claims_by_outcome"].tolist()
     return {
         "accounts": sums.accounts,
@@ -116,4 +101,14 @@ def totals_of_pool(sums: PoolSums) -> dict[str, Any]:
         "unlike_book": sums.unlike,
         "below_alone": sums.below_alone,
         "outcomes": {one.name: by_outcome[one] for one in Outcome},
+        "misplaced": int(counted.misplaced.sum()),
+        "double_counts": {
+            "roots": len(shared.roots),
+            "proofs": len(shared.proofs),
+            "backings": len(shared.ends),
+            "circles": len(shared.circles),
+            "recipe_circles": len(plan.found.cycles),
+        },
+        "scenarios": len(plan.scenarios),
+        "tokens": len(plan.references.tokens),
     }

@@ -5,10 +5,11 @@ stages in order, and so can a test.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from storage.digest import dataset_digest
+from storage.objects import S3Folder
 from storage.runs import RunStore
 from storage.signature import Signer
 from workers.engine import Engine, FoldEngine
@@ -21,7 +22,7 @@ from workers.pool.memory import project_pool, work_of
 from workers.pool.plan import PoolPlan, plan_pool
 from workers.pool.request import PoolRequest, identify_pool, pool_store
 from workers.pool.results import pool_datasets
-from workers.pool.tasks import PoolInputs, pool_shard
+from workers.pool.tasks import PoolInputs, PoolTask, pool_shard
 from workers.pool.terms import Valued, value_pool
 from workers.shards import Shard
 from workers.stages import StageTable
@@ -104,41 +105,19 @@ class PoolRun(LockedRun):
         with self.stages.stage("pool", plan.book.accounts, "accounts", engine.workers) as stage:
             left = sum(shard.stop - shard.start for shard in todo)
             self.stages.advance(stage, plan.book.accounts - left)
-            shared = self._inputs()
+            shared = task_inputs(plan, self._known(), self._worth(), self.request.runs)
             few = max(CHECKPOINT_SHARDS, 2 * engine.workers)
             for wave in (todo[at : at + few] for at in range(0, len(todo), few)):
-                self._pool_wave(engine, replace(shared, fork=self._staged.fork()), wave, stage)
+                self._pool_wave(engine, PoolTask(shared, self._staged.fork()), wave, stage)
 
-    def _pool_wave(self, engine: Engine, inputs: PoolInputs, wave: list[Shard], stage: Any) -> None:
+    def _pool_wave(self, engine: Engine, task: PoolTask, wave: list[Shard], stage: Any) -> None:
         results: list[TaskResult] = []
-        for result in engine.map(pool_shard, inputs, wave):
+        for result in engine.map(pool_shard, task, wave):
             results.append(result)
             self.stages.advance(stage, result.items, result.busy_seconds)
             self._peak_per_worker = max(self._peak_per_worker, result.peak_bytes)
         message = f"shards {wave[0].index} to {wave[-1].index}"
         self._staged.checkpoint([result.fork for result in results], message)
-
-    def _inputs(self) -> PoolInputs:
-        plan, counted = self.plan, self._known()
-        return PoolInputs(
-            book=plan.book.location,
-            book_digest=plan.book.digest,
-            claims=plan.claims.location,
-            claims_digest=plan.claims.digest,
-            margin=RunStore(self.request.runs).rows(plan.identity.run.run_id, "accounts"),
-            terms=self._worth().terms,
-            outcome=counted.outcome,
-            counted=counted.units,
-            present=counted.present,
-            misplaced=counted.misplaced,
-            priced=plan.priced,
-            lot_size=plan.lot_size,
-            position_value=plan.position_value,
-            notional=plan.notional,
-            venue=plan.venue,
-            venues=len(plan.venues),
-            fork=self._staged.fork(),
-        )
 
     def fold(self) -> None:
         """Fold the stored shards into the sums of one pool."""
@@ -198,3 +177,27 @@ class PoolRun(LockedRun):
         if self._valued is None:
             raise RuntimeError("the tokens were not valued yet; call value before")
         return self._valued
+
+
+def task_inputs(
+    plan: PoolPlan, counted: Counted, valued: Valued, runs: Path | S3Folder
+) -> PoolInputs:
+    """Return what tasks share; ``runs`` is where the margin run was published."""
+    return PoolInputs(
+        book=plan.book.location,
+        book_digest=plan.book.digest,
+        claims=plan.claims.location,
+        claims_digest=plan.claims.digest,
+        margin=RunStore(runs).rows(plan.identity.run.run_id, "accounts"),
+        terms=valued.terms,
+        outcome=counted.outcome,
+        counted=counted.units,
+        present=counted.present,
+        misplaced=counted.misplaced,
+        priced=plan.priced,
+        lot_size=plan.lot_size,
+        position_value=plan.position_value,
+        notional=plan.notional,
+        venue=plan.venue,
+        venues=len(plan.venues),
+    )

@@ -48,12 +48,23 @@ def pool_source(pool: StoredRun, runs: Path | S3Folder) -> PoolSource:
     ``runs`` is where its margin run was published.
 
     Raises:
+        CannotExplain: what a unit of a token comes to is not what was stored.
+        ValueError: as ``source_again``.
+    """
+    source = source_again(pool, runs)
+    _require_stored(pool, source.plan, source.valued)
+    return source
+
+
+def source_again(pool: StoredRun, runs: Path | S3Folder) -> PoolSource:
+    """Find the inputs, count and value again, whatever the run has stored of it.
+
+    Raises:
         UnknownRun: the margin run is not among these.
         BookMissing: there is no book where the run found it.
         ClaimsMissing: there are no claims where the run found them.
         BookChanged: the book is not the one that the run used.
         InputsChanged: the margin run or the claims are not those that the run used.
-        CannotExplain: what a unit of a token comes to is not what was stored.
     """
     inputs = pool.manifest["inputs"]
     run = RunStore(runs).open(inputs["run"]["run_id"])
@@ -74,7 +85,6 @@ def pool_source(pool: StoredRun, runs: Path | S3Folder) -> PoolSource:
     plan = plan_pool(identity, PoolRequest(run.run_id, claims.location))
     counted = count_claims(plan, SerialEngine())
     valued = value_pool(plan, counted.totals)
-    _require_stored(pool, plan, valued)
     return PoolSource(pool, run, plan, grounds_of(plan), counted, valued)
 
 

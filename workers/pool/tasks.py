@@ -56,12 +56,28 @@ class PoolInputs:
     notional: Floats
     venue: NDArray[np.int64]
     venues: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolTask:
+    """What tasks share, and where they write."""
+
+    inputs: PoolInputs
     fork: Fork
 
 
-def pool_shard(inputs: PoolInputs, shard: Shard) -> TaskResult:
+def pool_shard(task: PoolTask, shard: Shard) -> TaskResult:
     """Value a shard of accounts with their claims and write its rows to their own chunks."""
     started = time.perf_counter()
+    accounts, blocks = pool_arrays(task.inputs, shard)
+    task.fork.write("accounts", accounts, shard.start)
+    task.fork.write("blocks", blocks, shard.start // BLOCK_ACCOUNTS)
+    busy = time.perf_counter() - started
+    return TaskResult(task.fork, shard, shard.stop - shard.start, 0, busy, process_peak_bytes())
+
+
+def pool_arrays(inputs: PoolInputs, shard: Shard) -> tuple[Arrays, Arrays]:
+    """Value a shard of accounts with their claims; return its arrays by account and by block."""
     book, claims = _open(inputs.book, inputs.book_digest, inputs.claims, inputs.claims_digest)
     written = claims.claim_slice(shard.start, shard.stop)
     margined = inputs.margin.between(shard.start, shard.stop, list(FROM_MARGIN))
@@ -79,10 +95,7 @@ def pool_shard(inputs: PoolInputs, shard: Shard) -> TaskResult:
         by_block.append(_block_arrays(found) | sums | _use_sums(inputs, part, found))
     joined = {name: np.concatenate([one[name] for one in by_account]) for name in by_account[0]}
     stacked = {name: np.stack([one[name] for one in by_block]) for name in by_block[0]}
-    inputs.fork.write("accounts", joined, shard.start)
-    inputs.fork.write("blocks", stacked, shard.start // BLOCK_ACCOUNTS)
-    busy = time.perf_counter() - started
-    return TaskResult(inputs.fork, shard, len(accounts), 0, busy, process_peak_bytes())
+    return joined, stacked
 
 
 def read_accounts(

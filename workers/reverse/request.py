@@ -85,10 +85,18 @@ def identify_reverse(request: ReverseRequest) -> ReverseIdentity:
             f"defaulters are {list(numbers)}, and the book has {members} members; allowed are "
             f"numbers from 1 to {members}, ascending"
         )
-    if request.defaulters is None:
-        numbers = tuple(number for number in USUAL if number <= members)
+    return reverse_identity(request, run, book, named, code_version())
+
+
+def reverse_identity(
+    request: ReverseRequest, run: Run, book: Book, named: NamedPlan, code: str
+) -> ReverseIdentity:
+    """Name a reverse stress by what its inputs, what is asked, and a version of the program are."""
+    numbers = request.defaulters
+    if numbers is None:
+        numbers = tuple(number for number in USUAL if number <= book.members().num_rows)
     asked = [*request.resources, "by", *map(str, numbers), "of", str(request.sample)]
-    key = text_digest(run.manifest["digest"], named.digest, code_version(), *asked)
+    key = text_digest(run.manifest["digest"], named.digest, code, *asked)
     name = f"{book.name}-{book.as_of:%Y%m%d}-reverse-{key[:12]}"
     return ReverseIdentity(name, key, run, book, named, numbers)
 

@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from risk.kernels.sums import LIMIT
 from risk.scenarios.moves import factor_moves, shocks_from
@@ -71,31 +72,42 @@ class ReverseRun(LockedRun):
             if self.taken(self._store, identity.run_id):
                 return True
             identity.book.verify()
-            self.identity = identity
-            rooms = self._rooms()
-            self.work = _work(identity, self.request, rooms)
-            self.moves = factor_moves(identity.run.scenarios.load())
-            self.fund = identity.book.members()["default_fund"].to_numpy()
-            exhaustions = exhaustions_of(identity, self.request)
-            self.targets = targets_of(exhaustions, identity.defaulters)
-            size = reverse_size(self.work.size, len(self.targets))
-            self._memory = project_stress(size, rooms).told(rooms)
+            self.plan(identity)
         return False
+
+    def plan(self, identity: ReverseIdentity) -> None:
+        """Find what is to be exhausted, and by what shocks are measured."""
+        self.identity = identity
+        rooms = self._rooms()
+        self.work = _work(identity, self.request, rooms)
+        self.moves = factor_moves(identity.run.scenarios.load())
+        self.fund = identity.book.members()["default_fund"].to_numpy()
+        exhaustions = exhaustions_of(identity, self.request)
+        self.targets = targets_of(exhaustions, identity.defaulters)
+        size = reverse_size(self.work.size, len(self.targets))
+        self._memory = project_stress(size, rooms).told(rooms)
 
     def search(self) -> None:
         """Find the shocks, and run each to the end of its cascade."""
-        engine, work = Measured(self._engine()), self.work
-        inputs = stress_inputs(work, self.request.runs, 1)
-        shards, scale = self._looked_at()
-        losses = MemberLosses(engine, ShockInputs(inputs, work.ground), shards, scale)
-        self.found = search_targets(self.targets, losses, self.fund, self.moves, self.stages)
-        with self.stages.stage("history", len(self.moves.observed), "shocks") as stage:
-            told = losses.of(lambda shocks: self.stages.advance(stage, shocks))
-            self.lost_in_history = told(self.moves.observed)
-        self.scenarios = _scenarios(self.found, work)
-        with self.stages.stage("cascade of what was found", 1, "cascade"):
-            self.cascade = self._cascade(engine) if len(self.scenarios) else None
+        engine = Measured(self._engine())
+        losses = self.losses(engine)
+        found = search_targets(self.targets, losses, self.fund, self.moves, self.stages)
+        self.follow(found, _scenarios(found, self.work), engine)
         self._peak_per_worker = engine.peak_bytes
+
+    def losses(self, engine: Engine) -> MemberLosses:
+        """Return what members lose in any shock, of the accounts that the search looks at."""
+        inputs = ShockInputs(stress_inputs(self.work, self.request.runs, 1), self.work.ground)
+        return MemberLosses(engine, inputs, *self._looked_at())
+
+    def follow(self, found: list[Found], scenarios: StressScenarios, engine: Engine) -> None:
+        """Measure history by the shocks found, and run each of them to the end of its cascade."""
+        self.found, self.scenarios = found, scenarios
+        with self.stages.stage("history", len(self.moves.observed), "shocks") as stage:
+            told = self.losses(engine).of(lambda shocks: self.stages.advance(stage, shocks))
+            self.lost_in_history = told(self.moves.observed)
+        with self.stages.stage("cascade of what was found", 1, "cascade"):
+            self.cascade = self._cascade(engine) if len(scenarios) else None
 
     def _looked_at(self) -> tuple[tuple[Shard, ...], float]:
         """Return the shards that the search looks at, and how much all accounts are of them."""
@@ -121,30 +133,15 @@ class ReverseRun(LockedRun):
         self, peak_memory: Callable[[], int] = int, signer: Signer | None = None
     ) -> dict[str, Any]:
         """Write what was found, and make the run visible; return its manifest."""
-        sampled = self._looked_at()
-        datasets = {
-            "found": found_dataset(
-                self.found, self.scenarios, self.cascade, self.work, self.moves,
-                self.lost_in_history,
-            ),
-            "history": history_dataset(self.moves, self.lost_in_history),
-        }  # fmt: skip
+        datasets = self.datasets()
         digests = {name: dataset_digest(dataset) for name, dataset in datasets.items()}
         settings = {one.name: str(getattr(self.request, one.name)) for one in fields(self.request)}
         manifest = {
             **manifest_head(REVERSE.name, self.identity.stress, settings, self.request.reason),
             "settings": settings | self._engine().describe(),
             "libraries": library_versions(),
-            "totals": {
-                "accounts": self.identity.book.accounts,
-                "accounts_searched": sum(one.stop - one.start for one in sampled[0]),
-                "factors": len(self.moves.names),
-                "windows": len(self.moves.window),
-                "targets": len(self.found),
-                "farthest": SEARCH.farthest,
-                "exhausted": sum(one.stress is not None for one in self.found),
-                "shocks_tried": sum(stage.items for stage in self.stages.stages),
-            },
+            "totals": self.totals()
+            | {"shocks_tried": sum(stage.items for stage in self.stages.stages)},
             "stages": self.stages.rows(),
             "memory": self._memory
             | {
@@ -160,6 +157,28 @@ class ReverseRun(LockedRun):
         with self.stages.stage("publish", 1, "run"):
             self._store.publish(self.run_id, staged, datasets, manifest, signer)
         return manifest
+
+    def datasets(self) -> dict[str, xr.Dataset]:
+        """Return what is published, by group."""
+        lost = self.lost_in_history
+        return {
+            "found": found_dataset(
+                self.found, self.scenarios, self.cascade, self.work, self.moves, lost
+            ),
+            "history": history_dataset(self.moves, lost),
+        }
+
+    def totals(self) -> dict[str, Any]:
+        """Return what the manifest says of the whole, but for the shocks that were tried."""
+        return {
+            "accounts": self.identity.book.accounts,
+            "accounts_searched": sum(one.stop - one.start for one in self._looked_at()[0]),
+            "factors": len(self.moves.names),
+            "windows": len(self.moves.window),
+            "targets": len(self.found),
+            "farthest": SEARCH.farthest,
+            "exhausted": sum(one.stress is not None for one in self.found),
+        }
 
 
 def _work(identity: ReverseIdentity, request: ReverseRequest, rooms: Sequence[Room]) -> StressWork:

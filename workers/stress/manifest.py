@@ -8,9 +8,16 @@ import xarray as xr
 
 from storage.arrays import STRESS
 from storage.digest import text_digest
+from storage.runs import Run, StoredRun
 from workers.approval import accountability
 from workers.code_version import code_version, library_versions
-from workers.stress.request import StressIdentity, StressRequest, plan_input, pool_input
+from workers.stress.request import (
+    NamedPlan,
+    StressIdentity,
+    StressRequest,
+    plan_input,
+    pool_input,
+)
 from workers.stress.work import StressWork
 
 
@@ -68,11 +75,16 @@ def manifest_head(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "as_of": as_of.isoformat(),
         "code_version": code_version(),
-        "inputs": {
-            "run": {"run_id": run.run_id, "digest": run.manifest["digest"]},
-            "book": run.manifest["inputs"]["book"],
-            **pool_input(identity.pool),
-            "plan": plan_input(named),
-        },
+        "inputs": inputs_of(run, named, identity.pool),
         **accountability(named.standing(as_of), settings, reason, run.manifest),
+    }
+
+
+def inputs_of(run: Run, named: NamedPlan, pool: StoredRun | None) -> dict[str, Any]:
+    """Return what a manifest says of the inputs of a run by a plan."""
+    return {
+        "run": {"run_id": run.run_id, "digest": run.manifest["digest"]},
+        "book": run.manifest["inputs"]["book"],
+        **pool_input(pool),
+        "plan": plan_input(named),
     }

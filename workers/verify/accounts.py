@@ -13,99 +13,77 @@ from numpy.typing import NDArray
 
 from risk.charges import charges_on
 from risk.instruments import MarketState, unit_notional
-from risk.margin import HELD, Holdings, margin_accounts, measures_of
-from risk.methodology import Methodology, parse_methodology
+from risk.margin import HELD, Holdings, measures_of
 from risk.reference import Held, Priced, Reference, left_out, margin_of, reprice
 from risk.scenarios.shocks import shocks_of
 from storage.book import Book
 from storage.runs import Run
 from storage.tables import MARGIN_MODES
-from workers.collateral import counted_assets
-from workers.inputs import book_of, market_of
-from workers.market import build_market
-from workers.revaluation import revaluation_of_run
 from workers.scenarios import build_scenarios
 from workers.shards import Shard
-from workers.tasks import read_holdings
 from workers.terms import instrument_terms
 from workers.verify.checks import Check, attempted
+from workers.verify.margined_again import MarginedAgain
 
 Floats = NDArray[np.float64]
 
-EXACT = ("margin", "risk_measure", "equity", "requirement", "maintenance", "excess", "status")
-"""What is compared where the kernels of a run compute it again."""
+NUMBERS = ("margin", "risk_measure", "equity", "requirement", "maintenance", "excess")
+"""What an account that is held back has none of."""
 
 ROUNDING = 1e-11
 """Part of an account's gross notional and collateral by which the reference may be off."""
 
 
-def recompute(run: Run, sample: int, seed: int) -> list[Check]:
+def recompute(again: MarginedAgain, sample: int, seed: int) -> Check:
     """Compute accounts again that are drawn from all of a run, and compare them with it."""
-    accounts = int(run.manifest["totals"]["accounts"])
+    accounts = again.run.accounts.sizes["account"]
     chosen = np.random.default_rng(seed).choice(accounts, min(sample, accounts), replace=False)
     rows = np.sort(chosen).astype(np.int64)
-    rules = run.manifest["inputs"]["methodology"]
-    methodology = parse_methodology(rules["text"], rules["events"])
-    missing = left_out(methodology)
     drawn = f"{len(rows):,} of {accounts:,} drawn with seed {seed}"
+    missing = left_out(again.methodology)
     if missing:
         how = f"{drawn}; by the kernels of a run, for there is no reference of: {missing}"
-        return [attempted("accounts", how, lambda: _by_kernels(run, methodology, rows))]
+        return attempted("accounts", how, lambda: _by_kernels(again, rows))
     how = f"{drawn}; by the reference, from the raw inputs"
-    return [attempted("accounts", how, lambda: _by_reference(run, methodology, rows))]
+    return attempted("accounts", how, lambda: _by_reference(again, rows))
 
 
 @dataclass(frozen=True)
 class _Sample:
     """Accounts of a run with what they hold, read one by one."""
 
-    book: Book
-    rows: NDArray[np.int64]
     names: list[str]
     holdings: list[Holdings]
     stored: dict[str, NDArray[np.generic]]
 
 
-def _sample(run: Run, book: Book, methodology: Methodology, rows: NDArray[np.int64]) -> _Sample:
-    assets = counted_assets(book.assets(), run.manifest["index"], methodology.collateral)
-    lot_size = book.instruments()["lot_size"].to_numpy()
-    shards = [Shard(0, row, row + 1) for row in rows.tolist()]
+def _sample(again: MarginedAgain, rows: NDArray[np.int64]) -> _Sample:
     return _Sample(
-        book=book,
-        rows=rows,
-        names=[
-            str(book.account_table(one.start, one.stop, ["account"])["account"][0].as_py())
-            for one in shards
-        ],
-        holdings=[
-            read_holdings(book, one, lot_size, assets.value, assets.priced) for one in shards
-        ],
+        names=[_name(again.book, row) for row in rows.tolist()],
+        holdings=[again.holdings(Shard(0, row, row + 1)) for row in rows.tolist()],
         stored={
             str(name): array.isel(account=rows).values
-            for name, array in run.accounts.data_vars.items()
+            for name, array in again.run.accounts.data_vars.items()
         },
     )
 
 
-def _by_kernels(run: Run, methodology: Methodology, rows: NDArray[np.int64]) -> list[str]:
-    book = book_of(run)
-    revaluation = revaluation_of_run(run, book, methodology)
-    measures = measures_of(methodology, run.scenarios["origin"].values.tolist())
-    sample, found = _sample(run, book, methodology, rows), []
-    for at, holdings in enumerate(sample.holdings):
-        margin = margin_accounts(holdings, revaluation, methodology, measures)
-        for name in EXACT:
-            again, stored = getattr(margin, name)[0], sample.stored[name][at]
-            if not np.array_equal(again, stored, equal_nan=True):
-                found.append(_sentence(sample.names[at], name, stored, again))
-    return found
+def _name(book: Book, row: int) -> str:
+    return str(book.account_table(row, row + 1, ["account"])["account"][0].as_py())
 
 
-def _by_reference(run: Run, methodology: Methodology, rows: NDArray[np.int64]) -> list[str]:
-    book, market = book_of(run), market_of(run)
-    sample = _sample(run, book, methodology, rows)
-    table = book.instruments()
-    built, scenarios = build_market(market, table), build_scenarios(market, methodology)
+def _by_kernels(again: MarginedAgain, rows: NDArray[np.int64]) -> list[str]:
+    return [
+        f"account {_name(again.book, row)}: {one}"
+        for row in rows.tolist()
+        for one in again.account(row)
+    ]
+
+
+def _by_reference(again: MarginedAgain, rows: NDArray[np.int64]) -> list[str]:
+    market, methodology, run = again.market, again.methodology, again.run
+    built, table = again.built, again.book.instruments()
+    sample, scenarios = _sample(again, rows), build_scenarios(market, methodology)
     terms = instrument_terms(table, built.underlyings, market.as_of)
     needed = np.unique(np.concatenate([one.instrument for one in sample.holdings]))
     state = built.state
@@ -163,7 +141,7 @@ def _account(
     if held != (int(sample.stored["status"][at]) == HELD):
         return [_sentence(name, "status", sample.stored["status"][at], int(held))]
     if held:
-        known = [one for one in EXACT[:-1] if not np.isnan(sample.stored[one][at]).all()]
+        known = [one for one in NUMBERS if not np.isnan(sample.stored[one][at]).all()]
         return [f"account {name} is held back and has a {one}" for one in known]
     key = getattr(shared.methodology.netting, MARGIN_MODES[int(holdings.margin_mode[0])])
     collateral = float(holdings.collateral[0])

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from risk.systemic.plan import parse_stress_plan
 from storage.runs import RunStore, StoredRun
-from workers.verify.checks import Check, attempted, book_checked, checks_of_storage, unlike
+from workers.verify.checks import Check, attempted, checks_of_storage, unlike
 from workers.verify.stressed_again import StressedAgain
 
 Floats = NDArray[np.float64]
@@ -37,14 +37,14 @@ def verify_stress(
         UnknownRun: no run of that name has been published.
     """
     run = store.read(name)
-    total = int(run.manifest["totals"]["scenarios"])
+    total = run.groups["scenarios"].sizes["scenario"]
     counted = f"{total:,} scenarios"
     rows = np.random.default_rng(seed).choice(total, min(sample, total), replace=False)
     drawn = f"{len(rows):,} of {total:,} drawn with seed {seed}"
     again = StressedAgain(run, runs, pools)
     return [
         *checks_of_storage(store, run.run_id),
-        attempted("inputs", "book, margin run, plan", lambda: [*book_checked(run), *again.key()]),
+        attempted("inputs", "book, margin run, plan", again.inputs),
         attempted("sums", counted, lambda: _sums(run)),
         attempted("network", counted, lambda: _network(run)),
         attempted("made again", "plan, totals, network from the scenarios", again.derived),
