@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
+import pty
 import signal
+import subprocess
 import sys
 from datetime import timedelta
 
@@ -405,3 +408,28 @@ class TestWholeRuns:
         *_, account = done.stdout.split()
         explained = run(BIN / "margincube", "explain", account, env=env, cwd=tmp_path)
         assert explained.returncode == 0, explained.stderr
+
+
+def test_an_end_from_outside_is_told_like_an_interruption(margincube, monkeypatch):
+    monkeypatch.setattr(flows.cli, "app", lambda: os.kill(os.getpid(), signal.SIGTERM))
+    code, _, messages = margincube("runs")
+    assert code == 128 + signal.SIGTERM
+    assert messages == "interrupted; what was finished is kept, the same command goes on from it\n"
+
+
+def test_nothing_comes_after_the_last_line_of_a_terminal(home):
+    """Numba and Ray set up colours with colorama, which resets them when the process ends."""
+    program = "import colorama; colorama.init(); from flows import cli; cli.main()"
+    reader, writer = pty.openpty()
+    with open(reader, "rb") as terminal:
+        command = subprocess.Popen(
+            [sys.executable, "-c", program, "--version"],
+            stdin=subprocess.DEVNULL,
+            stdout=writer,
+            stderr=writer,
+            env=clean_environment(MARGINCUBE_HOME=str(home)),
+        )
+        os.close(writer)
+        command.wait()
+        shown = terminal.read1()
+    assert shown.endswith(b"\r\n"), shown
