@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from workers.quarantine import HeldBack
 
 
+_MONEY = ("equity", "collateral", "notional")
+
+
 def quarantine(
     run: str = "latest",
     *,
@@ -71,36 +74,50 @@ def _print_totals(run_id: str, totals: dict[str, Any]) -> None:
             percent(1.0 - kept / came) if came else "",
         )
     came, kept = totals["collateral_in"], totals["collateral_margined"]
-    amounts = (short(one) for one in (came, kept, totals["collateral_held"]))
-    table.add_row("collateral, USD", *amounts, "", percent(1.0 - kept / came) if came else "")
+    parts = (came, kept, totals["collateral_held"], totals["collateral_set_aside"])
+    part = percent(1.0 - kept / came) if came else ""
+    table.add_row("collateral, USD", *map(short, parts), part)
     CONSOLE.print(table, highlight=False)
+    if count := totals["collateral_rows_not_valued"]:
+        CONSOLE.print(
+            "rows of collateral not taken that lack asset, quantity or price, and count for "
+            f"nothing here: {count:,}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _print_codes(found: "HeldBack") -> None:
     if not found.codes:
         CONSOLE.print("nothing was held back", highlight=False)
         return
+    aside = ("collateral_set_aside",) if found.totals["collateral_set_aside"] else ()
     table = columns(
         "Held back by code, money at stake in USD",
         *("code", "rows", "accounts", "positions", "equity", "collateral", "notional"),
+        *("not taken" for _ in aside),
     )
     table.add_column("meaning", overflow="fold")
     for one in found.codes:
         table.add_row(
             one["code"],
             *(f"{one[name]:,}" for name in ("rows", "accounts", "positions")),
-            *(short(one[name]) for name in ("equity", "collateral", "notional")),
+            *(short(one[name]) for name in (*_MONEY, *aside)),
             escape(one["meaning"]),
         )
     CONSOLE.print(table, highlight=False)
 
 
 def _print_rows(found: "HeldBack", limit: int) -> None:
+    from workers.quarantine import OF_RULES
+
     for row in found.rows.slice(0, limit).to_pylist():
-        seen = f"{row['field']} is {row['value']!r}, " if row["field"] and row["value"] else ""
+        value = repr(row["value"]) if row["value"] else "empty"
+        of_cell = row["field"] and row["code"] not in OF_RULES
+        seen = f"{row['field']} is {value}, allowed is " if of_cell else ""
         CONSOLE.print(
             f"[bold]{row['code']}[/] {row['dataset']} {escape(row['row'])}: {escape(seen)}"
-            f"{'allowed is ' if seen else ''}{escape(row['allowed'])}; {escape(row['action'])}",
+            f"{escape(row['allowed'])}; {escape(row['action'])}",
             highlight=False,
             soft_wrap=True,
         )

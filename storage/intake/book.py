@@ -220,5 +220,6 @@ def _write(
             quarantine if quarantine.num_rows else None,
             source,
             held=held,
+            set_aside=collateral.aside.sums(),
             one_sided=unbalanced,
         )
