@@ -16,6 +16,7 @@ from flows.settings import Settings
 from workers.dask_engine import DaskEngine
 from workers.engine import Engine, FoldEngine, SerialEngine
 from workers.memory import Room, room_here
+from workers.stages import StageTable
 from workers.warm import warm_kernels
 
 Started = TypeVar("Started")
@@ -52,6 +53,10 @@ class Starting(Generic[Started]):
             self._future.set_exception(error)
         self._released.wait()
 
+    def is_awaited(self) -> bool:
+        """Tell whether the start has not ended yet."""
+        return not self._future.done()
+
     def is_there(self) -> bool:
         """Wait for the start to end, and tell whether it succeeded."""
         return self._future.exception() is None
@@ -84,6 +89,18 @@ class Engines:
         finally:
             self.engine.release()
             self.fold_engine.release()
+
+    def wait(self, stages: StageTable) -> None:
+        """Wait for the map engine, in a stage of its own where it is not there yet.
+
+        The first time on a machine the kernels are compiled, which takes minutes.
+        """
+        if self.engine.is_awaited():
+            ray = self._settings.engine == "ray"
+            name = "start Ray" if ray else "compile kernels once, or load them"
+            with stages.stage(name, 1, "engine") as stage:
+                self.engine()
+                stages.advance(stage, 1)
 
     def rooms(self) -> list[Room]:
         """Return where a run takes memory; only for that of a cluster an engine is waited for."""
