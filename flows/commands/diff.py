@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from flows.commands.shared import CONSOLE, Json, Runs, print_json
-from flows.format import short
+from flows.format import exact, short
 from flows.settings import Settings
 from flows.tables import columns
 
@@ -128,7 +128,7 @@ def _print_accounts(listed: list[dict[str, Any]], moved: int) -> None:
     table = columns("Accounts that moved most, USD", "account", "cause", *names, left=2)
     for row in listed:
         amounts = (row.get(f"{name}_{when}") for name in MOVED for when in ("before", "after"))
-        shown = ("" if one is None else f"{one:,.0f}" for one in amounts)
+        shown = ("" if one is None else exact(one) for one in amounts)
         table.add_row(escape(row["account"]), row["cause"], *shown)
     CONSOLE.print(table, highlight=False)
     if moved > len(listed):

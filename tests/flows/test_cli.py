@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 import flows.cli
-from flows.tables import print_stages
+from flows.tables import print_runs, print_stages
 from storage.market import sample_market, write_market
 from storage.objects import S3Folder
 from storage.runs import RunStore
@@ -433,3 +433,20 @@ def test_nothing_comes_after_the_last_line_of_a_terminal(home):
         command.wait()
         shown = terminal.read1()
     assert shown.endswith(b"\r\n"), shown
+
+
+@pytest.mark.parametrize("width", [80, 100, 140, 200])
+def test_a_list_of_runs_is_a_line_for_each_at_any_width(manifest, width):
+    """Names are whole; columns without room are named instead of cut."""
+    run_id = "margin-20240108-0123456789ab"
+    rules = manifest["inputs"]["methodology"] | {"name": "margincube-portfolio", "version": "2026"}
+    inputs = manifest["inputs"] | {"methodology": rules}
+    standing = {run_id: {"standing": "latest", "tags": ["before", "year-end"]}}
+    console = Console(width=width, record=True, file=io.StringIO())
+    print_runs(console, [manifest | {"run_id": run_id, "inputs": inputs}], standing)
+    text = console.export_text()
+    (line,) = (line for line in text.splitlines() if line.startswith(run_id))
+    if width >= 100:
+        assert line.startswith(f"{run_id}  latest, before, year-end  margincube-portfolio 2026  ")
+    assert ("no room for" in text) == (width < 200)
+    assert "…" not in text
