@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from flows.commands.shared import (
     CONSOLE,
+    MESSAGES,
     Json,
     Runs,
     print_json,
@@ -40,15 +41,16 @@ def tag(
         stresses: folder of the stress runs, or s3://bucket/prefix; stresses of the data folder
         reverses: folder of the reverse stresses, or s3://bucket/prefix; reverses of the data folder
     """
-    from flows.stores import store_of
-    from storage.history import History, change_history
-
     require_plain_name(name)
     if name == "latest":
         raise ValueError("'latest' is no tag, it means the newest run; choose another name")
-    store, run_id = store_of(
-        Settings.given(runs=runs, pools=pools, stresses=stresses, reverses=reverses), run
-    )
+    with MESSAGES.status("look for the run"):
+        from flows.stores import store_of
+        from storage.history import History, change_history
+
+        store, run_id = store_of(
+            Settings.given(runs=runs, pools=pools, stresses=stresses, reverses=reverses), run
+        )
 
     def change(history: History) -> None:
         had = history.tags.get(name)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from flows.commands.diff import require_table_file, write_table
-from flows.commands.shared import CONSOLE, Json, Runs, print_json
+from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, print_json
 from flows.format import percent, short
 from flows.settings import Settings
 from flows.tables import columns
@@ -35,15 +35,16 @@ def quarantine(
         runs: folder of the runs, or s3://bucket/prefix; runs of the data folder when left out
         json: print codes, totals and every row as JSON
     """
-    from storage.runs import RunStore
-    from workers.quarantine import held_back
-
     if output is not None:
         require_table_file(output)
-    opened = RunStore(Settings.given(runs=runs).runs).open(run)
-    found = held_back(opened)
-    if output is not None:
-        write_table(found.rows, output)
+    with MESSAGES.status("value what was held back"):
+        from storage.runs import RunStore
+        from workers.quarantine import held_back
+
+        opened = RunStore(Settings.given(runs=runs).runs).open(run)
+        found = held_back(opened)
+        if output is not None:
+            write_table(found.rows, output)
     if json:
         print_json(
             {
@@ -56,7 +57,7 @@ def quarantine(
         return
     _print_totals(opened.run_id, found.totals)
     _print_codes(found)
-    _print_rows(found, limit)
+    print_held_rows(found, limit)
     if output is not None:
         count = found.rows.num_rows
         CONSOLE.print(f"{count:,} rows written to {output}", highlight=False, soft_wrap=True)
@@ -108,7 +109,8 @@ def _print_codes(found: "HeldBack") -> None:
     CONSOLE.print(table, highlight=False)
 
 
-def _print_rows(found: "HeldBack", limit: int) -> None:
+def print_held_rows(found: "HeldBack", limit: int) -> None:
+    """Print the first rows: the value seen, what is allowed and what to do."""
     from workers.quarantine import OF_RULES
 
     for row in found.rows.slice(0, limit).to_pylist():

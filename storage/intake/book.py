@@ -99,7 +99,9 @@ def import_book(
     started = time.perf_counter()
     folder, path = Path(source), Path(target)
     if path.exists():
-        raise BookExists(f"{path} exists; books are never overwritten, choose a new path")
+        raise BookExists(
+            f"{path} exists; books are never overwritten, choose another path or name (--name)"
+        )
     findings = Findings()
     if as_of.tzinfo is None:
         findings.add(Finding.of("TZ_MISSING", "book", field="as_of", value=as_of.isoformat()))

@@ -196,6 +196,7 @@ class PositionIntake:
                     field="quantity",
                     value=value,
                     severity=severity,
+                    action="export signed quantities" if one_sided else None,
                 )
             )
         else:
@@ -223,6 +224,9 @@ class PositionIntake:
                     field="sum of quantity",
                     value=f"{decimal_text(net)} contracts{note}",
                     severity="warn" if one_sided or note else "refuse",
+                    action="complete the export, if the other side should be there"
+                    if one_sided
+                    else None,
                 )
             )
 

@@ -1,9 +1,11 @@
 """What a run held back: it adds up, it has its money, and too much of it refuses the run."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from flows.cli import _exit_code
+from flows.commands.quarantine import print_held_rows
 from storage.book import Book
 from storage.intake.book import import_book
 from storage.market import sample_market
@@ -11,7 +13,7 @@ from storage.runs import RunStore
 from workers.engine import SerialEngine
 from workers.margin_run import MarginRun
 from workers.plan import RunRequest
-from workers.quarantine import TooMuchHeldBack, held_back
+from workers.quarantine import HeldBack, TooMuchHeldBack, held_back
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +184,15 @@ def test_what_the_book_holds_back_is_refused_before_anything_is_computed(
     ):
         run.prepare()
     assert RunStore(tmp_path).unfinished() == []
+
+
+def test_an_empty_cell_is_named_and_a_row_without_a_cell_is_not(capsys):
+    row = {"account": "a", "dataset": "positions", "row": "a / b", "action": "correct it"}
+    cell = {"code": "NUMBER_INVALID", "field": "quantity", "value": "", "allowed": "a number"}
+    none = {"code": "PRICE_MISSING", "field": "price", "value": "", "allowed": "it has no price"}
+    rows = pa.Table.from_pylist([row | cell, row | none])
+    print_held_rows(HeldBack([], rows, {}), 10)
+    assert capsys.readouterr().out.splitlines() == [
+        "NUMBER_INVALID positions a / b: quantity is empty, allowed is a number; correct it",
+        "PRICE_MISSING positions a / b: it has no price; correct it",
+    ]
