@@ -21,6 +21,9 @@ from workers.warm import warm_kernels
 
 Started = TypeVar("Started")
 
+KERNELS = "compile kernels once, or load them"
+"""The stage in which a run waits for its kernels: on a machine for minutes, once."""
+
 _RUNNING: ContextVar["Engines | None"] = ContextVar("engines", default=None)
 
 
@@ -95,12 +98,20 @@ class Engines:
 
         The first time on a machine the kernels are compiled, which takes minutes.
         """
+        ray = self._settings.engine == "ray"
         if self.engine.is_awaited():
-            ray = self._settings.engine == "ray"
-            name = "start Ray" if ray else "compile kernels once, or load them"
-            with stages.stage(name, 1, "engine") as stage:
+            with stages.stage("start Ray" if ray else KERNELS, 1, "engine") as stage:
                 self.engine()
                 stages.advance(stage, 1)
+        if ray:
+            from workers.ray_engine import RayEngine
+
+            engine = self.engine()
+            assert isinstance(engine, RayEngine), "the engine 'ray' is this one"
+            if engine.is_warming():
+                with stages.stage(KERNELS, 1, "worker") as stage:
+                    engine.wait_warm()
+                    stages.advance(stage, 1)
 
     def rooms(self) -> list[Room]:
         """Return where a run takes memory; only for that of a cluster an engine is waited for."""
