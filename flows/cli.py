@@ -1,5 +1,6 @@
 """The command ``margincube``."""
 
+import atexit
 import os
 import signal
 import sys
@@ -34,12 +35,14 @@ from flows.commands import (
     what_if,
 )
 from flows.commands.shared import CONSOLE, MESSAGES
-from flows.ending import watch_signals
+from flows.ending import EXIT_ENDED, watch_signals
 
 EXIT_MISTAKE = 2
 EXIT_REFUSED = 3
 EXIT_BUSY = 4
 EXIT_INCOMPLETE = 5
+
+INTERRUPTED = "interrupted; what was finished is kept, the same command goes on from it"
 
 app = App(
     name="margincube",
@@ -51,7 +54,8 @@ app = App(
     help_epilogue=(
         "Exit codes: 0 done, 1 a fault of the program or a number that is not found again, "
         "2 a mistake in what was asked, 3 input refused, 4 another process is at it, "
-        "5 a run that is not whole, 6 requirements that no plan meets, 130 interrupted."
+        "5 a run that is not whole, 6 requirements that no plan meets, 130 interrupted, "
+        "143 ended from outside."
     ),
 )
 app.command(demo.demo)
@@ -95,8 +99,12 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        MESSAGES.print("interrupted; what was finished is kept, the same command goes on from it")
+        MESSAGES.print(INTERRUPTED)
         sys.exit(130)
+    except SystemExit as end:
+        if end.code == EXIT_ENDED:
+            MESSAGES.print(INTERRUPTED)
+        raise
     except Exception as error:
         code = _exit_code(error)
         if code is None or os.environ.get("MARGINCUBE_DEBUG"):
@@ -104,6 +112,8 @@ def main() -> None:
         MESSAGES.print(f"[bold red]error:[/] {type(error).__name__}", highlight=False)
         MESSAGES.print(_sentence(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(code)
+    finally:
+        _leave_terminal_alone()
 
 
 def _end(number: int, _: FrameType | None) -> None:
@@ -111,7 +121,17 @@ def _end(number: int, _: FrameType | None) -> None:
     # A second signal would break into it, and so would the alarm that Ray sets at the first.
     signal.signal(number, signal.SIG_IGN)
     signal.alarm(0)
-    sys.exit(128 + number)
+    sys.exit(EXIT_ENDED)
+
+
+def _leave_terminal_alone() -> None:
+    """Keep the end of the process from writing to the terminal after the last line.
+
+    Numba and Ray set up colours with colorama, which resets them at exit.
+    """
+    colorama = sys.modules.get("colorama")
+    if colorama is not None:
+        atexit.unregister(colorama.initialise.reset_all)
 
 
 def _exit_code(error: Exception) -> int | None:

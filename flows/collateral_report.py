@@ -55,6 +55,7 @@ def collateral_report(parameters: CollateralParameters) -> dict[str, Any]:
         )
         if prepare.with_options(name="prepare pool")(run):
             return {**pool_store(request).read(run.run_id).manifest, "recognised": True}
+        engines.wait(stages)
         count(run)
         pool(run)
         fold(run)

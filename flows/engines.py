@@ -16,9 +16,13 @@ from flows.settings import Settings
 from workers.dask_engine import DaskEngine
 from workers.engine import Engine, FoldEngine, SerialEngine
 from workers.memory import Room, room_here
+from workers.stages import StageTable
 from workers.warm import warm_kernels
 
 Started = TypeVar("Started")
+
+KERNELS = "compile kernels once, or load them"
+"""The stage in which a run waits for its kernels: on a machine for minutes, once."""
 
 _RUNNING: ContextVar["Engines | None"] = ContextVar("engines", default=None)
 
@@ -52,6 +56,10 @@ class Starting(Generic[Started]):
             self._future.set_exception(error)
         self._released.wait()
 
+    def is_awaited(self) -> bool:
+        """Tell whether the start has not ended yet."""
+        return not self._future.done()
+
     def is_there(self) -> bool:
         """Wait for the start to end, and tell whether it succeeded."""
         return self._future.exception() is None
@@ -84,6 +92,26 @@ class Engines:
         finally:
             self.engine.release()
             self.fold_engine.release()
+
+    def wait(self, stages: StageTable) -> None:
+        """Wait for the map engine, in a stage of its own where it is not there yet.
+
+        The first time on a machine the kernels are compiled, which takes minutes.
+        """
+        ray = self._settings.engine == "ray"
+        if self.engine.is_awaited():
+            with stages.stage("start Ray" if ray else KERNELS, 1, "engine") as stage:
+                self.engine()
+                stages.advance(stage, 1)
+        if ray:
+            from workers.ray_engine import RayEngine
+
+            engine = self.engine()
+            assert isinstance(engine, RayEngine), "the engine 'ray' is this one"
+            if engine.is_warming():
+                with stages.stage(KERNELS, 1, "worker") as stage:
+                    engine.wait_warm()
+                    stages.advance(stage, 1)
 
     def rooms(self) -> list[Room]:
         """Return where a run takes memory; only for that of a cluster an engine is waited for."""

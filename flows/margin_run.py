@@ -46,17 +46,14 @@ def margin_run(parameters: RunParameters) -> dict[str, Any]:
     with contextlib.ExitStack() as started:
         engines = running_engines() or started.enter_context(Engines(settings))
         memory = started.enter_context(PeakMemory())
-        run = MarginRun(
-            parameters.request(settings),
-            engines.engine,
-            engines.fold_engine,
-            StageTable(observer()),
-            engines.rooms,
-        )
+        stages = StageTable(observer())
+        request = parameters.request(settings)
+        run = MarginRun(request, engines.engine, engines.fold_engine, stages, engines.rooms)
         started.enter_context(run)
         if prepare(run):
             manifest = RunStore(settings.runs).open(run.run_id).manifest
             return {**manifest, "recognised": True}
+        engines.wait(stages)
         price(run)
         margin(run)
         fold(run)

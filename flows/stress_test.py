@@ -35,11 +35,11 @@ def stress_test(parameters: StressParameters) -> dict[str, Any]:
     with contextlib.ExitStack() as started:
         engines = running_engines() or started.enter_context(Engines(settings))
         memory = started.enter_context(PeakMemory())
-        run = started.enter_context(
-            StressRun(request, engines.engine, StageTable(observer()), engines.rooms)
-        )
+        stages = StageTable(observer())
+        run = started.enter_context(StressRun(request, engines.engine, stages, engines.rooms))
         if prepare.with_options(name="prepare stress")(run):
             return {**stress_store(request).read(run.run_id).manifest, "recognised": True}
+        engines.wait(stages)
         stress(run)
         manifest = publish.with_options(name="publish stress")(run, memory, settings)
     leave_totals("stress", manifest)

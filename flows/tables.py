@@ -238,38 +238,73 @@ def _memory(manifest: dict[str, Any]) -> str:
     )
 
 
+ALWAYS_SHOWN = ("run", "standing, tags", "methodology", "requirement")
+WHERE_THEY_FIT = (
+    *("published", "shortfall", "accounts", "maintenance"),
+    *("below\ninitial", "below\nmaintenance"),
+)
+"""Columns of a list of runs, those that a narrow terminal lacks last."""
+MOST_TAGS = 30
+"""Characters of standing and tags on one line."""
+
+
 def print_runs(
     console: Console, manifests: list[dict[str, Any]], standing: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Print a list of runs, their tags and status, and by which rule books they were made."""
-    table = columns(
-        "Published runs, newest first; money in USD",
-        *("run", "standing, tags", "methodology", "published", "accounts", "requirement"),
-        *("maintenance", "shortfall", "below\ninitial", "below\nmaintenance"),
-        left=4,
-    )
-    for name in table.columns[:3]:  # a name that is cut short names nothing
-        name.no_wrap, name.overflow = False, "fold"
-    table.columns[0].min_width = max(len(one["run_id"]) for one in manifests)
+    """Print a list of runs, their tags and status, and by which rule books they were made.
+
+    What a narrow terminal has no room for is left out, and said to be.
+    """
+    rows = [_run_cells(manifest, standing[manifest["run_id"]]) for manifest in manifests]
+    width = {
+        name: max(len(line) for line in (*name.split("\n"), *(row[name] for row in rows)))
+        for name in rows[0]
+    }
+    width["standing, tags"] = min(width["standing, tags"], MOST_TAGS)
+    shown = list(ALWAYS_SHOWN)
+    for name in WHERE_THEY_FIT:
+        if sum(width[one] + 2 for one in (*shown, name)) - 2 <= console.width:
+            shown.append(name)
+    names = [name for name in rows[0] if name in shown]
+    left = sum(name in ("run", "standing, tags", "methodology", "published") for name in names)
+    table = columns("Published runs, newest first; money in USD", *names, left=left)
+    for column in table.columns[1:3]:  # a name that is cut short names nothing
+        column.no_wrap, column.overflow = False, "fold"
+    table.columns[0].min_width = width["run"]
+    table.columns[1].min_width = min(width["standing, tags"], len("standing, tags"))
+    table.columns[1].max_width = MOST_TAGS
+    for row in rows:
+        table.add_row(*(escape(row[name]) for name in names))
+    console.print(table, highlight=False)
+    if gone := [name.replace("\n", " ") for name in rows[0] if name not in shown]:
+        console.print(
+            f"no room for {', '.join(gone)}: a wider terminal, or --json, has them",
+            highlight=False,
+            soft_wrap=True,
+        )
     books: dict[tuple[str, str], dict[str, Any]] = {}
     for manifest in manifests:
-        totals, methodology = manifest["totals"], manifest["inputs"]["methodology"]
-        books.setdefault((methodology["name"], methodology["version"]), methodology)
-        known, said = "maintenance" in totals, standing[manifest["run_id"]]
-        table.add_row(
-            manifest["run_id"],
-            escape(", ".join([said["standing"], *said["tags"]])),
-            f"{escape(methodology['name'])} {escape(methodology['version'])}",
-            manifest["created"][:16].replace("T", " "),
-            f"{totals['accounts']:,}",
-            short(totals["requirement"]),
-            short(totals["maintenance"]) if known else "",
-            short(totals["shortfall"]),
-            f"{totals['accounts_short']:,}",
-            f"{totals['accounts_below_maintenance']:,}" if known else "",
-        )
-    console.print(table, highlight=False)
+        rules = manifest["inputs"]["methodology"]
+        books.setdefault((rules["name"], rules["version"]), rules)
     print_rule_books(console, "Their rule books", list(books.values()))
+
+
+def _run_cells(manifest: dict[str, Any], said: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a list of runs shows of one, by column; an earlier version's run lacks some."""
+    totals, methodology = manifest["totals"], manifest["inputs"]["methodology"]
+    known = "maintenance" in totals
+    return {
+        "run": manifest["run_id"],
+        "standing, tags": ", ".join([said["standing"], *said["tags"]]),
+        "methodology": f"{methodology['name']} {methodology['version']}",
+        "published": manifest["created"][:16].replace("T", " "),
+        "accounts": f"{totals['accounts']:,}",
+        "requirement": short(totals["requirement"]),
+        "maintenance": short(totals["maintenance"]) if known else "",
+        "shortfall": short(totals["shortfall"]),
+        "below\ninitial": f"{totals['accounts_short']:,}",
+        "below\nmaintenance": f"{totals['accounts_below_maintenance']:,}" if known else "",
+    }
 
 
 def print_rule_books(console: Console, title: str, books: list[dict[str, Any]]) -> None:

@@ -261,6 +261,12 @@ def _message(findings: Findings) -> str:
             lines.append(f"  and {count - len(shown):,} more")
         lines.append(f"  allowed: {shown[0].allowed}")
         lines.append(f"  do: {shown[0].action}")
+    aside = [
+        f"{count:,} {code} in {dataset}"
+        for code, _, dataset, count, _ in findings.groups("quarantine")
+    ]
+    if aside:
+        lines.append(f"rows in quarantine as well: {', '.join(aside)}")
     return "\n".join(lines)
 
 

@@ -27,7 +27,7 @@ from workers.locked import LockedRun
 from workers.manifest import run_manifest
 from workers.memory import Room, room_here
 from workers.plan import RunRequest, identify, make_plan
-from workers.quarantine import require_little_held, stakes_of
+from workers.quarantine import require_few_held, require_little_held, stakes_of
 from workers.revaluation import axis_of, revaluation_of
 from workers.shards import Shard
 from workers.stages import Stage, StageTable
@@ -73,6 +73,7 @@ class MarginRun(LockedRun):
             BookDamaged: a file of the book is not the one that was written.
             InputsDisagree: book and market are of different instants.
             TooLargeForMemory: the plan does not fit into memory.
+            TooMuchHeldBack: the book alone holds back more accounts than the request allows.
             UnknownRun: the run to go on from was never published.
             ValueError: an input is not usable; the message says which and why.
         """
@@ -83,6 +84,9 @@ class MarginRun(LockedRun):
             if self.request.since is not None:
                 self._store.resolve(self.request.since)
             identity.book.verify()
+            require_few_held(
+                identity.book, identity.book.held_reasons().num_rows, self.request.most_held_back
+            )
             self.plan = make_plan(identity, self.request, self._rooms())
             self._staged = self._store.stage(self.run_id, self.plan.layout, identity.key)
             self.stages.advance(stage, 1)
@@ -265,15 +269,18 @@ class MarginRun(LockedRun):
             return
         state = plan.built.state
         stored = self._staged.read("accounts")
+        assets = counted_assets(plan.book.assets(), plan.index, plan.methodology.collateral)
         stakes = stakes_of(
             plan.book,
             stored["status"].values,
             self._revaluation.value,
             np.where(state.priced, unit_notional(plan.instruments, state.index), 0.0),
-            counted_assets(plan.book.assets(), plan.index, plan.methodology.collateral).value,
+            assets.value,
         )
         margined = float(np.nansum(stored["collateral_value"].values))
-        require_little_held(plan.book, stakes, margined, *limits)
+        accounts, money = limits
+        require_few_held(plan.book, len(stakes.row), accounts)
+        require_little_held(plan.book, stakes, assets, margined, money)
 
     def _instrument_dataset(self) -> xr.Dataset:
         """Return the inputs and the value of each instrument, so that a run explains itself."""

@@ -5,6 +5,7 @@ counts for nothing, so that the money at stake of an account that lacks a price 
 it can be.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -90,40 +91,80 @@ def stakes_of(
     return Stakes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def require_little_held(
-    book: Book, stakes: Stakes, margined: float, accounts: float | None, money: float | None
-) -> None:
-    """Refuse a run that holds back a larger part of accounts, or of collateral, than is allowed.
+@dataclass(frozen=True)
+class SetAside:
+    """Collateral of rows in quarantine: USD by code, and rows that have no value, by code."""
 
-    ``margined`` is the collateral of the others, USD. Accounts whose own row is in quarantine
-    count as held back.
+    collateral: dict[str, float]
+    not_valued: dict[str, int]
+
+
+def set_aside_of(book: Book, assets: CountedAssets) -> SetAside:
+    """Return what collateral is in quarantine, of accounts in the book and of those left out.
+
+    Where a row has no asset, no quantity or no price, its money is not known.
+    """
+    collateral: Counter[str] = Counter()
+    rows = Counter(book.rows_set_aside("collateral"))
+    for one in book.set_aside:
+        if assets.priced[one["asset"]]:
+            collateral[one["code"]] += one["quantity"] * float(assets.value[one["asset"]])
+            rows[one["code"]] -= one["rows"]
+    return SetAside(dict(collateral), dict(+rows))
+
+
+def require_few_held(book: Book, held: int, limit: float | None) -> None:
+    """Refuse a run that holds back a larger part of accounts than is allowed.
+
+    Accounts whose own row is in quarantine count as held back.
 
     Raises:
-        TooMuchHeldBack: a part is above its limit.
-        ValueError: a limit that is no fraction.
+        TooMuchHeldBack: the part is above its limit.
+        ValueError: the limit is no fraction.
     """
-    out = book.left_out
-    backed = float(stakes.collateral.sum())
-    held, whole = len(stakes.row) + out, book.accounts + out
-    parts = (
-        ("accounts", accounts, held / whole if whole else 0.0, f"{held:,} of {whole:,}"),
-        (
-            "collateral",
-            money,
-            backed / (backed + margined) if backed > 0.0 else 0.0,
-            f"USD {backed:,.0f} of {backed + margined:,.0f}",
-        ),
-    )
-    for name, limit, part, seen in parts:
-        if limit is None:
-            continue
-        if not 0.0 <= limit <= 1.0:
-            raise ValueError(f"the most {name} held back is {limit:g}; allowed is 0 to 1")
-        if part > limit:
-            raise TooMuchHeldBack(
-                f"{part:.2%} of {name} are held back ({seen}), allowed are {limit:.2%}; nothing "
-                "is published: mend the rows that are in quarantine, or allow more"
-            )
+    out = book.left_out if limit is not None else 0
+    held, whole = held + out, book.accounts + out
+    _require_part("accounts", held / whole if whole else 0.0, limit, f"{held:,} of {whole:,}")
+
+
+def require_little_held(
+    book: Book, stakes: Stakes, assets: CountedAssets, margined: float, limit: float | None
+) -> None:
+    """Refuse a run that holds back a larger part of collateral than is allowed.
+
+    ``margined`` is the collateral of the others, USD. Collateral in quarantine counts as held
+    back; where its money is not known, no limit below 1 is met.
+
+    Raises:
+        TooMuchHeldBack: the part is above its limit, or is not known.
+        ValueError: the limit is no fraction.
+    """
+    if limit is None:
+        return
+    aside = set_aside_of(book, assets)
+    backed = float(stakes.collateral.sum()) + sum(aside.collateral.values())
+    part = backed / (backed + margined) if backed > 0.0 else 0.0
+    seen = f"USD {backed:,.0f} of {backed + margined:,.0f}"
+    _require_part("collateral", part, limit, seen)
+    unknown = sum(aside.not_valued.values())
+    if unknown and limit < 1.0:
+        raise TooMuchHeldBack(
+            f"how much collateral is held back is not known, allowed are {limit:.2%}; rows in "
+            f"quarantine that lack asset, quantity or price: {unknown:,}; nothing is published: "
+            "mend them, or set no limit on money"
+        )
+
+
+def _require_part(name: str, part: float, limit: float | None, seen: str) -> None:
+    if limit is None:
+        return
+    if not 0.0 <= limit <= 1.0:
+        raise ValueError(f"the most {name} held back is {limit:g}; allowed is 0 to 1")
+    if part > limit:
+        raise TooMuchHeldBack(
+            f"{part:.2%} of {name} are held back ({seen}), allowed are {limit:.2%}; nothing "
+            "is published: mend the rows that are in quarantine, or allow more"
+        )
 
 
 @dataclass(frozen=True)
@@ -165,10 +206,14 @@ def held_back(run: Run) -> HeldBack:
     names = book.account_table(0, book.accounts, ["account"])["account"].combine_chunks()
     held = names.take(pa.array(stakes.row)).to_pylist()
     table = _rows(book, held, reason, run, assets, stakes)
-    return HeldBack(_codes(stakes, reason, table), table, _totals(run, book, stakes))
+    aside = set_aside_of(book, assets)
+    codes = _codes(stakes, aside, reason, table)
+    return HeldBack(codes, table, _totals(run, book, stakes, aside))
 
 
-def _codes(stakes: Stakes, reason: NDArray[np.object_], table: pa.Table) -> list[dict[str, Any]]:
+def _codes(
+    stakes: Stakes, aside: SetAside, reason: NDArray[np.object_], table: pa.Table
+) -> list[dict[str, Any]]:
     """Return each reason with its accounts and their money, the largest sum first.
 
     An account with several bad rows has the money under one reason, the one it is held by.
@@ -189,9 +234,13 @@ def _codes(stakes: Stakes, reason: NDArray[np.object_], table: pa.Table) -> list
                 "equity": collateral + value,
                 "collateral": collateral,
                 "notional": float(stakes.notional[of_code].sum()),
+                "collateral_set_aside": aside.collateral.get(code, 0.0),
+                "collateral_rows_not_valued": aside.not_valued.get(code, 0),
             }
         )
-    return sorted(found, key=lambda one: (-one["collateral"], one["code"]))
+    return sorted(
+        found, key=lambda one: (-one["collateral"] - one["collateral_set_aside"], one["code"])
+    )
 
 
 def _meaning(code: str) -> str:
@@ -247,15 +296,11 @@ def _rows(
     return pa.table({name: pa.array(values, pa.string()) for name, values in found.items()})
 
 
-def _totals(run: Run, book: Book, stakes: Stakes) -> dict[str, Any]:
-    """Return accounts and positions as they came in, and what became of each."""
-    totals, listed = run.manifest["totals"], book.quarantine()
-    set_aside = 0
-    if listed.num_rows:
-        own = pc.equal(listed["dataset"].cast(pa.string()), "positions")
-        kept = pc.equal(listed["severity"].cast(pa.string()), "quarantine")
-        rows = listed.filter(pc.and_(own, kept))
-        set_aside = len(pc.unique(rows["line"])) if rows.num_rows else 0
+def _totals(run: Run, book: Book, stakes: Stakes, aside: SetAside) -> dict[str, Any]:
+    """Return accounts, positions and collateral as they came in, and what became of each."""
+    totals = run.manifest["totals"]
+    set_aside = sum(book.rows_set_aside("positions").values())
+    left_out = sum(aside.collateral.values())
     held = int(stakes.positions.sum())
     backed = float(stakes.collateral.sum())
     margined = float(np.nansum(run.accounts["collateral_value"].values))
@@ -268,9 +313,11 @@ def _totals(run: Run, book: Book, stakes: Stakes) -> dict[str, Any]:
         "positions_margined": book.positions - held,
         "positions_held": held,
         "positions_set_aside": set_aside,
-        "collateral_in": margined + backed,
+        "collateral_in": margined + backed + left_out,
         "collateral_margined": margined,
         "collateral_held": backed,
+        "collateral_set_aside": left_out,
+        "collateral_rows_not_valued": sum(aside.not_valued.values()),
         "notional_held": float(stakes.notional.sum()),
         "equity_held": backed + float(stakes.value.sum()),
     }

@@ -90,6 +90,15 @@ class RayEngine:
             self.close()
             raise
 
+    def is_warming(self) -> bool:
+        """Tell whether no worker has called ``warm`` to its end yet."""
+        return bool(self._warming) and not ray.wait(self._warming, timeout=0)[0]
+
+    def wait_warm(self) -> None:
+        """Wait until the first worker has called ``warm``, well or not."""
+        _keep_sigterm()  # the engine may have been started in another thread
+        ray.wait(self._warming)
+
     def map(
         self,
         function: Callable[[Shared, Item], Result],

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.commands.shared import CONSOLE, Json, Runs, print_json
+from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, print_json
 from flows.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def backup(
     )
     if not found:
         raise ValueError("there are no runs to back up yet; margincube run makes one")
-    made = back_up(found, destination)
+    with MESSAGES.status("copy, and read every copy again"):
+        made = back_up(found, destination)
     _say(made, made.lacks(found), json=json)
 
 
@@ -78,7 +79,8 @@ def restore(
         if isinstance(place, S3Folder):
             raise ValueError(f"{place} is in an object store; restore to a folder")
         targets[kind] = place
-    made, aside = restoring.restore(source, targets, over=over)
+    with MESSAGES.status("read the backup, and bring it back"):
+        made, aside = restoring.restore(source, targets, over=over)
     _say(made, [], json=json)
     if not json:
         for folder in aside:

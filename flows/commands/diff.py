@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from flows.commands.shared import CONSOLE, Json, Runs, print_json
-from flows.format import short
+from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, print_json
+from flows.format import exact, short
 from flows.settings import Settings
 from flows.tables import columns
 
@@ -39,16 +39,17 @@ def diff(
         runs: folder of the runs, or s3://bucket/prefix; runs of the data folder when left out
         json: print the difference as JSON
     """
-    from storage.runs import RunStore
-    from workers.differences import difference_of
-
     if output is not None:
         require_table_file(output)
-    store = RunStore(Settings.given(runs=runs).runs)
-    first, last = store.open(before), store.open(after)
-    found = difference_of(first, last)
-    if output is not None:
-        write_table(found.accounts, output)
+    with MESSAGES.status("replace one input after the other"):
+        from storage.runs import RunStore
+        from workers.differences import difference_of
+
+        store = RunStore(Settings.given(runs=runs).runs)
+        first, last = store.open(before), store.open(after)
+        found = difference_of(first, last)
+        if output is not None:
+            write_table(found.accounts, output)
     listed = found.accounts.slice(0, top).to_pylist()
     if json:
         print_json(_as_json(first.run_id, last.run_id, found, listed))
@@ -128,7 +129,7 @@ def _print_accounts(listed: list[dict[str, Any]], moved: int) -> None:
     table = columns("Accounts that moved most, USD", "account", "cause", *names, left=2)
     for row in listed:
         amounts = (row.get(f"{name}_{when}") for name in MOVED for when in ("before", "after"))
-        shown = ("" if one is None else f"{one:,.0f}" for one in amounts)
+        shown = ("" if one is None else exact(one) for one in amounts)
         table.add_row(escape(row["account"]), row["cause"], *shown)
     CONSOLE.print(table, highlight=False)
     if moved > len(listed):

@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from flows.commands.shared import (
     CONSOLE,
+    MESSAGES,
     Json,
     Runs,
     print_json,
@@ -40,19 +41,20 @@ def tag(
         stresses: folder of the stress runs, or s3://bucket/prefix; stresses of the data folder
         reverses: folder of the reverse stresses, or s3://bucket/prefix; reverses of the data folder
     """
-    from flows.stores import store_of, stores
-    from storage.history import History, change_history
-
     require_plain_name(name)
     if name == "latest":
         raise ValueError("'latest' is no tag, it means the newest run; choose another name")
     settings = Settings.given(runs=runs, pools=pools, stresses=stresses, reverses=reverses)
-    if named := [run_id for one in stores(settings) for run_id in one.named(name)]:
-        raise ValueError(
-            f"{name!r} is no tag, it means run {', '.join(named)} as it is, or begins like it; "
-            "choose another name"
-        )
-    store, run_id = store_of(settings, run)
+    with MESSAGES.status("look for the run"):
+        from flows.stores import store_of, stores
+        from storage.history import History, change_history
+
+        if named := [run_id for one in stores(settings) for run_id in one.named(name)]:
+            raise ValueError(
+                f"{name!r} is no tag, it means run {', '.join(named)} as it is, or begins like it; "
+                "choose another name"
+            )
+        store, run_id = store_of(settings, run)
 
     def change(history: History) -> None:
         store.resolve(run_id)  # which may have been removed just now

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from flows.commands.diff import require_table_file, write_table
-from flows.commands.shared import CONSOLE, Json, Runs, print_json
+from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, print_json
 from flows.format import percent, short
 from flows.settings import Settings
 from flows.tables import columns
 
 if TYPE_CHECKING:
     from workers.quarantine import HeldBack
+
+
+_MONEY = ("equity", "collateral", "notional")
 
 
 def quarantine(
@@ -32,15 +35,16 @@ def quarantine(
         runs: folder of the runs, or s3://bucket/prefix; runs of the data folder when left out
         json: print codes, totals and every row as JSON
     """
-    from storage.runs import RunStore
-    from workers.quarantine import held_back
-
     if output is not None:
         require_table_file(output)
-    opened = RunStore(Settings.given(runs=runs).runs).open(run)
-    found = held_back(opened)
-    if output is not None:
-        write_table(found.rows, output)
+    with MESSAGES.status("value what was held back"):
+        from storage.runs import RunStore
+        from workers.quarantine import held_back
+
+        opened = RunStore(Settings.given(runs=runs).runs).open(run)
+        found = held_back(opened)
+        if output is not None:
+            write_table(found.rows, output)
     if json:
         print_json(
             {
@@ -53,7 +57,7 @@ def quarantine(
         return
     _print_totals(opened.run_id, found.totals)
     _print_codes(found)
-    _print_rows(found, limit)
+    print_held_rows(found, limit)
     if output is not None:
         count = found.rows.num_rows
         CONSOLE.print(f"{count:,} rows written to {output}", highlight=False, soft_wrap=True)
@@ -71,36 +75,51 @@ def _print_totals(run_id: str, totals: dict[str, Any]) -> None:
             percent(1.0 - kept / came) if came else "",
         )
     came, kept = totals["collateral_in"], totals["collateral_margined"]
-    amounts = (short(one) for one in (came, kept, totals["collateral_held"]))
-    table.add_row("collateral, USD", *amounts, "", percent(1.0 - kept / came) if came else "")
+    parts = (came, kept, totals["collateral_held"], totals["collateral_set_aside"])
+    part = percent(1.0 - kept / came) if came else ""
+    table.add_row("collateral, USD", *map(short, parts), part)
     CONSOLE.print(table, highlight=False)
+    if count := totals["collateral_rows_not_valued"]:
+        CONSOLE.print(
+            "rows of collateral not taken that lack asset, quantity or price, and count for "
+            f"nothing here: {count:,}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _print_codes(found: "HeldBack") -> None:
     if not found.codes:
         CONSOLE.print("nothing was held back", highlight=False)
         return
+    aside = ("collateral_set_aside",) if found.totals["collateral_set_aside"] else ()
     table = columns(
         "Held back by code, money at stake in USD",
         *("code", "rows", "accounts", "positions", "equity", "collateral", "notional"),
+        *("not taken" for _ in aside),
     )
     table.add_column("meaning", overflow="fold")
     for one in found.codes:
         table.add_row(
             one["code"],
             *(f"{one[name]:,}" for name in ("rows", "accounts", "positions")),
-            *(short(one[name]) for name in ("equity", "collateral", "notional")),
+            *(short(one[name]) for name in (*_MONEY, *aside)),
             escape(one["meaning"]),
         )
     CONSOLE.print(table, highlight=False)
 
 
-def _print_rows(found: "HeldBack", limit: int) -> None:
+def print_held_rows(found: "HeldBack", limit: int) -> None:
+    """Print the first rows: the value seen, what is allowed and what to do."""
+    from workers.quarantine import OF_RULES
+
     for row in found.rows.slice(0, limit).to_pylist():
-        seen = f"{row['field']} is {row['value']!r}, " if row["field"] and row["value"] else ""
+        value = repr(row["value"]) if row["value"] else "empty"
+        of_cell = row["field"] and row["code"] not in OF_RULES
+        seen = f"{row['field']} is {value}, allowed is " if of_cell else ""
         CONSOLE.print(
             f"[bold]{row['code']}[/] {row['dataset']} {escape(row['row'])}: {escape(seen)}"
-            f"{'allowed is ' if seen else ''}{escape(row['allowed'])}; {escape(row['action'])}",
+            f"{escape(row['allowed'])}; {escape(row['action'])}",
             highlight=False,
             soft_wrap=True,
         )

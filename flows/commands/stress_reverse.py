@@ -121,13 +121,15 @@ def run_reverse(
                 return {**store.read(identity.run_id).manifest, "recognised": True}
             exhaustions_of(identity, request)
             require_plan_of(identity.stress, StressRequest(run, request.plan, request.runs))
+        stages = StageTable(progress)
         with (
             Engines(settings) as engines,
             PeakMemory() as memory,
-            ReverseRun(request, engines.engine, StageTable(progress), engines.rooms) as made,
+            ReverseRun(request, engines.engine, stages, engines.rooms) as made,
         ):
             if made.prepare():
                 return {**store.read(made.run_id).manifest, "recognised": True}
+            engines.wait(stages)
             made.search()
             return {**made.publish(lambda: memory.peak_bytes, signer), "recognised": False}
 

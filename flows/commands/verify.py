@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from flows.commands.shared import CONSOLE, Json, Runs, print_json
+from flows.commands.shared import CONSOLE, MESSAGES, Json, Runs, print_json
 from flows.settings import Settings
 from flows.tables import columns
 
@@ -47,18 +47,19 @@ def verify(
         reverses: folder of the reverse stresses, or s3://bucket/prefix; reverses of the data folder
         json: print the checks as JSON
     """
-    from flows.stores import store_of
-    from workers.verify import differences
-
     if sample is not None and sample < 0:
         raise ValueError(
             f"sample is {sample}; allowed is a number of accounts or scenarios, 0 or more"
         )
     settings = Settings.given(runs=runs, pools=pools, stresses=stresses, reverses=reverses)
-    store, run_id = store_of(settings, run)
     drawn = secrets.randbits(32) if seed is None else seed
-    checks = _checks(store, run_id, settings, sample, drawn)
-    found = differences(checks)
+    with MESSAGES.status("read the run, and compute it again"):
+        from flows.stores import store_of
+        from workers.verify import differences
+
+        store, run_id = store_of(settings, run)
+        checks = _checks(store, run_id, settings, sample, drawn)
+        found = differences(checks)
     if json:
         print_json({"run_id": run_id, "verified": not found, "checks": [asdict(c) for c in checks]})
     else:

@@ -97,6 +97,27 @@ class Book(Dataset):
         kept = pc.equal(table["severity"].cast("string"), "quarantine")
         return len(pc.unique(table["row"].filter(pc.and_(own, kept))))
 
+    @property
+    def set_aside(self) -> list[dict[str, Any]]:
+        """Collateral of rows in quarantine, by code and row of the assets: rows and quantity.
+
+        Rows whose asset or quantity is not known are not in it.
+        """
+        return list(self.manifest.get("set_aside", []))
+
+    def rows_set_aside(self, dataset: str) -> dict[str, int]:
+        """Return how many rows of a dataset are in quarantine, by the first code of each."""
+        table = self.quarantine()
+        if not table.num_rows:
+            return {}
+        own = pc.equal(table["dataset"].cast("string"), dataset)
+        kept = pc.equal(table["severity"].cast("string"), "quarantine")
+        rows = table.filter(pc.and_(own, kept))
+        lines, codes = rows["line"].to_numpy(), rows["code"].cast("string")
+        first = np.unique(lines, return_index=True)[1]
+        counted = pc.value_counts(codes.take(pa.array(first)))
+        return {one["values"]: one["counts"] for one in counted.to_pylist()}
+
     def account_table(
         self, start: int, stop: int, columns: Sequence[str] | None = None
     ) -> pa.Table:

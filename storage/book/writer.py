@@ -1,6 +1,6 @@
 """Write a book: what it may hold is checked as it comes, batch by batch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,7 @@ class BookWriter(DatasetWriter):
         source: Mapping[str, Any] | str = "",
         *,
         held: pa.Table | None = None,
+        set_aside: Sequence[Mapping[str, Any]] = (),
         one_sided: bool = False,
     ) -> Book:
         """Finish the book and return it, opened.
@@ -126,6 +127,8 @@ class BookWriter(DatasetWriter):
             source: where the book comes from, for the manifest; JSON.
             held: accounts that must not be margined (columns ``account``, ``code``), because a
                 row of theirs is in the quarantine.
+            set_aside: collateral of rows in the quarantine: ``code``, ``asset`` (a row of the
+                assets), ``rows``, ``quantity``.
             one_sided: the book holds one side of the market, so longs need not equal shorts.
 
         Raises:
@@ -152,6 +155,7 @@ class BookWriter(DatasetWriter):
                 "one_sided": one_sided,
                 "imbalance": imbalance,
                 "long_lots": self._long.tolist(),
+                **({"set_aside": list(set_aside)} if set_aside else {}),
             }
         )
         return Book.open(self.path)

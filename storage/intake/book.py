@@ -99,7 +99,9 @@ def import_book(
     started = time.perf_counter()
     folder, path = Path(source), Path(target)
     if path.exists():
-        raise BookExists(f"{path} exists; books are never overwritten, choose a new path")
+        raise BookExists(
+            f"{path} exists; books are never overwritten, choose another path or name (--name)"
+        )
     findings = Findings()
     if as_of.tzinfo is None:
         findings.add(Finding.of("TZ_MISSING", "book", field="as_of", value=as_of.isoformat()))
@@ -220,5 +222,6 @@ def _write(
             quarantine if quarantine.num_rows else None,
             source,
             held=held,
+            set_aside=collateral.aside.sums(),
             one_sided=unbalanced,
         )

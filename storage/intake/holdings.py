@@ -15,6 +15,7 @@ from storage.intake.checks import REASONS, Check, Rows
 from storage.intake.instruments import InstrumentIntake
 from storage.intake.lots import LOT_LIMIT, NOT_WHOLE, TOO_LARGE, to_lots
 from storage.intake.references import Intake, asset_keys, find, index_of
+from storage.intake.set_aside import SetAside
 from storage.intake.totals import Reconciliation, decimal_text
 from storage.quarantine import Finding, Findings, Severity
 
@@ -195,6 +196,7 @@ class PositionIntake:
                     field="quantity",
                     value=value,
                     severity=severity,
+                    action="export signed quantities" if one_sided else None,
                 )
             )
         else:
@@ -222,6 +224,9 @@ class PositionIntake:
                     field="sum of quantity",
                     value=f"{decimal_text(net)} contracts{note}",
                     severity="warn" if one_sided or note else "refuse",
+                    action="complete the export, if the other side should be there"
+                    if one_sided
+                    else None,
                 )
             )
 
@@ -276,6 +281,7 @@ class CollateralIntake:
     rows: int = 0
     quarantined: int = 0
     claims: list[pa.Table] = field(default_factory=list)
+    aside: SetAside = field(default_factory=SetAside)
 
     @classmethod
     def of(cls, accounts: Intake, assets: Intake, holds: Holds) -> "CollateralIntake":
@@ -298,6 +304,7 @@ class CollateralIntake:
         self.quarantined += int(rows.bad.sum())
         self.holds.add(account, rows)
         self.holdings.take(rows, account, asset, quantity + 0.0)
+        self.aside.take(rows, asset, quantity)
         claimed = np.flatnonzero(rows.has("claim"))
         if len(claimed):
             chosen = pa.array(claimed)

@@ -450,7 +450,19 @@ def test_b28_unbalanced(importer: Importer, rows: Rows) -> None:
     message = importer.refused("UNBALANCED_OI", rows)
     assert "ETH-PERP" in message
     assert "2 contracts" in message
-    assert found(importer(rows, one_sided=True), "UNBALANCED_OI")[0].severity == "warn"
+    assert "in quarantine" not in message
+    warned = found(importer(rows, one_sided=True), "UNBALANCED_OI")[0]
+    assert warned.severity == "warn"
+    assert "one-sided" not in warned.action
+
+
+def test_b28_a_refusal_counts_what_is_in_quarantine_too(importer: Importer, rows: Rows) -> None:
+    for position in rows["positions"]:
+        position |= {"side": "long", "quantity": position["quantity"].lstrip("-")}
+    change(rows, "positions", 0, side="shrot")
+    change(rows, "positions", 3, side="short")
+    message = importer.refused("UNBALANCED_OI", rows)
+    assert "rows in quarantine as well: 1 ENUM_UNKNOWN in positions" in message
 
 
 @pytest.mark.parametrize(

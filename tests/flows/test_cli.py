@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
+import pty
 import signal
+import subprocess
 import sys
 from datetime import timedelta
 
@@ -10,7 +13,7 @@ import pytest
 from rich.console import Console
 
 import flows.cli
-from flows.tables import print_stages
+from flows.tables import print_runs, print_stages
 from storage.market import sample_market, write_market
 from storage.objects import S3Folder
 from storage.runs import RunStore
@@ -405,3 +408,45 @@ class TestWholeRuns:
         *_, account = done.stdout.split()
         explained = run(BIN / "margincube", "explain", account, env=env, cwd=tmp_path)
         assert explained.returncode == 0, explained.stderr
+
+
+def test_an_end_from_outside_is_told_like_an_interruption(margincube, monkeypatch):
+    monkeypatch.setattr(flows.cli, "app", lambda: os.kill(os.getpid(), signal.SIGTERM))
+    code, _, messages = margincube("runs")
+    assert code == 128 + signal.SIGTERM
+    assert messages == "interrupted; what was finished is kept, the same command goes on from it\n"
+
+
+def test_nothing_comes_after_the_last_line_of_a_terminal(home):
+    """Numba and Ray set up colours with colorama, which resets them when the process ends."""
+    program = "import colorama; colorama.init(); from flows import cli; cli.main()"
+    reader, writer = pty.openpty()
+    with open(reader, "rb") as terminal:
+        command = subprocess.Popen(
+            [sys.executable, "-c", program, "--version"],
+            stdin=subprocess.DEVNULL,
+            stdout=writer,
+            stderr=writer,
+            env=clean_environment(MARGINCUBE_HOME=str(home)),
+        )
+        os.close(writer)
+        command.wait()
+        shown = terminal.read1()
+    assert shown.endswith(b"\r\n"), shown
+
+
+@pytest.mark.parametrize("width", [80, 100, 140, 200])
+def test_a_list_of_runs_is_a_line_for_each_at_any_width(manifest, width):
+    """Names are whole; columns without room are named instead of cut."""
+    run_id = "margin-20240108-0123456789ab"
+    rules = manifest["inputs"]["methodology"] | {"name": "margincube-portfolio", "version": "2026"}
+    inputs = manifest["inputs"] | {"methodology": rules}
+    standing = {run_id: {"standing": "latest", "tags": ["before", "year-end"]}}
+    console = Console(width=width, record=True, file=io.StringIO())
+    print_runs(console, [manifest | {"run_id": run_id, "inputs": inputs}], standing)
+    text = console.export_text()
+    (line,) = (line for line in text.splitlines() if line.startswith(run_id))
+    if width >= 100:
+        assert line.startswith(f"{run_id}  latest, before, year-end  margincube-portfolio 2026  ")
+    assert ("no room for" in text) == (width < 200)
+    assert "…" not in text

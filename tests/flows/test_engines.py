@@ -1,10 +1,14 @@
 """Engines that start side by side with Prefect: in nobody's way, and heard when they fail."""
 
 import sys
+import threading
 
 import pytest
 
+import flows.engines
+from flows.settings import Settings
 from tests.processes import clean_environment, run
+from workers.stages import StageTable
 
 IMPORTED_AT_ONCE = """
 import sys, threading
@@ -66,3 +70,17 @@ def test_an_engine_that_fails_when_ray_is_up_says_why_at_once(tmp_path):
     assert done.returncode == 1
     assert "GCS" not in done.stderr
     assert "TypeError: Could not serialize the function" in done.stderr
+
+
+def test_a_run_that_waits_for_its_kernels_shows_it_as_a_stage(monkeypatch):
+    """They are compiled while the run is prepared; what is left of it, nothing else shows."""
+    compiled = threading.Event()
+    monkeypatch.setattr(flows.engines, "warm_kernels", compiled.wait)
+    stages = StageTable()
+    with flows.engines.Engines(Settings(engine="serial", fold="serial")) as engines:
+        threading.Timer(0.2, compiled.set).start()
+        engines.wait(stages)
+        engines.wait(stages)
+    (stage,) = stages.rows()
+    assert stage["name"] == "compile kernels once, or load them"
+    assert stage["wall_s"] > 0.1

@@ -39,7 +39,9 @@ def test_refusal_names_thing_value_allowed_and_action() -> None:
     message = str(refused)
     for part in ("UNBALANCED_OI", "positions", "ETH-PERP", "+3", "allowed:", "do:"):
         assert part in message
-    assert "LOT_SIZE" not in message  # recorded, but not why the import stopped
+    # Recorded, but not why the import stopped.
+    assert "LOT_SIZE in positions (" not in message
+    assert message.endswith("\nrows in quarantine as well: 1 LOT_SIZE in positions")
     assert refused.findings.counts() == {"LOT_SIZE": 1, "UNBALANCED_OI": 1}
 
 

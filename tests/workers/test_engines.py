@@ -3,6 +3,7 @@
 import functools
 import operator
 import random
+import time
 
 import pytest
 import xarray as xr
@@ -120,6 +121,17 @@ def ray_engine():
     engine = RayEngine(2)
     yield engine
     engine.close()
+
+
+def test_ray_tells_whether_its_workers_are_warm(ray_engine, monkeypatch):
+    import ray
+
+    assert not ray_engine.is_warming()
+    warm = ray.remote(lambda: time.sleep(1.0))
+    monkeypatch.setattr(ray_engine, "_warming", [warm.remote()])
+    assert ray_engine.is_warming()
+    ray_engine.wait_warm()
+    assert not ray_engine.is_warming()
 
 
 def test_ray_gives_the_bits_of_one_process(book, alone, margin_of, ray_engine):

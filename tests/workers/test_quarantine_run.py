@@ -1,14 +1,19 @@
 """What a run held back: it adds up, it has its money, and too much of it refuses the run."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from flows.cli import _exit_code
+from flows.commands.quarantine import print_held_rows
+from storage.book import Book
+from storage.intake.book import import_book
+from storage.market import sample_market
 from storage.runs import RunStore
 from workers.engine import SerialEngine
 from workers.margin_run import MarginRun
 from workers.plan import RunRequest
-from workers.quarantine import TooMuchHeldBack, held_back
+from workers.quarantine import HeldBack, TooMuchHeldBack, held_back
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +67,7 @@ def test_accounts_without_a_price_are_listed_with_what_lacks_it(found):
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
-        ({"most_held_back": 0.01}, r"of accounts are held back \(\d+ of 60\), allowed are 1.00%"),
+        ({"most_held_back": 0.05}, r"of accounts are held back \(5 of 60\), allowed are 5.00%"),
         ({"most_money_held_back": 0.0}, r"of collateral are held back \(USD"),
     ],
 )
@@ -87,3 +92,107 @@ def test_a_run_that_holds_back_too_much_is_not_published(
 def test_limits_that_are_met_publish(mixed_book, margin_of):
     done = margin_of(mixed_book, most_held_back=0.5, most_money_held_back=0.9)
     assert done.run.manifest["settings"]["most_held_back"] == "0.5"
+
+
+COLLATERAL = {
+    "large": ("USD", "50000000"),
+    "small": ("USD", "1000"),
+    "coins": ("WETH", "2.5"),
+    "odd": ("WETH", "many"),
+    "nobody": ("USD", "250"),
+}
+"""Collateral by account: of two that are left out, of two in the book, and of none."""
+
+
+@pytest.fixture(scope="module")
+def with_left_out(tmp_path_factory):
+    """A book whose largest account is left out, for its margin mode is none."""
+    folder = tmp_path_factory.mktemp("left-out")
+    source = folder / "source"
+    source.mkdir()
+    quote = dict.fromkeys(("large", "coins"), "span") | dict.fromkeys(("small", "odd"), "cross")
+    files = {
+        "instruments": [
+            "instrument,kind,settlement,underlying,settlement_currency,expiry,strike,option_type,"
+            "multiplier,lot_size,venue,protocol,chain",
+            "ETH-PERP,perpetual,linear,ETH,USD,,,,1,1,v,none,none",
+        ],
+        "accounts": ["account,member,margin_mode", *(f"{a},m,{mode}" for a, mode in quote.items())],
+        "positions": ["account,instrument,quantity", "small,ETH-PERP,1", "odd,ETH-PERP,-1"],
+        "assets": [
+            "asset,chain,protocol,underlying,haircut",
+            "USD,none,none,USD,0",
+            "WETH,ethereum,none,ETH,0.1",
+        ],
+        "collateral": [
+            "account,asset,chain,protocol,quantity",
+            *(
+                f"{account},{asset},{'none' if asset == 'USD' else 'ethereum'},none,{quantity}"
+                for account, (asset, quantity) in COLLATERAL.items()
+            ),
+        ],
+    }
+    for name, lines in files.items():
+        (source / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    import_book(source, folder / "book", as_of=sample_market().as_of)
+    return Book.open(folder / "book")
+
+
+def test_collateral_that_is_left_out_is_counted(with_left_out, margin_of):
+    done = margin_of(with_left_out)
+    found = held_back(done.run)
+    totals = found.totals
+    ether = done.run.manifest["index"]["ETH"]
+    assert totals["accounts_left_out"] == 2
+    assert totals["collateral_set_aside"] == pytest.approx(50_000_250.0 + 2.5 * 0.9 * ether)
+    assert totals["collateral_rows_not_valued"] == 1
+    parts = ("margined", "held", "set_aside")
+    assert totals["collateral_in"] == sum(totals[f"collateral_{part}"] for part in parts)
+    codes = {one["code"]: one for one in found.codes}
+    assert codes["UNKNOWN_ACCOUNT"]["collateral_set_aside"] == 250.0
+    assert codes["REFERENCE_QUARANTINED"]["collateral_set_aside"] > 50e6
+    assert codes["NUMBER_INVALID"]["collateral_rows_not_valued"] == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        (0.001, r"of collateral are held back \(USD 50,00"),
+        (0.99999999, "is not known, .* that lack asset, quantity or price: 1;"),
+    ],
+)
+def test_collateral_that_is_left_out_is_under_the_limit_of_money(
+    with_left_out, margin_of, limit, said
+):
+    with pytest.raises(TooMuchHeldBack, match=said):
+        margin_of(with_left_out, most_money_held_back=limit)
+
+
+def test_what_the_book_holds_back_is_refused_before_anything_is_computed(
+    mixed_book, small_methodology, tmp_path
+):
+    engine = SerialEngine()
+    request = RunRequest(
+        book=mixed_book.location,
+        methodology=str(small_methodology),
+        runs=tmp_path,
+        most_held_back=0.01,
+    )
+    with (
+        MarginRun(request, lambda: engine, lambda: engine) as run,
+        pytest.raises(TooMuchHeldBack, match=r"\(2 of 60\)"),
+    ):
+        run.prepare()
+    assert RunStore(tmp_path).unfinished() == []
+
+
+def test_an_empty_cell_is_named_and_a_row_without_a_cell_is_not(capsys):
+    row = {"account": "a", "dataset": "positions", "row": "a / b", "action": "correct it"}
+    cell = {"code": "NUMBER_INVALID", "field": "quantity", "value": "", "allowed": "a number"}
+    none = {"code": "PRICE_MISSING", "field": "price", "value": "", "allowed": "it has no price"}
+    rows = pa.Table.from_pylist([row | cell, row | none])
+    print_held_rows(HeldBack([], rows, {}), 10)
+    assert capsys.readouterr().out.splitlines() == [
+        "NUMBER_INVALID positions a / b: quantity is empty, allowed is a number; correct it",
+        "PRICE_MISSING positions a / b: it has no price; correct it",
+    ]
