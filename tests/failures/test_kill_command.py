@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 
-import icechunk
 import psutil
 import pytest
 
 from storage.runs import RunStore
 from tests.failures import ended_command
+from tests.failures.killed import messages, repository
+from tests.processes import wait_until
 from workers.engine import SerialEngine
 from workers.margin_run import MarginRun
 from workers.plan import RunRequest, identify
@@ -77,34 +78,8 @@ def digest(book, tmp_path_factory):
     engine = SerialEngine()
     with MarginRun(request, lambda: engine, lambda: engine) as run:
         run.prepare()
-        run.price()
-        run.margin()
-        run.fold()
+        run.compute()
         return run.publish()["digest"]
-
-
-def messages(home):
-    """What has been committed to the one staging branch, newest first."""
-    path = home / "runs" / "repository"
-    if not path.is_dir():
-        return []
-    try:
-        repository = icechunk.Repository.open(icechunk.local_filesystem_storage(str(path)))
-        staging = [name for name in repository.list_branches() if name != "main"]
-        return [found.message for name in staging for found in repository.ancestry(branch=name)]
-    except icechunk.IcechunkError:
-        return []  # it is being made
-
-
-def wait_for(condition, process=None, seconds=240.0):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        if process is not None and process.poll() is not None:
-            raise AssertionError(
-                f"ended with {process.returncode}: {process.err.read_text()[-2000:]}"
-            )
-        time.sleep(0.02)
 
 
 def family(process):
@@ -129,7 +104,7 @@ def assert_nobody_is_left(processes, seconds=150.0):
 def test_a_command_that_is_ended_leaves_nobody_behind_and_goes_on(start, digest, tmp_path, how):
     home = tmp_path / "home"
     first = start("--engine", "ray", "--workers", "2")
-    wait_for(lambda: "shards 0 to 7" in messages(home), first)
+    wait_until(lambda: "shards 0 to 7" in messages(home / "runs"), first, first.err)
     children = family(first)
     assert len(children) > 4
     sent = time.monotonic()
@@ -185,8 +160,7 @@ def rest(kept):
 
 
 def committed(home, run_id):
-    storage = icechunk.local_filesystem_storage(str(home / "runs" / "repository"))
-    return [found.message for found in icechunk.Repository.open(storage).ancestry(tag=run_id)]
+    return [found.message for found in repository(home / "runs").ancestry(tag=run_id)]
 
 
 def test_a_command_is_told_who_is_at_it_and_later_that_it_is_done(start, book, digest, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from storage.objects import S3Folder
 from storage.runs import RunStore, UnknownRun
-from tests.storage.test_runs import publish
+from tests.storage.small_runs import publish
 
 RUNS = 100
 PROCESSES = multiprocessing.get_context("spawn")

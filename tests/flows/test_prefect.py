@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from infra.chaos.processes import answers
 from storage.market import sample_market
 from storage.runs import RunStore
-from tests.processes import BIN, answers, clean_environment, free_ports, run, running, wait_until
+from tests.processes import BIN, clean_environment, free_ports, run, running, wait_until
 from workers.generate import generate_book
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
