@@ -243,13 +243,12 @@ def test_a_worker_that_gets_no_memory_says_so(ray_engine):
 
 def test_results_larger_than_the_store_of_objects_all_arrive(ray_engine, tmp_path):
     """What is on its way at a time is more than the store holds, and waits for a slow reader."""
-    numbers, in_flight = 16_000_000, IN_FLIGHT_PER_WORKER * ray_engine.workers
-    assert in_flight * 8 * numbers > OBJECT_STORE_BYTES
-    pulled, ended = [], tmp_path / "ended"
-    ended.mkdir()
+    numbers, in_flight = 18_000_000, IN_FLIGHT_PER_WORKER * ray_engine.workers
+    pulled, begun = [], tmp_path / "begun"
+    begun.mkdir()
 
     def items():
-        for number in range(12):
+        for number in range(8):
             pulled.append(number)
             yield number
 
@@ -258,10 +257,12 @@ def test_results_larger_than_the_store_of_objects_all_arrive(ray_engine, tmp_pat
         return np.full(numbers, float(item))
 
     arrived = []
-    for result in ray_engine.map(large, str(ended), items()):
+    for result in ray_engine.map(large, str(begun), items()):
         arrived.append(result[0])
         if len(arrived) == 1:
-            wait_for(lambda: len(os.listdir(ended)) == len(pulled), 60)
+            # A worker begins when it has delivered: all but one of each are in the store by then.
+            wait_for(lambda: len(os.listdir(begun)) == len(pulled) == in_flight, 60)
+            assert (in_flight - ray_engine.workers) * result.nbytes > OBJECT_STORE_BYTES
         assert len(pulled) - len(arrived) < in_flight
         assert (result == result[0]).all()
-    assert sorted(arrived) == list(range(12))
+    assert sorted(arrived) == list(range(8))

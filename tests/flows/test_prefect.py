@@ -67,6 +67,7 @@ def server(tmp_path_factory, prefect_home) -> Iterator[Server]:
         PREFECT_API_URL=api,
         PREFECT_SERVER_ANALYTICS_ENABLED="false",
         PREFECT_WORKER_QUERY_SECONDS="2",
+        PREFECT_RUNNER_POLL_FREQUENCY="2",
         MARGINCUBE_HOME=str(home),
         MARGINCUBE_BOOK="deployed",
         MARGINCUBE_ENGINE="serial",
