@@ -28,9 +28,7 @@ def margined(book: Path, runs: Path, name: str, threads: int) -> Row:
     request = RunRequest(book, methodology=name, runs=runs, threads=threads)
     with MarginRun(request, lambda: engine, lambda: engine) as run:
         run.prepare()
-        run.price()
-        run.margin()
-        run.fold()
+        run.compute()
         manifest = run.publish()
     totals = manifest["totals"]
     (margin,) = (stage for stage in manifest["stages"] if stage["name"] == "margin")

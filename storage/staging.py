@@ -221,9 +221,12 @@ class StagedRun:
             self._session.merge(*(fork.__getstate__() for fork in forks))
             self._commit(message, {})
         finally:
-            if self.branch not in self._repository.list_branches():
-                raise AlreadyLocked(f"{self.branch} is gone: another process published the run")
-            self._session = self._repository.writable_session(self.branch)
+            within(COMMIT_SECONDS, self._go_on)
+
+    def _go_on(self) -> None:
+        if self.branch not in self._repository.list_branches():
+            raise AlreadyLocked(f"{self.branch} is gone: another process published the run")
+        self._session = self._repository.writable_session(self.branch)
 
     def read(self, group: str) -> xr.Dataset:
         """Return a group as committed so far, lazily; it may travel to another process."""

@@ -30,7 +30,7 @@ from workers.claims.generate import generate_claims
 from workers.engine import SerialEngine
 from workers.generate import generate_book
 from workers.margin_run import MarginRun
-from workers.plan import RunRequest
+from workers.plan import RunRequest, identify
 from workers.pool.request import PoolRequest
 from workers.pool.run import PoolRun
 
@@ -341,7 +341,11 @@ class Done:
 
 @pytest.fixture(scope="session")
 def margin_of(small_methodology, tmp_path_factory) -> Callable[..., Done]:
-    """Return a function that margins a book and publishes the run, serially unless told."""
+    """Return a function that margins a book and publishes the run, serially unless told.
+
+    A run without an engine and a place of its own is computed once in a session, and copied.
+    """
+    made: dict[tuple[str, str], Path] = {}
 
     def margin(book: Book, *, engine=None, fold=None, runs=None, **options) -> Done:
         request = RunRequest(
@@ -349,14 +353,18 @@ def margin_of(small_methodology, tmp_path_factory) -> Callable[..., Done]:
             runs=runs or tmp_path_factory.mktemp("runs"),
             **{"methodology": str(small_methodology), **options},
         )
+        usual = engine is fold is runs is None
+        asked = identify(request).key, f"{book.location} {options}"
+        if usual and asked in made:
+            shutil.copytree(made[asked], request.runs, dirs_exist_ok=True)
         engine = engine or SerialEngine()
         fold = fold or SerialEngine()
         with MarginRun(request, lambda: engine, lambda: fold) as run:
             if not run.prepare():
-                run.price()
-                run.margin()
-                run.fold()
+                run.compute()
                 run.publish()
+        if usual and asked not in made:
+            made[asked] = shutil.copytree(request.runs, tmp_path_factory.mktemp("made") / "runs")
         store = RunStore(request.runs)
         return Done(store.open(run.run_id), store, request)
 
@@ -407,10 +415,7 @@ def pool_of(tmp_path_factory) -> Callable[..., Pooled]:
         fold = fold or SerialEngine()
         with PoolRun(request, lambda: engine, lambda: fold) as run:
             if not run.prepare():
-                run.count()
-                run.value()
-                run.pool()
-                run.fold()
+                run.compute()
                 run.publish()
         store = RunStore(request.pools, POOL)
         return Pooled(store.read(run.run_id), store, request)

@@ -63,15 +63,7 @@ def wait_until(ready: Callable[[], bool], process: subprocess.Popen, log: Path) 
     while not ready():
         assert process.poll() is None, f"ended with {process.returncode}:\n{log.read_text()}"
         assert time.monotonic() < deadline, f"not ready after {READY_SECONDS} s:\n{log.read_text()}"
-        time.sleep(0.25)
-
-
-def answers(port: int) -> bool:
-    """Whether somebody listens on a port of the loopback."""
-    with contextlib.suppress(OSError):
-        socket.create_connection(("127.0.0.1", port), 1).close()
-        return True
-    return False
+        time.sleep(0.1)
 
 
 def run(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import answers, clean_environment, free_ports, running, wait_until
+from infra.chaos.processes import answers
+from tests.processes import clean_environment, free_ports, running, wait_until
 
 
 @contextlib.contextmanager

@@ -61,9 +61,7 @@ def publish(
         engine = SerialEngine()
         with MarginRun(wanted, lambda: engine, lambda: engine, stages) as run, PeakMemory() as used:
             if not run.prepare():
-                run.price()
-                run.margin()
-                run.fold()
+                run.compute()
                 run.publish(lambda: used.peak_bytes, signer)
     return store.open(run_id)
 

@@ -92,6 +92,12 @@ class MarginRun(LockedRun):
             self.stages.advance(stage, 1)
         return False
 
+    def compute(self) -> None:
+        """Do every stage between ``prepare`` and ``publish``, in their order."""
+        self.price()
+        self.margin()
+        self.fold()
+
     def price(self) -> None:
         """Price the cube, a block of instruments to a task, each into its own chunk.
 

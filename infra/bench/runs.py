@@ -39,9 +39,7 @@ def make_run(request: RunRequest, engine: Engine) -> Made:
     with MarginRun(request, lambda: engine, SerialEngine) as run:
         if run.prepare():
             raise ValueError(f"run {run.run_id} was published before; give a fresh folder of runs")
-        run.price()
-        run.margin()
-        run.fold()
+        run.compute()
         return Made(run.run_id, run.publish())
 
 

@@ -20,7 +20,7 @@ from storage.digest import dataset_digest
 from storage.market import sample_market
 from storage.runs import RunStore, StoredRun
 from workers.claims.generate import generate_claims
-from workers.engine import SerialEngine
+from workers.engine import Engine, SerialEngine
 from workers.generate import generate_book
 from workers.margin_run import MarginRun
 from workers.plan import RunRequest
@@ -73,6 +73,7 @@ origins = ["historical"]
 level = LEVEL
 layer = "base"
 """
+Request = RunRequest | PoolRequest | StressRequest
 DATED_SEVERITIES = r"(?m)^\[\[severities\]\]\nof = \[\"48h .*\n.*\n"
 LEVELS = {"yesterday": "0.8", "today": "0.9", "rival": "0.7"}
 
@@ -87,7 +88,7 @@ class Ground:
     margin: str
     truth: dict[tuple[str, str], str]
 
-    def request(self, kind: str, place: Path, rules: str = "today") -> Any:
+    def request(self, kind: str, place: Path, rules: str = "today") -> Request:
         """Return the request for a run of a kind that keeps its results at a place."""
         if kind == "collateral":
             return PoolRequest(
@@ -127,27 +128,22 @@ class Ground:
 KINDS: dict[str, RunKind] = {"margin": MARGIN, "collateral": POOL, "stress": STRESS}
 
 
-def quiet(request: Any) -> dict[str, Any]:
-    """Make a run in this process and return its manifest; of one that is there, its name alone."""
-    engine = SerialEngine()
-    run: Any
+def run_of(request: Request, engine: Engine) -> MarginRun | PoolRun | StressRun:
+    """Return the run that a request is for, its wide stages on an engine."""
     if isinstance(request, StressRequest):
-        run, stages = StressRun(request, lambda: engine), ["stress"]
-    elif isinstance(request, PoolRequest):
-        run = PoolRun(request, lambda: engine, lambda: engine)
-        stages = ["count", "value", "pool", "fold"]
-    else:
-        run, stages = (
-            MarginRun(request, lambda: engine, lambda: engine),
-            ["price", "margin", "fold"],
-        )
-    with run:
+        return StressRun(request, lambda: engine)
+    if isinstance(request, PoolRequest):
+        return PoolRun(request, lambda: engine, SerialEngine)
+    return MarginRun(request, lambda: engine, SerialEngine)
+
+
+def quiet(request: Request) -> dict[str, Any]:
+    """Make a run in this process and return its manifest; of one that is there, its name alone."""
+    with run_of(request, SerialEngine()) as run:
         if run.prepare():
             return {"run_id": run.run_id}
-        for stage in stages:
-            getattr(run, stage)()
-        manifest: dict[str, Any] = run.publish()
-    return manifest
+        run.compute()
+        return run.publish()
 
 
 def make_ground(folder: Path, kinds: tuple[str, ...]) -> Ground:

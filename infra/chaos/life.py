@@ -13,6 +13,7 @@ from typing import Any
 
 import icechunk
 
+from infra.chaos.ground import Request, run_of
 from storage import faults
 from storage.locks import AlreadyLocked
 from storage.manifests import ManifestDamaged
@@ -23,13 +24,7 @@ from workers import margin_run
 from workers.code_version import code_version
 from workers.engine import Engine, SerialEngine, TaskLost, WorkersDiffer
 from workers.fold import IncompleteRun
-from workers.margin_run import MarginRun
-from workers.plan import RunRequest
 from workers.pool import run as pool_run
-from workers.pool.request import PoolRequest
-from workers.pool.run import PoolRun
-from workers.stress.request import StressRequest
-from workers.stress.run import StressRun
 
 # Remembered from here on: every life of a run has one key, though somebody edits the sources.
 code_version()
@@ -59,8 +54,6 @@ CALLS: tuple[tuple[Any, str], ...] = (
     (icechunk.Repository, "delete_branch"),
 )
 """Where a process may be told to die: on either side of everything that changes the store."""
-
-Request = RunRequest | PoolRequest | StressRequest
 
 
 @dataclass(frozen=True)
@@ -125,23 +118,11 @@ def _tell(report: Path, told: dict[str, Any]) -> None:
 def _perform(life: Life) -> dict[str, Any]:
     engine = _engine(life)
     life.report.with_suffix(".begun").touch()
-    stages: tuple[str, ...]
-    serial = SerialEngine()
-    run: Any
-    if isinstance(life.request, StressRequest):
-        run, stages = StressRun(life.request, lambda: engine), ("stress",)
-    elif isinstance(life.request, PoolRequest):
-        run = PoolRun(life.request, lambda: engine, lambda: serial)
-        stages = ("count", "value", "pool", "fold")
-    else:
-        run = MarginRun(life.request, lambda: engine, lambda: serial)
-        stages = ("price", "margin", "fold")
     try:
-        with run:
+        with run_of(life.request, engine) as run:
             if run.prepare():
                 return {"run": run.run_id, "recognised": True}
-            for stage in stages:
-                getattr(run, stage)()
+            run.compute()
             run.publish()
             return {"run": run.run_id, "recognised": False}
     finally:

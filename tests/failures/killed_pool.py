@@ -7,7 +7,7 @@ import icechunk
 
 from storage.runs import RunStore
 from storage.staging import Fork, StagedRun
-from tests.failures.killed_run import Point, die_at, noted
+from tests.failures.killed import Point, die_at, noted
 from workers.engine import SerialEngine
 from workers.pool import run as pool_run
 from workers.pool.request import PoolRequest
@@ -39,10 +39,7 @@ def start(request: PoolRequest, report: Path, point: str | None) -> None:
     with PoolRun(request, lambda: engine, lambda: engine) as run:
         recognised = run.prepare()
         if not recognised:
-            run.count()
-            run.value()
-            run.pool()
-            run.fold()
+            run.compute()
             run.publish()
         report.write_text(
             json.dumps({"pooled": computed, "recognised": recognised, "run": run.run_id})

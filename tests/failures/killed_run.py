@@ -1,18 +1,13 @@
 """A margin run in a process of its own that kills itself at a chosen point."""
 
 import json
-import os
-import signal
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import icechunk
 
 from storage.runs import RunStore
 from storage.staging import Fork, StagedRun
+from tests.failures.killed import Point, die_at, noted
 from workers import margin_run
 from workers.code_version import code_version
 from workers.engine import SerialEngine
@@ -21,18 +16,6 @@ from workers.plan import RunRequest
 
 # Remembered from here on: every life of a run has one key, though somebody edits the sources.
 code_version()
-
-
-@dataclass(frozen=True)
-class Point:
-    """A call of a method at which the process dies, before it or after it."""
-
-    owner: type
-    method: str
-    when: str
-    call: int = 1
-    argument: str | None = None
-    """Count only the calls that have this among their positional arguments."""
 
 
 POINTS = {
@@ -68,38 +51,6 @@ def start(request: RunRequest, report: Path, point: str | None, seconds: float =
     with MarginRun(request, lambda: engine, lambda: engine) as run:
         recognised = run.prepare()
         if not recognised:
-            run.price()
-            run.margin()
-            run.fold()
+            run.compute()
             run.publish()
         report.write_text(json.dumps({**computed, "recognised": recognised, "run": run.run_id}))
-
-
-def noted(task: Callable[..., Any], into: list[int], seconds: float) -> Callable[..., Any]:
-    def task_noted(shared: Any, item: Any) -> Any:
-        time.sleep(seconds)
-        result = task(shared, item)
-        into.append(item.index)
-        return result
-
-    return task_noted
-
-
-def die_at(point: Point) -> None:
-    """Let this process end itself at a point."""
-    called = getattr(point.owner, point.method)
-    calls = 0
-
-    def deadly(*arguments: Any, **options: Any) -> Any:
-        nonlocal calls
-        if point.argument is None or point.argument in arguments:
-            calls += 1
-        if calls == point.call and point.when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = called(*arguments, **options)
-        if calls == point.call:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    static = isinstance(point.owner.__dict__[point.method], staticmethod)
-    setattr(point.owner, point.method, staticmethod(deadly) if static else deadly)

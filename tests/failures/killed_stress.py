@@ -6,7 +6,7 @@ from typing import Any
 
 from storage.runs import RunStore
 from storage.staging import Fork, StagedRun
-from tests.failures.killed_run import Point, die_at
+from tests.failures.killed import Point, die_at
 from workers.engine import SerialEngine
 from workers.stress import batch
 from workers.stress.request import StressRequest
@@ -43,7 +43,7 @@ def start(request: StressRequest, report: Path, point: str | None) -> None:
     with StressRun(request, lambda: engine) as run:
         recognised = run.prepare()
         if not recognised:
-            run.stress()
+            run.compute()
             run.publish()
         report.write_text(
             json.dumps({"computed": computed, "recognised": recognised, "run": run.run_id})

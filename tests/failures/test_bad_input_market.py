@@ -14,7 +14,7 @@ import pytest
 from storage.intake.history import MarketLimits
 from storage.intake.market import MarketReport, check_market, import_market
 from storage.market import IndexPrice, Market, MarketInvalid, sample_market
-from storage.quarantine import DatasetRefused, Finding
+from storage.quarantine import DatasetRefused, Finding, Severity
 from storage.tables import PRICES, QUOTES
 
 AS_OF = datetime(2024, 1, 8, 11, 19, 41, tzinfo=UTC)
@@ -79,10 +79,10 @@ class Given:
             assert before.num_rows == after.num_rows + aside
         return quotes, prices, list(findings)
 
-    def found(self, code: str, count: int = 1) -> Finding:
-        """Check, and return the first of so many findings of a code, all complete."""
+    def found(self, code: str, count: int = 1, severity: Severity = "quarantine") -> Finding:
+        """Check, and return the first of so many findings of a code, all complete and so severe."""
         findings = [finding for finding in self.check()[2] if finding.code == code]
-        assert len(findings) == count
+        assert [finding.severity for finding in findings] == [severity] * count
         assert all(finding.allowed and finding.action for finding in findings)
         return findings[0]
 
@@ -209,7 +209,7 @@ def test_b07_volatility_in_percent(given: Given) -> None:
 
 def test_b08_volatility_zero(given: Given) -> None:
     given.quotes["volatility"] = [0.65, 0.0, 0.65, 0.65, 0.65, 0.65]
-    assert given.found("VOL_ZERO").severity == "warn"
+    given.found("VOL_ZERO", severity="warn")
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_b15_future_history(given: Given) -> None:
     ]
     assert "5 closes" in given.refused("FUTURE_DATA")
     given.limits = replace(given.limits, look_ahead=True)
-    assert given.found("FUTURE_DATA", 2).severity == "warn"
+    given.found("FUTURE_DATA", 2, "warn")
 
 
 def test_b25_duplicate_quote(given: Given) -> None:
@@ -291,9 +291,7 @@ def test_quote_on_a_coin_without_prices(given: Given) -> None:
 
 def test_b41_parity(given: Given) -> None:
     given.quotes["mark"][0] += 0.05
-    finding = given.found("PARITY")
-    assert finding.severity == "warn"
-    assert "0.05" in finding.value
+    assert "0.05" in given.found("PARITY", severity="warn").value
 
 
 @pytest.mark.parametrize("rounds", [(7, 9, 8), (2**70 + 7, 2**70 + 9, 2**70 + 8)])
@@ -392,7 +390,7 @@ def test_b70_mark_and_forward_swapped(given: Given) -> None:
 
 def test_b47_short_history(given: Given) -> None:
     given.limits = replace(given.limits, required_steps=1000)
-    assert given.found("SHORT_HISTORY", 2).value == "200 closes of 1,000 asked for"
+    assert given.found("SHORT_HISTORY", 2, "warn").value == "200 closes of 1,000 asked for"
 
 
 def test_b48_gap(given: Given) -> None:
@@ -425,8 +423,7 @@ def test_b49_redenomination(given: Given, factor: float) -> None:
 
 def test_b50_standing_still(given: Given) -> None:
     given.prices["close"][100:130] = [given.prices["close"][100]] * 30
-    finding = given.found("ZERO_RETURN_RUN")
-    assert finding.severity == "warn"
+    finding = given.found("ZERO_RETURN_RUN", severity="warn")
     assert finding.value.startswith("30 equal closes")
 
 

@@ -3,16 +3,16 @@
 import json
 import multiprocessing
 import signal
-import time
 
-import icechunk
 import pytest
 import zarr
 
+from infra.chaos.processes import wait_for
 from storage.digest import dataset_digest
 from storage.runs import RunStore, UnknownRun
 from tests.conftest import approved
 from tests.failures import killed_run
+from tests.failures.killed import repository
 from workers.plan import RunRequest
 
 ACCOUNTS = 9_000
@@ -71,14 +71,9 @@ def assert_sound(run, faultless):
     assert run.manifest["digest"] == faultless.digest
 
 
-def repository(request):
-    storage = icechunk.local_filesystem_storage(str(request.runs / "repository"))
-    return icechunk.Repository.open(storage)
-
-
 def main_is_empty(request):
     """Whether somebody who reads the main branch sees nothing at all."""
-    store = repository(request).readonly_session(branch="main").store
+    store = repository(request.runs).readonly_session(branch="main").store
     try:
         zarr.open_group(store, mode="r")
     except FileNotFoundError:
@@ -138,14 +133,14 @@ def test_a_killed_run_is_invisible_and_the_next_start_finishes_it(
     store = RunStore(request.runs)
     assert [manifest["run_id"] for manifest in store.manifests()] == [done["run"]]
     assert_sound(store.open("latest"), faultless)
-    kept = repository(request)
+    kept = repository(request.runs)
     assert kept.lookup_branch("main") == kept.lookup_tag(done["run"])
     assert set(kept.list_branches()) == {"main"}
 
     again = run_to_its_end(request, report)
     assert (again["recognised"], again["priced"], again["margined"]) == (True, [], [])
     assert len(RunStore(request.runs).manifests()) == 1
-    assert repository(request).lookup_branch("main") == kept.lookup_branch("main")
+    assert repository(request.runs).lookup_branch("main") == kept.lookup_branch("main")
 
 
 @pytest.mark.slow
@@ -178,7 +173,8 @@ def test_two_starts_of_one_run_compute_it_once(request_of, faultless, tmp_path):
     wait_for(
         lambda: any(
             lock.name != "commit" and lock.read_text() == str(first.pid) for lock in locks.glob("*")
-        )
+        ),
+        60,
     )
     second = begin(request, tmp_path / "second.json")
     assert finish(second) == 1
@@ -205,10 +201,3 @@ def test_two_different_runs_share_a_store(request_of, faultless, small_methodolo
     runs = [store.open(json.loads((tmp_path / f"{n}.json").read_text())["run"]) for n in (0, 1)]
     assert_sound(runs[0], faultless)
     assert runs[1].manifest["digest"] != faultless.digest
-
-
-def wait_for(condition, seconds=60.0):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.02)

@@ -13,8 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.failures.test_kill_command import messages, wait_for
-from tests.processes import BIN, answers, clean_environment, free_ports, running, wait_until
+from infra.chaos.processes import answers, wait_for
+from tests.failures.killed import messages
+from tests.processes import BIN, clean_environment, free_ports, running, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -118,7 +119,7 @@ def test_a_node_that_is_killed_costs_no_shard(start, faultless, tmp_path):
         with running(*joining, log=logs[1], env=env, cwd=folder) as second:
             wait_until(lambda: "--block" in logs[1].read_text(), second, logs[1])
             run = start("--engine", "ray", "--ray-address", address, **token)
-            wait_for(lambda: "cube" in messages(tmp_path / "home"), run)
+            wait_until(lambda: "cube" in messages(tmp_path / "home" / "runs"), run, run.err)
             # The raylet of the second node, its workers, and all that it started.
             os.killpg(second.pid, signal.SIGKILL)
             manifest = published(run, tmp_path)
@@ -129,7 +130,7 @@ def test_a_node_that_is_killed_costs_no_shard(start, faultless, tmp_path):
 
 def test_a_node_that_is_killed_under_the_command_is_named(start, faultless, tmp_path):
     run = start("--engine", "ray", "--workers", "2")
-    wait_for(lambda: "cube" in messages(tmp_path / "home"), run)
+    wait_until(lambda: "cube" in messages(tmp_path / "home" / "runs"), run, run.err)
     (raylet,) = [
         one
         for one in psutil.Process(run.pid).children(recursive=True)
@@ -137,7 +138,7 @@ def test_a_node_that_is_killed_under_the_command_is_named(start, faultless, tmp_
     ]
     raylet.kill()
     assert run.wait(300) != 0
-    wait_for(lambda: "what was committed is kept" in " ".join(run.err.read_text().split()))
+    wait_for(lambda: "what was committed is kept" in " ".join(run.err.read_text().split()), 60)
     said = " ".join(run.err.read_text().split())
     assert "error: TaskLost" in said or "error: EndedFromOutside" in said
     assert "Traceback" not in said
@@ -178,7 +179,7 @@ def test_a_run_whose_prefect_server_is_gone_is_named_and_goes_on(start, faultles
     home = tmp_path / "home"
     # As many times as it may take a server to come back is too long for a test.
     first = start("--engine", "serial", "--fold", "serial", PREFECT_CLIENT_MAX_RETRIES="1")
-    wait_for(lambda: "cube" in messages(home), first)
+    wait_until(lambda: "cube" in messages(home / "runs"), first, first.err)
     (server,) = [
         one
         for one in psutil.Process(first.pid).children()

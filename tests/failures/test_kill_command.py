@@ -8,21 +8,22 @@ import subprocess
 import sys
 import time
 
-import icechunk
 import psutil
 import pytest
 
 from storage.runs import RunStore
 from tests.failures import ended_command
-from workers.engine import SerialEngine
-from workers.margin_run import MarginRun
+from tests.failures.killed import messages, repository
+from tests.processes import wait_until
+from workers.methodologies import DEFAULT_METHODOLOGY
 from workers.plan import RunRequest, identify
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-ACCOUNTS = 48 * 4_096
-SHARDS = "48"
+SHARDS = 24
 """Three checkpoints of eight shards."""
+ACCOUNTS = SHARDS * 4_096
+FEW = 2_000
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def start(prefect_home, tmp_path, book):
             (tmp_path / f"err{number}").open("w") as err,
         ):
             process = subprocess.Popen(
-                [*command, "--shards", shards, *options],
+                [*command, "--shards", str(shards), *options],
                 env=environment,
                 stdout=out,
                 stderr=err,
@@ -71,40 +72,9 @@ def start(prefect_home, tmp_path, book):
 
 
 @pytest.fixture(scope="module")
-def digest(book, tmp_path_factory):
+def digest(book, margin_of):
     """The digest of a run without faults, in this process."""
-    request = RunRequest(book=book.path, runs=tmp_path_factory.mktemp("faultless"))
-    engine = SerialEngine()
-    with MarginRun(request, lambda: engine, lambda: engine) as run:
-        run.prepare()
-        run.price()
-        run.margin()
-        run.fold()
-        return run.publish()["digest"]
-
-
-def messages(home):
-    """What has been committed to the one staging branch, newest first."""
-    path = home / "runs" / "repository"
-    if not path.is_dir():
-        return []
-    try:
-        repository = icechunk.Repository.open(icechunk.local_filesystem_storage(str(path)))
-        staging = [name for name in repository.list_branches() if name != "main"]
-        return [found.message for name in staging for found in repository.ancestry(branch=name)]
-    except icechunk.IcechunkError:
-        return []  # it is being made
-
-
-def wait_for(condition, process=None, seconds=240.0):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        if process is not None and process.poll() is not None:
-            raise AssertionError(
-                f"ended with {process.returncode}: {process.err.read_text()[-2000:]}"
-            )
-        time.sleep(0.02)
+    return margin_of(book, methodology=DEFAULT_METHODOLOGY).digest
 
 
 def family(process):
@@ -129,7 +99,7 @@ def assert_nobody_is_left(processes, seconds=150.0):
 def test_a_command_that_is_ended_leaves_nobody_behind_and_goes_on(start, digest, tmp_path, how):
     home = tmp_path / "home"
     first = start("--engine", "ray", "--workers", "2")
-    wait_for(lambda: "shards 0 to 7" in messages(home), first)
+    wait_until(lambda: "shards 0 to 7" in messages(home / "runs"), first, first.err)
     children = family(first)
     assert len(children) > 4
     sent = time.monotonic()
@@ -156,7 +126,8 @@ def test_a_command_that_is_ended_leaves_nobody_behind_and_goes_on(start, digest,
     )
     # Every shard was committed once, in whichever of the two lives.
     bounds = [tuple(map(int, one.split()[1::2])) for one in kept if one.startswith("shards")]
-    assert sorted(n for first, last in bounds for n in range(first, last + 1)) == list(range(48))
+    shards = [shard for first, last in bounds for shard in range(first, last + 1)]
+    assert sorted(shards) == list(range(SHARDS))
 
 
 @pytest.mark.parametrize("moment", [*ended_command.MOMENTS, ended_command.SWALLOWED])
@@ -165,8 +136,8 @@ def test_a_command_that_is_ended_takes_the_time_it_needs(start, synthetic_book, 
     process = start(
         *("--engine", "ray", "--workers", "2"),
         program=(ended_command.__file__, moment),
-        book=synthetic_book(2_000),
-        shards="2",
+        book=synthetic_book(FEW),
+        shards=1,
         patience="60",  # Ray's own: the command outlives its head, by the time Prefect takes to end
     )
     children = set()
@@ -185,22 +156,24 @@ def rest(kept):
 
 
 def committed(home, run_id):
-    storage = icechunk.local_filesystem_storage(str(home / "runs" / "repository"))
-    return [found.message for found in icechunk.Repository.open(storage).ancestry(tag=run_id)]
+    return [found.message for found in repository(home / "runs").ancestry(tag=run_id)]
 
 
-def test_a_command_is_told_who_is_at_it_and_later_that_it_is_done(start, book, digest, tmp_path):
+def test_a_command_is_told_who_is_at_it_and_later_that_it_is_done(
+    start, synthetic_book, margin_of, tmp_path
+):
     """The command that comes second waits for nobody; the one that comes last computes nothing."""
-    runs = tmp_path / "home" / "runs"
+    runs, book = tmp_path / "home" / "runs", synthetic_book(FEW)
+    serial = ("--engine", "serial", "--fold", "serial")
     run_id = identify(RunRequest(book=book.path, runs=runs)).run_id
     with RunStore(runs).run_lock(run_id):
-        second = start("--engine", "serial", "--fold", "serial")
+        second = start(*serial, book=book, shards=1)
         assert second.wait(240) == 4, second.err.read_text()[-2000:]
     assert f"is held by process {os.getpid()}" in " ".join(second.err.read_text().split())
     assert "Traceback" not in second.err.read_text()
     for recognised in (False, True):
-        process = start("--engine", "serial", "--fold", "serial")
+        process = start(*serial, book=book, shards=1)
         assert process.wait(240) == 0, process.err.read_text()[-2000:]
         found = json.loads(process.out.read_text())
         assert found["recognised"] == recognised
-        assert found["digest"] == digest
+        assert found["digest"] == margin_of(book, methodology=DEFAULT_METHODOLOGY).digest

@@ -5,14 +5,14 @@ import signal
 import time
 
 import icechunk
+import numpy as np
 import psutil
 import pytest
 
+from infra.chaos.processes import wait_for
 from storage.runs import RunStore
-from workers.engine import SerialEngine, TaskLost, WorkersDiffer
-from workers.margin_run import MarginRun
-from workers.plan import RunRequest
-from workers.ray_engine import IN_FLIGHT_PER_WORKER
+from workers.engine import TaskLost, WorkersDiffer
+from workers.ray_engine import IN_FLIGHT_PER_WORKER, OBJECT_STORE_BYTES
 
 pytestmark = pytest.mark.slow
 
@@ -115,7 +115,7 @@ def test_a_shard_of_a_collateral_run_is_done_again_too(
 
 
 def test_a_shard_that_kills_every_worker_ends_the_run_and_not_the_store(
-    book, faultless, small_methodology, margin_of, ray_engine, tmp_path
+    book, faultless, margin_of, ray_engine, tmp_path
 ):
     """A bounded number of tries, a named error, and the other shards are not in vain."""
     marks = tmp_path / "marks"
@@ -142,7 +142,7 @@ def test_an_error_in_a_task_keeps_its_name(ray_engine, error):
     assert str(found.value) == str(error)
 
 
-def test_every_worker_dies_at_once(book, faultless, small_methodology, ray_engine, tmp_path):
+def test_every_worker_dies_at_once(book, faultless, margin_of, ray_engine, tmp_path):
     """The processes that compute are killed from outside while they do."""
     marks = tmp_path / "marks"
     marks.mkdir()
@@ -171,16 +171,9 @@ def test_every_worker_dies_at_once(book, faultless, small_methodology, ray_engin
             if pid in own and psutil.pid_exists(pid):
                 os.kill(pid, signal.SIGKILL)
 
-    request = RunRequest(
-        book=book.path, methodology=str(small_methodology), runs=tmp_path / "runs", shards=7
-    )
-    fold, engine = SerialEngine(), Slow(ray_engine, marks, ())
-    with MarginRun(request, lambda: engine, lambda: fold) as run:
-        run.prepare()
-        run.price()
-        run.margin()
-        run.fold()
-        assert run.publish()["digest"] == faultless.digest
+    engine = Slow(ray_engine, marks, ())
+    done = margin_of(book, shards=7, engine=engine, runs=tmp_path / "runs")
+    assert done.digest == faultless.digest
     assert len(deaths(marks)) > 7
 
 
@@ -248,20 +241,28 @@ def test_a_worker_that_gets_no_memory_says_so(ray_engine):
         list(ray_engine.map(greedy, None, [28]))
 
 
-def test_results_larger_than_the_store_of_objects_all_arrive(ray_engine):
-    """600 MB pass through a store of 512 MB, of which a bounded part is on its way at a time."""
-    import numpy as np
-
-    pulled = []
+def test_results_larger_than_the_store_of_objects_all_arrive(ray_engine, tmp_path):
+    """What is on its way at a time is more than the store holds, and waits for a slow reader."""
+    numbers, in_flight = 18_000_000, IN_FLIGHT_PER_WORKER * ray_engine.workers
+    pulled, begun = [], tmp_path / "begun"
+    begun.mkdir()
 
     def items():
-        for number in range(30):
+        for number in range(8):
             pulled.append(number)
             yield number
 
-    arrived = 0
-    for result in ray_engine.map(lambda _, item: np.full(2_500_000, float(item)), None, items()):
-        arrived += 1
-        assert len(pulled) - arrived <= IN_FLIGHT_PER_WORKER * ray_engine.workers
-        assert result[0] == result[-1]
-    assert arrived == 30
+    def large(folder, item):
+        open(os.path.join(folder, str(item)), "w").close()
+        return np.full(numbers, float(item))
+
+    arrived = []
+    for result in ray_engine.map(large, str(begun), items()):
+        arrived.append(result[0])
+        if len(arrived) == 1:
+            # A worker begins when it has delivered: all but one of each are in the store by then.
+            wait_for(lambda: len(os.listdir(begun)) == len(pulled) == in_flight, 60)
+            assert (in_flight - ray_engine.workers) * result.nbytes > OBJECT_STORE_BYTES
+        assert len(pulled) - len(arrived) < in_flight
+        assert (result == result[0]).all()
+    assert sorted(arrived) == list(range(8))

@@ -10,6 +10,7 @@ import pytest
 from infra.chaos.ground import small_disk
 from storage.faults import StoreFailed
 from storage.runs import RunStore, UnknownRun
+from workers.margin_run import MarginRun
 
 ACCOUNTS = 2_000
 
@@ -65,13 +66,18 @@ def test_a_full_disk_is_named_and_the_last_run_stays_readable(
 
 
 @pytest.mark.slow
-def test_a_disk_that_may_only_be_read_refuses_a_run_and_shows_the_others(disk, book, margin_of):
+def test_a_disk_that_may_only_be_read_refuses_a_run_and_shows_the_others(
+    disk, book, margin_of, monkeypatch
+):
     yesterday = margin_of(book, runs=disk / "runs", netting="portfolio")
+    computed = []
+    monkeypatch.setattr(MarginRun, "compute", computed.append)
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     try:
         with pytest.raises(OSError, match="Read-only file system") as caught:
             margin_of(book, runs=disk / "runs")
         assert str(disk) in str(caught.value)
+        assert computed == []
         assert RunStore(disk / "runs").open().manifest["digest"] == yesterday.digest
     finally:
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)

@@ -1,4 +1,4 @@
-"""A process that reads while a hundred runs are published sees whole runs alone."""
+"""A process that reads while many runs are published sees whole runs alone."""
 
 import multiprocessing
 
@@ -7,9 +7,8 @@ import pytest
 
 from storage.objects import S3Folder
 from storage.runs import RunStore, UnknownRun
-from tests.storage.test_runs import publish
+from tests.storage.small_runs import publish
 
-RUNS = 100
 PROCESSES = multiprocessing.get_context("spawn")
 
 
@@ -31,7 +30,7 @@ def read(place, over, found):
     found.put((len(seen), torn))
 
 
-def watched(place, runs=RUNS):
+def watched(place, runs):
     store = RunStore(place)
     publish(store, "run-0", 0.0)
     over, found = PROCESSES.Event(), PROCESSES.Queue()
@@ -49,10 +48,10 @@ def watched(place, runs=RUNS):
 
 @pytest.mark.slow
 def test_on_a_disk(tmp_path):
-    watched(tmp_path / "runs")
+    watched(tmp_path / "runs", 100)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_in_a_store(bucket):
-    watched(S3Folder(bucket, "runs"), runs=20)  # each takes many requests
+    watched(S3Folder(bucket, "runs"), 20)  # each takes many requests

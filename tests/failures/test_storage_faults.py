@@ -150,9 +150,7 @@ def stages(request, engine):
     fold = SerialEngine()
     with MarginRun(request, lambda: engine, lambda: fold) as run:
         if not run.prepare():
-            run.price()
-            run.margin()
-            run.fold()
+            run.compute()
             run.publish()
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from infra.chaos.processes import answers
 from storage.market import sample_market
 from storage.runs import RunStore
-from tests.processes import BIN, answers, clean_environment, free_ports, run, running, wait_until
+from tests.processes import BIN, clean_environment, free_ports, run, running, wait_until
 from workers.generate import generate_book
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -66,6 +67,7 @@ def server(tmp_path_factory, prefect_home) -> Iterator[Server]:
         PREFECT_API_URL=api,
         PREFECT_SERVER_ANALYTICS_ENABLED="false",
         PREFECT_WORKER_QUERY_SECONDS="2",
+        PREFECT_RUNNER_POLL_FREQUENCY="2",
         MARGINCUBE_HOME=str(home),
         MARGINCUBE_BOOK="deployed",
         MARGINCUBE_ENGINE="serial",

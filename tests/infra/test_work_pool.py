@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from infra.chaos.processes import answers
 from tests.infra.files import KUBERNETES, ROOT
-from tests.processes import BIN, answers, clean_environment, free_ports, run, running, wait_until
+from tests.processes import BIN, clean_environment, free_ports, run, running, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

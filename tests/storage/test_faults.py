@@ -8,9 +8,11 @@ import icechunk
 import pytest
 
 from infra.chaos.proxy import proxy_to
-from storage import objects
+from storage import objects, staging
 from storage.faults import StoreFailed, named_faults, within
 from storage.objects import S3Folder, StoreUnavailable
+from storage.runs import RunStore
+from tests.storage.small_runs import stage
 
 
 def test_a_call_that_returns_is_what_it_returns_or_raises():
@@ -53,3 +55,15 @@ def test_a_store_that_stalls_is_named_in_bounded_time(bucket, monkeypatch, mood)
         assert proxy.turned
         proxy.mood = "pass"
         folder.require_answer()
+
+
+def test_a_commit_that_stalls_is_named_in_bounded_time(bucket, monkeypatch):
+    port = int(os.environ["AWS_ENDPOINT_URL"].rpartition(":")[2])
+    with proxy_to(port) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
+        staged = stage(RunStore(S3Folder(bucket, "runs")), "one")
+        monkeypatch.setattr(staging, "COMMIT_SECONDS", 1.0)
+        proxy.mood = "stall"
+        with pytest.raises(StoreUnavailable, match="a commit took over 1 s"):
+            staged.checkpoint([staged.fork()], "late")
+        assert proxy.turned

@@ -9,7 +9,7 @@ import zarr
 from flows.cli import EXIT_REFUSED, _exit_code
 from storage.manifests import ManifestDamaged, manifest_digest, stored_manifest
 from storage.runs import RunStore
-from tests.storage.test_runs import publish
+from tests.storage.small_runs import publish
 
 WRITTEN = {"run_id": "r", "totals": {"margin": 0.1, "accounts": 3}, "why": None, "list": [1, "x"]}
 

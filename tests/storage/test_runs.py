@@ -1,11 +1,11 @@
 """Published runs: named, whole, in order, and never seen in part."""
 
 import threading
+from datetime import timedelta
+from types import SimpleNamespace
 
 import icechunk
-import numpy as np
 import pytest
-import xarray as xr
 import zarr
 
 from storage.arrays import POOL
@@ -13,47 +13,7 @@ from storage.faults import StoreFailed, gathered
 from storage.history import HISTORY, change_history
 from storage.locks import AlreadyLocked
 from storage.runs import RunsOfAnotherKind, RunStore, UnknownRun, open_run
-from storage.staging import Layout
-
-SIZES = {"account": 4, "block": 2, "instrument": 2, "scenario": 3, "layer": 1, "measure": 1}
-LAYOUT = Layout(
-    SIZES,
-    {"account": 2, "block": 1, "instrument": 2},
-    {"instrument": ["a", "b"], "scenario": ["x", "y", "z"], "layer": ["base"], "measure": ["m"]},
-)
-TEXTS = np.array(["a", "bcd", "ü€"], dtype=object)
-
-
-def small(number):
-    """The small groups of a run, with texts in the three forms that numpy has for them."""
-    dataset = xr.Dataset(
-        {
-            "loss": ("scenario", np.full(3, float(number)), {"units": "USD"}),
-            "name": ("top", TEXTS.astype(str)),
-            "none": ("nobody", np.array([], dtype=object)),
-        },
-        coords={"scenario": ["x", "y", "z"], "label": ("scenario", TEXTS)},
-    )
-    return dict.fromkeys(("folds", "scenarios", "market", "instruments"), dataset)
-
-
-def stage(store, name, number=1.0):
-    staged = store.stage(name, LAYOUT, f"key of {name}")
-    fork = staged.fork()
-    fork.write("cube", {"pnl": np.full((2, 3), float(number))}, 0)
-    for start in (0, 2):
-        layer = {"margin": np.full((2, 1), float(number)), "status": np.zeros(2, np.int8)}
-        fork.write("accounts", layer, start)
-    staged.checkpoint([fork], "all")
-    return staged
-
-
-def manifest(name, number=1.0, created="2026-01-01T00:00:00+00:00"):
-    return {"run_id": name, "created": created, "number": number}
-
-
-def publish(store, name, number=1.0, **about):
-    store.publish(name, stage(store, name, number), small(number), manifest(name, number, **about))
+from tests.storage.small_runs import LAYOUT, TEXTS, manifest, publish, small, stage
 
 
 def main_tip(store):
@@ -131,6 +91,27 @@ def test_the_latest_is_the_one_that_was_published_last(store):
     assert store.open().run_id == "run-1"
     repository, tip = main_tip(store)
     assert tip == repository.lookup_tag("run-1")
+
+
+def test_the_latest_is_by_the_instant_of_the_commit_alone(store, monkeypatch):
+    """Where the clock went back before a commit, the run is not the latest, whatever it says."""
+    newest = RunStore._newest
+
+    def on_a_clock_that_went_back(store, **where):
+        found = newest(store, **where)
+        if "of tomorrow" not in str(found.metadata):
+            return found
+        written_at = found.written_at - timedelta(hours=1)
+        return SimpleNamespace(id=found.id, metadata=found.metadata, written_at=written_at)
+
+    monkeypatch.setattr(RunStore, "_newest", on_a_clock_that_went_back)
+    publish(store, "one", 1.0, created="2026-01-02T00:00:00+00:00")
+    publish(store, "of tomorrow", 2.0, created="2026-01-03T00:00:00+00:00")
+    assert [found["run_id"] for found in store.manifests()] == ["one", "of tomorrow"]
+    assert store.open().run_id == "one"
+    assert (store.open("of tomorrow").accounts["margin"].values == 2.0).all()
+    repository, tip = main_tip(store)
+    assert tip == repository.lookup_tag("one")
 
 
 def test_the_latest_passes_over_a_run_that_nets_all_accounts_alike(store):

@@ -79,7 +79,7 @@ def test_nothing_reads_as_a_number_before_it_is_written(staged):
                 assert read[dim].values.tolist() == LABELS[dim]
 
 
-@pytest.mark.parametrize("order", range(5))
+@pytest.mark.parametrize("order", range(20))
 def test_forks_that_travelled_write_the_same_run_in_any_order(staged, order):
     work = [(group, *rows) for group in GROUPS for rows in chunks_of(group)]
     random.Random(order).shuffle(work)

@@ -127,7 +127,7 @@ def stress(request: StressRequest, engine: Engine | None = None) -> Stressed:
     with StressRun(request, lambda: engine) as run:
         recognised = run.prepare()
         if not recognised:
-            run.stress()
+            run.compute()
             run.publish()
     store = RunStore(request.stresses, STRESS)
     return Stressed(store.read(run.run_id), store, recognised)

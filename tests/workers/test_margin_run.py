@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -137,6 +138,7 @@ def test_accounts_in_are_accounts_margined_and_held(mixed_book, done):
     totals = done.run.manifest["totals"]
     assert totals["accounts"] == mixed_book.accounts
     assert totals["margined"] + totals["held"] == mixed_book.accounts
+    assert 0 < totals["held"] < totals["margined"]
     assert done.run.folds["member_accounts"].values.sum() == totals["margined"]
     assert done.run.folds["requirement_count"].values.sum() == totals["margined"]
     assert done.run.folds["utilisation_count"].values.sum() == totals["margined"]
@@ -239,6 +241,22 @@ def test_the_key_is_of_what_decides_the_numbers(
     with MarginRun(request, None, None) as run:
         assert run.prepare() == (change == "nothing")
         assert (run.run_id == done.run.run_id) == (change == "nothing")
+
+
+def test_no_clock_is_part_of_a_key_or_of_a_number(
+    mixed_book, done, margin_of, tmp_path, monkeypatch
+):
+    """A run that is made late, or on a clock that goes back, is the run that was made in time."""
+    going_back = map(float, range(4_000_000_000, 0, -1_000))
+    monkeypatch.setattr("time.time", lambda: next(going_back))
+    for year in (2031, 2001):
+        now = Mock(wraps=datetime, **{"now.return_value": datetime(year, 1, 1, tzinfo=UTC)})
+        monkeypatch.setattr("workers.manifest.datetime", now)
+        late = margin_of(mixed_book, runs=tmp_path / str(year))
+        assert late.run.manifest["created"].startswith(str(year))
+        assert late.run.run_id == done.run.run_id
+        assert late.run.manifest["digests"] == done.run.manifest["digests"]
+        assert all(0.0 <= stage["wall_s"] < 600.0 for stage in late.run.manifest["stages"])
 
 
 def test_a_book_of_another_instant_is_refused(mixed_book_at, small_methodology, tmp_path):

@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.processes import BIN, answers, clean_environment, free_ports, run, running, wait_until
+from infra.chaos.processes import answers
+from tests.processes import BIN, clean_environment, free_ports, run, running, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

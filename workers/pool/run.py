@@ -79,6 +79,13 @@ class PoolRun(LockedRun):
             self.stages.advance(stage, 1)
         return False
 
+    def compute(self) -> None:
+        """Do every stage between ``prepare`` and ``publish``, in their order."""
+        self.count()
+        self.value()
+        self.pool()
+        self.fold()
+
     def count(self) -> None:
         """Find which claims count: double counts and circles, standing, finality, prices."""
         total = self.plan.claims.claims

@@ -69,6 +69,10 @@ class StressRun(LockedRun):
             self.stages.advance(stage, 1)
         return False
 
+    def compute(self) -> None:
+        """Do every stage between ``prepare`` and ``publish``, in their order."""
+        self.stress()
+
     def stress(self) -> None:
         """Run every cascade to its end, a batch of scenarios after the other.
 

@@ -103,9 +103,22 @@ def test_the_order_of_the_claims_changes_nothing(claims, random):
 @given(drawn_claims())
 def test_circles_are_named_from_their_smallest_row(claims):
     backing = claims["backing"]
-    for circle in follow_backings(backing).circles(backing):
+    circles = follow_backings(backing).circles(backing)
+    for circle in circles:
         assert circle[0] == min(circle)
         assert [int(backing[row]) for row in circle] == [*circle[1:], circle[0]]
+    named = {row for circle in circles for row in circle}
+    assert named == {row for row in range(len(backing)) if returns(backing, row)}
+
+
+def returns(backing, row):
+    """The slow twin: whether the backings lead back to where they began."""
+    at = row
+    for _ in backing:
+        at = backing[at]
+        if at in (row, -1):
+            break
+    return at == row
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 7, 100_000])
