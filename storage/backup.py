@@ -20,7 +20,7 @@ from storage.arrays import MARGIN, POOL, REVERSE, STRESS, RunKind
 from storage.audit import log_file
 from storage.backup_inputs import OPENED, BackupDamaged, copied, copy_file, inputs_of
 from storage.dataset.durable import fsync_folder
-from storage.faults import StoreFault
+from storage.faults import StoreFault, first_line
 from storage.history import HISTORY
 from storage.json_text import require_shallow
 from storage.locks import exclusive
@@ -257,7 +257,7 @@ def require_sound(place: Path, kind: RunKind) -> None:
         raise
     # A flipped bit shows as whatever the store or a manifest says of it.
     except (StoreFault, RuntimeError, OSError, ValueError, KeyError) as fault:
-        said = (str(fault).strip() or type(fault).__name__).splitlines()[0]
+        said = first_line(fault)
         raise BackupDamaged(f"{place} cannot be read: {said}; copy it again") from fault
 
 

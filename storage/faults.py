@@ -77,8 +77,17 @@ def sentence(fault: StoreFault) -> str:
     for cause, remedy in _REMEDIES.items():
         if cause in said:
             return f"{cause}; {remedy}, and run it again: it goes on from the last checkpoint"
-    first = re.sub(r"\s+", " ", said.strip().splitlines()[0].removeprefix("x ")) if said else ""
-    return f"{first or type(fault).__name__}; what was published before is as it was"
+    return f"{first_line(fault)}; what was published before is as it was"
+
+
+def first_line(fault: Exception) -> str:
+    r"""Return the first line of what a library says, which may go on for pages.
+
+    >>> first_line(ValueError("  x no such   file\\n| context:"))
+    'no such file'
+    """
+    said = str(fault).strip() or type(fault).__name__
+    return re.sub(r"\s+", " ", said.splitlines()[0].removeprefix("x "))
 
 
 def within(seconds: float, call: Callable[[], Result]) -> Result:

@@ -6,8 +6,7 @@ A reader opens a tag, or ``main`` for the newest; neither exists before its run 
 """
 
 import itertools
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,11 +18,13 @@ import zarr
 
 from storage.arrays import MARGIN, RunKind
 from storage.audit import record_publication
-from storage.faults import TRANSFER_SECONDS, StoreFailed, StoreFault, named_faults, require_settled
+from storage.faults import StoreFailed, StoreFault, first_line, named_faults
+from storage.groups import Groups
 from storage.history import read_history
 from storage.locks import exclusive, is_held
 from storage.manifests import REMEDY, ManifestDamaged, stored_manifest
-from storage.objects import S3Folder, StoreUnavailable, located
+from storage.objects import S3Folder, located
+from storage.repository import open_repository
 from storage.signature import Published, Signer
 
 if TYPE_CHECKING:
@@ -33,14 +34,9 @@ if TYPE_CHECKING:
     from storage.rows import StoredRows
     from storage.staging import Layout, StagedRun
 
-icechunk.set_logs_filter("error")
-
 STAGING = "staging-"
 AGAIN = "@"
 """What stands between a run and the number of its tag, when a run that was removed comes again."""
-
-CREATION_SECONDS = 3.0
-"""How long to wait for a repository that somebody else is creating in an object store."""
 
 
 class RunsOfAnotherKind(ValueError):
@@ -52,27 +48,6 @@ class UnknownRun(KeyError):
 
     def __str__(self) -> str:
         return str(self.args[0])
-
-
-class Groups(Mapping[str, "xr.Dataset"]):
-    """The datasets of a run by group, each opened when it is first asked for."""
-
-    def __init__(self, names: Sequence[str], open_one: Callable[[str], "xr.Dataset"]) -> None:
-        self._names, self._open = tuple(names), open_one
-        self._opened: dict[str, xr.Dataset] = {}
-
-    def __getitem__(self, name: str) -> "xr.Dataset":
-        if name not in self._names:
-            raise KeyError(name)
-        if name not in self._opened:
-            self._opened[name] = self._open(name)
-        return self._opened[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +115,7 @@ class RunStore:
         self.path = path
         self.kind = kind
         self._lease: Lease | None = None
-        if isinstance(path, S3Folder):
-            self._repository = _repository_in_store(path)
-        else:
-            self._repository = _repository_on_disk(path)
+        self._repository = open_repository(path)
         with named_faults(path):
             self._root = self._first_snapshot()
             self._require_kind()
@@ -350,9 +322,8 @@ class RunStore:
         try:
             yield
         except (StoreFault, ValueError, KeyError) as fault:
-            first = (str(fault).strip() or type(fault).__name__).splitlines()[0].removeprefix("x ")
             raise ManifestDamaged(
-                f"run {run_id} in {self.path} is damaged ({first}); {REMEDY}"
+                f"run {run_id} in {self.path} is damaged ({first_line(fault)}); {REMEDY}"
             ) from fault
 
     def _newest(self, **where: str) -> icechunk.SnapshotInfo:
@@ -504,40 +475,6 @@ def latest_of(manifests: Sequence[Mapping[str, Any]]) -> str:
 def open_run(path: Path | str, name: str = "latest") -> Run:
     """Open a published run of the run folder at ``path``, which may be ``s3://bucket/prefix``."""
     return RunStore(located(path)).open(name)
-
-
-def _repository_on_disk(path: Path) -> icechunk.Repository:
-    require_settled(path)
-    storage = icechunk.local_filesystem_storage(str(path / "repository"))
-    with suppress(icechunk.IcechunkError):
-        # Who only reads needs no lock, which could not be written where a disk is full.
-        return icechunk.Repository.open(storage)
-    with exclusive(path / "locks" / "commit"), named_faults(path):
-        return icechunk.Repository.open_or_create(storage)
-
-
-def _repository_in_store(folder: S3Folder) -> icechunk.Repository:
-    folder.require_answer()
-    # A client of a store that stalls waits for ever; on a disk a long read is only a long read.
-    zarr.config.set({"async.timeout": TRANSFER_SECONDS})
-    storage = (folder / "repository").icechunk_storage()
-    until = time.monotonic() + CREATION_SECONDS
-    while True:
-        try:
-            return icechunk.Repository.open_or_create(storage)
-        except icechunk.IcechunkError as fault:
-            # Of those who create it at one time, one does; the others open what it created.
-            if time.monotonic() > until:
-                raise StoreUnavailable(
-                    f"{folder} can be listed, but no repository of runs be opened or created: "
-                    f"{_cause(fault)}; check that the credentials may write to it"
-                ) from None
-            time.sleep(0.2)
-
-
-def _cause(fault: icechunk.IcechunkError) -> str:
-    """Return the first line of what icechunk says, which goes on for pages."""
-    return str(fault).strip().splitlines()[0].removeprefix("x ")
 
 
 def _staging(run_id: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import xarray as xr
 
 from storage.digest import READ_ROWS, dataset_digest, run_digests, text_digest
+from storage.faults import first_line
 from storage.runs import RunStore, StoredRun
 
 
@@ -33,7 +34,7 @@ def read_again(store: RunStore, name: str) -> Reread:
         try:
             dataset = run.groups[group]
         except Exception as fault:  # as below
-            unreadable.append(f"{group} cannot be opened: {_first_line(fault)}")
+            unreadable.append(f"{group} cannot be opened: {first_line(fault)}")
             continue
         known: dict[str, bytes] = {}
         for variable in map(str, dataset.variables):
@@ -43,7 +44,7 @@ def read_again(store: RunStore, name: str) -> Reread:
                 known[variable] = _digests(dataset[variable])
             # A flipped bit shows as whatever the codec, the index or the store says of it.
             except Exception as fault:
-                unreadable.append(f"{group}/{variable} cannot be read: {_first_line(fault)}")
+                unreadable.append(f"{group}/{variable} cannot be read: {first_line(fault)}")
         if len(known) == len(dataset.variables):
             found[group] = dataset_digest(dataset, known)
     return Reread(arrays, size, unreadable, _changed(run, found), len(found))
@@ -70,8 +71,3 @@ def _changed(run: StoredRun, found: dict[str, str]) -> list[str]:
             f"{run.manifest['digest'][:12]}"
         )
     return changed
-
-
-def _first_line(fault: Exception) -> str:
-    text = str(fault).strip() or type(fault).__name__
-    return text.splitlines()[0].removeprefix("x ")

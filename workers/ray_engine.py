@@ -4,6 +4,7 @@ import contextlib
 import functools
 import io
 import logging
+import math
 import os
 import platform
 import secrets
@@ -42,6 +43,7 @@ ENDED = (
 )
 """Said where Ray's library exits, which it does below Python and without a word."""
 ANSWER_SECONDS = 5.0
+STEP_SECONDS = 1.0
 STALLED_SECONDS = 60.0
 """A task is not held to be stuck before nothing ended for so long,"""
 STALLED_TIMES = 10
@@ -97,7 +99,7 @@ class RayEngine:
     def wait_warm(self) -> None:
         """Wait until the first worker has called ``warm``, well or not."""
         _keep_sigterm()  # the engine may have been started in another thread
-        ray.wait(self._warming)
+        _wait(self._warming)
 
     def map(
         self,
@@ -199,14 +201,14 @@ class _InFlight:
         """
         done: list[Any] = []
         while not done:
-            patience = max(STALLED_SECONDS, STALLED_TIMES * self.longest) if self.longest else None
-            done, _ = ray.wait(list(self.started), timeout=patience)
+            patience = max(STALLED_SECONDS, STALLED_TIMES * self.longest)
+            done = _wait([*self.started], patience if self.longest else math.inf)
             if not done:
                 for task in [task for task in self.started if task not in self.twins]:
                     copy = self.start(self.started[task][0])
                     self.twins |= {task: copy, copy: task}
                 if len(self.twins) == len(self.started):
-                    done, _ = ray.wait(list(self.started))
+                    done = _wait([*self.started])
         item, started = self.started.pop(done[0])
         self.longest = max(self.longest, time.monotonic() - started)
         if (twin := self.twins.pop(done[0], None)) is not None:
@@ -227,6 +229,18 @@ class _InFlight:
                 f"time ({type(fault).__name__}); what was committed is kept. See the memory of the "
                 "workers, take smaller shards by --shards, and run it again"
             ) from fault
+
+
+def _wait(tasks: list[Any], seconds: float = math.inf) -> list[Any]:
+    """Return the first of some tasks that ends, in a list, or none after so many seconds.
+
+    Handlers of signals run between two steps: within one, Ray keeps the main thread to itself.
+    """
+    until = time.monotonic() + seconds
+    done: list[Any] = []
+    while not done and (left := until - time.monotonic()) > 0.0:
+        done, _ = ray.wait(tasks, timeout=min(left, STEP_SECONDS))
+    return done
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import boto3
 import icechunk
 import pytest
 
-from storage import runs
+from storage import repository
 from storage.objects import BadAddress, Outrun, S3Folder, StoreUnavailable, located
 from storage.runs import RunStore
 from tests.s3 import s3_server, set_s3_environment
@@ -142,5 +142,5 @@ def test_a_store_that_lists_and_lets_nobody_write(folder, monkeypatch):
         raise icechunk.IcechunkError("  x service error\n  | pages of it")
 
     monkeypatch.setattr(icechunk.Repository, "open_or_create", refused)
-    monkeypatch.setattr(runs, "CREATION_SECONDS", 0.0)
+    monkeypatch.setattr(repository, "CREATION_SECONDS", 0.0)
     assert_quickly_unavailable(folder, r"can be listed, but no repository .*: service error; check")
