@@ -20,7 +20,7 @@ COMMIT_SECONDS = 120.0
 """How long a commit may take; the client of an object store itself would wait for ever."""
 
 TRANSFER_SECONDS = 300.0
-"""How long reading or writing arrays in an object store may take, all of one call together."""
+"""How long opening and listing groups of arrays in an object store may take, all of one call."""
 
 _REMEDIES = {
     "No space left on device": "free space there, or give another folder",

@@ -39,7 +39,8 @@ def stage(store, name, number=1.0):
 
 
 def manifest(name, number=1.0, created="2026-01-01T00:00:00+00:00"):
-    return {"run_id": name, "created": created, "number": number}
+    inputs = {"book": {"name": "small", "digest": "of nothing"}}
+    return {"run_id": name, "created": created, "number": number, "inputs": inputs}
 
 
 def publish(store, name, number=1.0, **about):
