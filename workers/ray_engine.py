@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -74,15 +75,15 @@ class RayEngine:
         warm: Callable[[], None] | None = None,
     ) -> None:
         self._started_here = not ray.is_initialized()
-        if self._started_here:
-            handler = signal.getsignal(signal.SIGTERM)
-            try:
-                _start(workers, address)
-            finally:
-                _keep_sigterm(handler)
-        self._warming: list[Any] = []
         self._last_word = LastWord(ENDED)
+        self._warming: list[Any] = []
         try:
+            if self._started_here:
+                # In a thread of its own Ray leaves signals alone, and who is told to end meanwhile
+                # waits for it: half begun, it ends the process with 1 and no word.
+                with ThreadPoolExecutor(1) as pool:
+                    pool.submit(_start, workers, address).result()
+                _keep_sigterm()
             self.workers = workers if address is None else int(ray.cluster_resources()["CPU"])
             self.nodes = sum(1 for node in ray.nodes() if node["Alive"])
             if warm is not None:
@@ -265,14 +266,13 @@ def _call(stored: tuple[Callable[[Any, Any], Any], Any, dict[str, str]], item: A
     return function(shared, item)
 
 
-def _keep_sigterm(handler: Any = None) -> None:
-    """Let SIGTERM call the handler, or else what Python has it call; in the main thread alone.
+def _keep_sigterm() -> None:
+    """Let SIGTERM call what Python has it call; in the main thread alone.
 
     Ray's library gets the signal before Python, and aborts the process three seconds later, however
     far it is in giving back what it holds. When it goes it leaves the system's default behind.
     """
-    if not callable(handler):  # who had none has Ray's, which exits
-        handler = signal.getsignal(signal.SIGTERM)
+    handler = signal.getsignal(signal.SIGTERM)
     if handler is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)
 

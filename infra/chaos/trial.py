@@ -24,7 +24,7 @@ from storage.runs import RunStore
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["infra.chaos.life"])
 
-LIFE_SECONDS = 120.0
+LIFE_SECONDS = 300.0
 KILLED_WORKER = "worker killed"
 """Every seed on Ray draws it, and no other can."""
 MOMENTS = 44
