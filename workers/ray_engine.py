@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -44,7 +43,8 @@ ENDED = (
 )
 """Said where Ray's library exits, which it does below Python and without a word."""
 ANSWER_SECONDS = 5.0
-STEP_SECONDS = 1.0
+STEP_SECONDS = 0.2
+"""Steps in which results are waited for; handlers of signals run between them."""
 STALLED_SECONDS = 60.0
 """A task is not held to be stuck before nothing ended for so long,"""
 STALLED_TIMES = 10
@@ -79,11 +79,11 @@ class RayEngine:
         self._warming: list[Any] = []
         try:
             if self._started_here:
-                # In a thread of its own Ray leaves signals alone, and who is told to end meanwhile
-                # waits for it: half begun, it ends the process with 1 and no word.
-                with ThreadPoolExecutor(1) as pool:
-                    pool.submit(_start, workers, address).result()
-                _keep_sigterm()
+                handler = signal.getsignal(signal.SIGTERM)
+                try:
+                    _start(workers, address)
+                finally:
+                    _keep_sigterm(handler)
             self.workers = workers if address is None else int(ray.cluster_resources()["CPU"])
             self.nodes = sum(1 for node in ray.nodes() if node["Alive"])
             if warm is not None:
@@ -233,15 +233,43 @@ class _InFlight:
 
 
 def _wait(tasks: list[Any], seconds: float = math.inf) -> list[Any]:
-    """Return the first of some tasks that ends, in a list, or none after so many seconds.
-
-    Handlers of signals run between two steps: within one, Ray keeps the main thread to itself.
-    """
+    """Return the first of some tasks that ends, in a list, or none after so many seconds."""
     until = time.monotonic() + seconds
     done: list[Any] = []
     while not done and (left := until - time.monotonic()) > 0.0:
-        done, _ = ray.wait(tasks, timeout=min(left, STEP_SECONDS))
+        with _signals_later():
+            done, _ = ray.wait(tasks, timeout=min(left, STEP_SECONDS))
     return done
+
+
+@contextlib.contextmanager
+def _signals_later() -> Iterator[None]:
+    """Let the handlers of signals run after the body, which is a call to Ray's library.
+
+    Within one it loses what a handler raises, or makes an exit with 1 of it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    noted: list[tuple[int, Any]] = []
+
+    def note(number: int, frame: Any) -> None:
+        noted.append((number, frame))
+
+    handlers = {
+        one: signal.signal(one, note) or signal.SIG_DFL for one in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
+    for number, frame in noted:
+        handler = handlers[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+        else:
+            signal.raise_signal(number)
 
 
 @functools.cache
@@ -266,13 +294,14 @@ def _call(stored: tuple[Callable[[Any, Any], Any], Any, dict[str, str]], item: A
     return function(shared, item)
 
 
-def _keep_sigterm() -> None:
-    """Let SIGTERM call what Python has it call; in the main thread alone.
+def _keep_sigterm(handler: Any = None) -> None:
+    """Let SIGTERM call the handler, or else what Python has it call; in the main thread alone.
 
     Ray's library gets the signal before Python, and aborts the process three seconds later, however
     far it is in giving back what it holds. When it goes it leaves the system's default behind.
     """
-    handler = signal.getsignal(signal.SIGTERM)
+    if not callable(handler):  # who had none has Ray's, which exits
+        handler = signal.getsignal(signal.SIGTERM)
     if handler is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)
 

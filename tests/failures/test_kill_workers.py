@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 
 import icechunk
@@ -140,6 +141,25 @@ def test_an_error_in_a_task_keeps_its_name(ray_engine, error):
         list(ray_engine.map(fail, error, [1]))
     assert type(found.value) is type(error)
     assert str(found.value) == str(error)
+
+
+class Told(BaseException):
+    """What a handler of a signal raises."""
+
+
+def test_what_a_handler_raises_while_a_result_is_waited_for_comes_up(ray_engine):
+    """Ray's library itself would lose it, or make an exit with 1 of it."""
+
+    def tell(*_):
+        raise Told
+
+    before = signal.signal(signal.SIGTERM, tell)
+    try:
+        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        with pytest.raises(Told):
+            list(ray_engine.map(lambda shared, item: time.sleep(4.0), None, [0]))
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_every_worker_dies_at_once(book, faultless, margin_of, ray_engine, tmp_path):

@@ -116,7 +116,8 @@ def test_an_older_version_of_the_program_has_a_part_of_its_own(done):
     manifest = done[0].manifest | {"code_version": "0.0.1+older"}
     accounts = done[0].accounts.load().copy(deep=True)
     accounts["requirement"] = accounts["requirement"] + 1.0
-    older = dataclasses.replace(done[0], manifest=manifest, accounts=accounts)
+    groups = {**done[0].groups, "accounts": accounts}
+    older = dataclasses.replace(done[0], manifest=manifest, groups=groups)
     found = difference_of(older, done[1])
     assert found.changed == ("positions", "collateral", "code")
     margined = done[0].manifest["totals"]["margined"]
