@@ -35,7 +35,8 @@ def main() -> None:
     print(
         json.dumps({name: value for name, value in found.items() if name != "outcomes"}, indent=2)
     )
-    sys.exit(1 if found["wrong"] else 0)
+    tried = found["done"] if given.load else found["seeds"]
+    sys.exit(1 if found["wrong"] or not tried else 0)
 
 
 if __name__ == "__main__":

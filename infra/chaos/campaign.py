@@ -30,7 +30,7 @@ def campaign(seeds: list[int], minutes: float, *, ray: bool = True) -> dict[str,
             place = folder / "disk" / str(seed)
             outcomes.append(Trial(ground, seed, place, full_disk, head).run())
             say(outcomes[-1])
-        return report(outcomes, full_disk)
+        return {"asked": len(seeds)} | report(outcomes, full_disk)
 
 
 def say(outcome: Outcome) -> None:
