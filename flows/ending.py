@@ -5,28 +5,26 @@ catches all there is, or of a finalizer. Python writes the number of each signal
 handles it, and between two steps of its work a command looks there.
 """
 
+import os
 import signal
-import socket
 import sys
 
 from workers.stages import Observer
 
 EXIT_ENDED = 128 + signal.SIGTERM
 
-_reader, _writer = socket.socketpair()
+_reader, _writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def watch_signals() -> None:
     """Let Python note every signal from here on; for the main thread."""
-    for end in (_reader, _writer):
-        end.setblocking(False)
-    signal.set_wakeup_fd(_writer.fileno(), warn_on_full_buffer=False)
+    signal.set_wakeup_fd(_writer, warn_on_full_buffer=False)
 
 
 def leave_if_told() -> None:
     """Leave where this command was told to end, and goes on all the same."""
     try:
-        told = _reader.recv(4_096)
+        told = os.read(_reader, 4_096)
     except BlockingIOError:
         return
     if signal.SIGTERM in told:
