@@ -13,7 +13,9 @@ from workers.stages import Observer
 
 EXIT_ENDED = 128 + signal.SIGTERM
 
-_reader, _writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+_reader, _writer = os.pipe()
+os.set_blocking(_reader, False)
+os.set_blocking(_writer, False)
 
 
 def watch_signals() -> None:
