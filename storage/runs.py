@@ -134,7 +134,7 @@ class RunStore:
         """Look at the first run that is not damaged: what is wrong with another is its own."""
         for run_id, tag in sorted(self._tags().items()):
             try:
-                found = self._committed(run_id, tag).get("kind", "margin")
+                found = self._committed(run_id, tag)[0].get("kind", "margin")
             except ManifestDamaged:
                 continue
             if found != self.kind.name:
@@ -288,22 +288,23 @@ class RunStore:
         damaged: dict[str, str] = {}
         for run_id, tag in sorted(self._tags().items()):
             try:
-                manifest = self._committed(run_id, tag)
-                found.append((self._newest(tag=tag).written_at, manifest))
+                manifest, written_at = self._committed(run_id, tag)
+                found.append((written_at, manifest))
             except ManifestDamaged as fault:
                 if run_id in self._tags():  # and was not removed just now
                     damaged[run_id] = str(fault)
         found.sort(key=lambda one: one[0], reverse=True)
         return [manifest for _, manifest in found], damaged
 
-    def _committed(self, run_id: str, tag: str) -> dict[str, Any]:
-        """Return the manifest that was committed with a run.
+    def _committed(self, run_id: str, tag: str) -> tuple[dict[str, Any], datetime]:
+        """Return the manifest that was committed with a run, and when.
 
         Raises:
             ManifestDamaged: it is not what was written.
         """
         with self._named_damage(run_id):
-            return stored_manifest(self._newest(tag=tag).metadata, str(self.path))
+            snapshot = self._newest(tag=tag)
+            return stored_manifest(snapshot.metadata, str(self.path)), snapshot.written_at
 
     def _seen(self, run_id: str, tag: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the manifest of a run as readers see it, and all that is said beside it.
@@ -400,7 +401,7 @@ class RunStore:
         tag = self._tags()[run_id]
         seen, said = self._seen(run_id, tag)
         signature: Any = said.get("signature")
-        return Published(run_id, seen, self._committed(run_id, tag), signature)
+        return Published(run_id, seen, self._committed(run_id, tag)[0], signature)
 
     def open(self, name: str = "latest") -> Run:
         """Open a published margin run.

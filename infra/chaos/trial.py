@@ -244,16 +244,23 @@ def _kill_worker(trial: Trial) -> bool:
     head = psutil.Process(trial.ray[1])
 
     def at_work() -> list[psutil.Process]:
-        return [one for one in head.children(recursive=True) if one.name().startswith(WORKER)]
+        found = []
+        for one in head.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # which ended meanwhile
+                if one.name().startswith(WORKER):
+                    found.append(one)
+        return found
 
     process, _ = life = trial.begin()
     wait_for(lambda: bool(at_work()) or not process.is_alive(), LIFE_SECONDS)
     time.sleep(trial.random.uniform(0.0, 0.3))
     workers = at_work() if process.is_alive() else []
-    if workers:
+    killed = False
+    with contextlib.suppress(ProcessLookupError, IndexError):  # nobody is at work any more
         os.kill(trial.random.choice(workers).pid, signal.SIGKILL)
+        killed = True
     trial.end(life)
-    return bool(workers)
+    return killed
 
 
 def _two_at_once(trial: Trial) -> bool:
