@@ -25,8 +25,12 @@ from numba.core.caching import (
     UserWideCacheLocator,
 )
 
-_OPTIONS = {"nogil": True, "error_model": "numpy"}
-"""No lock held, IEEE division, and no licence to reorder arithmetic."""
+_OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
+"""No lock held, IEEE division, no licence to reorder arithmetic, and no references counted.
+
+A count is an atomic addition for every array in every tuple that is passed on. Python holds the
+arrays while a kernel runs, and a kernel that makes one of its own does not compile.
+"""
 
 
 ELSEWHERE = (

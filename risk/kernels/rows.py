@@ -50,7 +50,8 @@ def _account_pnl(
     for account in range(account_sets.size - 1):
         start, stop = set_offsets[account_sets[account]], set_offsets[account_sets[account + 1]]
         set_pnl(registers, cube, instrument, quantity, start, stop, row)
-        out[account] = row[: cube.shape[1]]
+        for s in range(cube.shape[1]):
+            out[account, s] = row[s]
 
 
 def account_pnl(positions: Positions, cube: Floats, registers: Registers | None = None) -> Floats:

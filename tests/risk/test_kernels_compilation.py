@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numba.core.errors import NumbaError
 
 from risk.kernels import block
 from risk.kernels.compilation import ELSEWHERE, VERSION, compiled, kernel
@@ -49,6 +51,11 @@ def test_without_a_folder_to_write_each_process_compiles_for_itself(monkeypatch)
     doubled = kernel(lambda values: values * 2)
     assert doubled(3) == 6
     assert doubled._cache.cache_path is None
+
+
+def test_a_kernel_that_makes_an_array_does_not_compile():
+    with pytest.raises(NumbaError, match="NRT required but not enabled"):
+        kernel(lambda values: np.zeros(values.size))(np.ones(3))
 
 
 def test_every_file_with_a_kernel_is_part_of_the_version():
