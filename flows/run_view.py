@@ -2,14 +2,13 @@
 
 from flows.report.view import RunView
 from risk.margin import measures_of
-from risk.methodology import parse_methodology
 from storage.runs import Run
+from workers.methodologies import methodology_of
 
 
 def run_view(run: Run) -> RunView:
     """Return what the report draws of a run."""
-    scenarios, rules = run.scenarios.load(), run.manifest["inputs"]["methodology"]
-    methodology = parse_methodology(rules["text"], rules["events"])
+    scenarios, methodology = run.scenarios.load(), methodology_of(run)
     return RunView(
         run_id=run.run_id,
         manifest=run.manifest,

@@ -5,7 +5,6 @@ put in between breaks the chain at its line. Taking the last entries away leaves
 whoever keeps the digest of an entry elsewhere sees that it is gone.
 """
 
-import hashlib
 import json
 import os
 import pwd
@@ -16,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from storage.digest import json_digest
 from storage.json_text import require_shallow
 from storage.locks import exclusive
 from storage.objects import Outrun, S3Folder
@@ -64,7 +64,7 @@ class Entry:
     def digest(self) -> str:
         """Return the SHA-256 of all that it says but for its own digest."""
         content = {name: value for name, value in self.as_dict().items() if name != "hash"}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return json_digest(content)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as it is stored; an entry after which nothing was cut off does not say so."""

@@ -1,8 +1,10 @@
 """Digests: one short name for the exact content of files and arrays."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -33,6 +35,15 @@ def text_digest(*parts: str) -> str:
         digest.update(f"{len(encoded)}:".encode())
         digest.update(encoded)
     return digest.hexdigest()
+
+
+def json_digest(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a table that JSON can hold, whatever the order of its keys.
+
+    >>> json_digest({"b": 1.5, "a": None}) == json_digest({"a": None, "b": 1.5})
+    True
+    """
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def run_digests(values: NDArray[np.generic]) -> bytes:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from storage.dataset.durable import fsync_folder
+from storage.digest import json_digest
 from storage.json_text import require_shallow
 from storage.locks import exclusive
-from storage.manifests import manifest_digest
 from storage.objects import Outrun, S3Folder
 
 HISTORY = "history.json"
@@ -104,7 +104,7 @@ def _bytes(place: Path) -> bytes:
 
 def _text(history: History) -> bytes:
     told = asdict(history)
-    return json.dumps(told | {DIGEST: manifest_digest(told)}, indent=1, sort_keys=True).encode()
+    return json.dumps(told | {DIGEST: json_digest(told)}, indent=1, sort_keys=True).encode()
 
 
 def _parsed(raw: bytes, place: Path | S3Folder) -> History:
@@ -114,7 +114,7 @@ def _parsed(raw: bytes, place: Path | S3Folder) -> History:
         told = json.loads(text)
         # A history that was written before they had digests has none.
         written = told.pop(DIGEST, None)
-        if written is not None and written != manifest_digest(told):
+        if written is not None and written != json_digest(told):
             raise ValueError("it has another digest than it was written with")
         history = History(**told)
         _require_form(history)

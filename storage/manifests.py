@@ -1,9 +1,10 @@
 """Manifests as they are stored, each with its digest: arrays have checksums of their own."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
+
+from storage.digest import json_digest
 
 MANIFEST, DIGEST = "manifest", "manifest_digest"
 """The names they are stored by."""
@@ -18,15 +19,6 @@ class ManifestDamaged(RuntimeError):
     """A stored manifest is not the one that was written, or cannot be read."""
 
 
-def manifest_digest(manifest: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a manifest, whatever the order of its keys.
-
-    >>> manifest_digest({"b": 1.5, "a": None}) == manifest_digest({"a": None, "b": 1.5})
-    True
-    """
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
 def stored_manifest(found: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return the manifest of what is stored: a table, or the JSON of one, beside its digest.
 
@@ -35,7 +27,7 @@ def stored_manifest(found: Mapping[str, Any], where: str) -> dict[str, Any]:
     Raises:
         ManifestDamaged: there is none, or it has another digest.
 
-    >>> stored_manifest({"manifest": '{"a": 1}', "manifest_digest": manifest_digest({"a": 1})}, "r")
+    >>> stored_manifest({"manifest": '{"a": 1}', "manifest_digest": json_digest({"a": 1})}, "r")
     {'a': 1}
     """
     try:
@@ -44,10 +36,10 @@ def stored_manifest(found: Mapping[str, Any], where: str) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError) as fault:
         raise ManifestDamaged(f"the manifest of a run in {where} is damaged; {REMEDY}") from fault
     written = found.get(DIGEST)
-    if written is not None and manifest_digest(manifest) != written:
+    if written is not None and json_digest(manifest) != written:
         raise ManifestDamaged(
             f"the manifest of run {manifest.get('run_id')!r} in {where} has digest "
-            f"{manifest_digest(manifest)[:12]}, and was written with {str(written)[:12]}: the file "
+            f"{json_digest(manifest)[:12]}, and was written with {str(written)[:12]}: the file "
             f"is damaged; {REMEDY}"
         )
     return manifest

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from storage.digest import json_digest
 from storage.json_text import require_shallow
 from storage.tables import PRICES, QUOTES, Table
 
@@ -289,7 +290,7 @@ def _write_table(path: Path, table: pa.Table) -> dict[str, Any]:
 def _digest(manifest: Mapping[str, Any]) -> str:
     """Return the digest of everything in a market except its name."""
     content = {key: value for key, value in manifest.items() if key != "name"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return json_digest(content)
 
 
 PRICES_TIMESTAMP = PRICES.schema.field("timestamp").type

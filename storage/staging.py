@@ -25,9 +25,10 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.sync import sync
 
 from storage.arrays import RunKind, Variable
+from storage.digest import json_digest
 from storage.faults import COMMIT_SECONDS, within
 from storage.locks import AlreadyLocked
-from storage.manifests import DIGEST, MANIFEST, manifest_digest
+from storage.manifests import DIGEST, MANIFEST
 from storage.rows import StoredRows
 
 
@@ -248,7 +249,7 @@ class StagedRun:
         for group, dataset in datasets.items():
             sync(_write_group(self._session.store, group, dataset))
         root = zarr.open_group(self._session.store, mode="r+")
-        digest = manifest_digest(manifest)
+        digest = json_digest(manifest)
         root.attrs[MANIFEST], root.attrs[DIGEST] = dict(manifest), digest
         if signature is not None:
             root.attrs["signature"] = dict(signature)

@@ -16,7 +16,7 @@ from risk.collateral import AssetHoldings
 from risk.instruments import Instruments, MarketState, unit_notional
 from risk.margin import AccountMargin, Holdings, Revaluation, margin_accounts, measures_of
 from risk.measures import Measure
-from risk.methodology import Methodology, parse_methodology
+from risk.methodology import Methodology
 from risk.revaluation import VolatilityTenor, revalue
 from risk.scan.scenarios import ScanAxis
 from risk.scenarios.shocks import SHOCKS, Shocks, shocks_of
@@ -26,6 +26,7 @@ from storage.tables import MARGIN_MODES
 from workers.call_rows import require_maintenance
 from workers.collateral import CountedAssets, counted_assets
 from workers.inputs import book_of
+from workers.methodologies import methodology_of
 from workers.revaluation import axis_of, price_cube, revaluation_of, terms_and_market_of
 from workers.shards import Shard
 from workers.tasks import read_holdings
@@ -67,8 +68,7 @@ def rules_of(run: Run) -> Rules:
         RunTooOld: the run stores no maintenance requirement.
     """
     require_maintenance(run)
-    book, text = book_of(run), run.manifest["inputs"]["methodology"]
-    methodology = parse_methodology(text["text"], text["events"])
+    book, methodology = book_of(run), methodology_of(run)
     scenarios = run.scenarios.load()
     run.instruments.load()
     instruments, market = terms_and_market_of(run, book)

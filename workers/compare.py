@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from risk.margin import Holdings, margin_accounts, measures_of
-from risk.methodology import Methodology, parse_methodology
 from storage.book import PART_ACCOUNTS, Book
 from storage.runs import Run, RunStore
 from storage.signature import Signer
@@ -24,6 +23,7 @@ from workers.engine import SerialEngine
 from workers.inputs import book_of
 from workers.margin_run import MarginRun
 from workers.memory import PeakMemory
+from workers.methodologies import methodology_of
 from workers.plan import RunRequest, identify
 from workers.revaluation import revaluation_of_run
 from workers.shards import Shard, cut
@@ -211,7 +211,7 @@ def layered(comparison: Comparison) -> list[dict[str, Any]]:
     sides in the book, the last two need nothing.
     """
     run, book = comparison.runs[0], comparison.book
-    methodology = _methodology_of(run)
+    methodology = methodology_of(run)
     revaluation = revaluation_of_run(run, book, methodology)
     net = _net_positions(run, book)
     table = book.instruments()
@@ -247,12 +247,7 @@ def layered(comparison: Comparison) -> list[dict[str, Any]]:
 
 def weighs_collateral(comparison: Comparison) -> bool:
     """Tell whether a system asks for haircuts of collateral, which no net position has."""
-    return any(_methodology_of(run).collateral for run in comparison.runs)
-
-
-def _methodology_of(run: Run) -> Methodology:
-    rules = run.manifest["inputs"]["methodology"]
-    return parse_methodology(rules["text"], rules["events"])
+    return any(methodology_of(run).collateral for run in comparison.runs)
 
 
 def _total(run: Run) -> float:

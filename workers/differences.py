@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from risk.margin import Holdings, margin_accounts, measures_of
-from risk.methodology import Methodology, parse_methodology
+from risk.methodology import Methodology
 from risk.scenarios.shocks import shocks_of
 from storage.book import Book
 from storage.runs import Run
@@ -25,6 +25,7 @@ from workers.code_version import code_version
 from workers.collateral import counted_assets
 from workers.inputs import book_of, market_of
 from workers.market import build_market
+from workers.methodologies import methodology_of
 from workers.revaluation import axis_of, price_cube, revaluation_of
 from workers.scenarios import build_scenarios
 from workers.shards import Shard
@@ -193,7 +194,7 @@ def _margined(
     runs: tuple[Run, Run], books: tuple[Book, Book], at: dict[str, int], rows: _Matched
 ) -> dict[str, Floats]:
     """Margin matched accounts with each input taken from one of the runs, as ``at`` says."""
-    market, rules = market_of(runs[at["market"]]), _rules(runs[at["methodology"]])
+    market, rules = market_of(runs[at["market"]]), methodology_of(runs[at["methodology"]])
     book, backing = books[at["positions"]], books[at["collateral"]]
     table, assets = book.instruments(), backing.assets()
     scenarios, built = build_scenarios(market, rules), build_market(market, table)
@@ -223,11 +224,6 @@ def _holdings(book: Book, rules: Methodology, index: dict[str, float]) -> Holdin
     assets = counted_assets(book.assets(), index, rules.collateral)
     lot_size = book.instruments()["lot_size"].to_numpy()
     return read_holdings(book, Shard(0, 0, book.accounts), lot_size, assets.value, assets.priced)
-
-
-def _rules(run: Run) -> Methodology:
-    rules = run.manifest["inputs"]["methodology"]
-    return parse_methodology(rules["text"], rules["events"])
 
 
 def _account_table(

@@ -11,6 +11,7 @@ from risk.methodology import Methodology, parse_methodology
 from risk.specification import read_toml
 from storage.digest import text_digest
 from storage.rule_text import read_rule_text
+from storage.runs import Run
 from workers.approval import ModelStanding, standing_of_model
 
 EVENTS = "events-2026-01.toml"
@@ -125,6 +126,12 @@ def load_methodology(
     )
     rules = parse_methodology(text, event_text)
     return NamedMethodology(rules, text, event_text, in_file, own_events=events is not None)
+
+
+def methodology_of(run: Run) -> Methodology:
+    """Return the rules that a margin run was made by, as it recorded them."""
+    rules = run.manifest["inputs"]["methodology"]
+    return parse_methodology(rules["text"], rules["events"])
 
 
 def with_netting(text: str, mode: str) -> str:

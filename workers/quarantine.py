@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from risk.instruments import unit_notional
 from risk.margin import HELD
-from risk.methodology import parse_methodology
 from risk.summation import sum_by_group
 from storage.book import PART_ACCOUNTS, Book
 from storage.codes import CODES
@@ -25,6 +24,7 @@ from storage.runs import Run
 from workers.collateral import CountedAssets, counted_assets
 from workers.export import reasons_of
 from workers.inputs import book_of
+from workers.methodologies import methodology_of
 from workers.revaluation import terms_and_market_of
 from workers.shards import cut
 
@@ -187,8 +187,7 @@ def held_back(run: Run) -> HeldBack:
     Raises:
         BookChanged: the book is not the one that the run used.
     """
-    book, rules = book_of(run), run.manifest["inputs"]["methodology"]
-    methodology = parse_methodology(rules["text"], rules["events"])
+    book, methodology = book_of(run), methodology_of(run)
     assets = counted_assets(book.assets(), run.manifest["index"], methodology.collateral)
     terms, market = terms_and_market_of(run, book)
     size = np.where(market.priced, unit_notional(terms, market.index), 0.0)

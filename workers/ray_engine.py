@@ -11,7 +11,6 @@ import secrets
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from workers.code_version import code_version, library_versions
 from workers.engine import TaskLost, WorkersDiffer
 from workers.last_word import LastWord
 from workers.memory import Limit, Room
+from workers.signals import keep_sigterm, signals_later
 
 # Ray's own hook tells its head of an error before it prints it. Where the head has gone it waits
 # for a minute, and then ends the process without a word.
@@ -83,7 +83,7 @@ class RayEngine:
                 try:
                     _start(workers, address)
                 finally:
-                    _keep_sigterm(handler)
+                    keep_sigterm(handler)
             self.workers = workers if address is None else int(ray.cluster_resources()["CPU"])
             self.nodes = sum(1 for node in ray.nodes() if node["Alive"])
             if warm is not None:
@@ -99,7 +99,7 @@ class RayEngine:
 
     def wait_warm(self) -> None:
         """Wait until the first worker has called ``warm``, well or not."""
-        _keep_sigterm()  # the engine may have been started in another thread
+        keep_sigterm()  # the engine may have been started in another thread
         _wait(self._warming)
 
     def map(
@@ -114,7 +114,7 @@ class RayEngine:
             TaskLost: a task ended its worker each time.
             WorkersDiffer: a worker has another version of the code or of a library.
         """
-        _keep_sigterm()  # the engine may have been started in another thread
+        keep_sigterm()  # the engine may have been started in another thread
         task = ray.remote(max_retries=RETRIES, scheduling_strategy=SPREAD)(_call)
         stored = ray.put((function, shared, _versions()))
         flight = _InFlight(lambda item: task.remote(stored, item), function.__name__)
@@ -169,7 +169,7 @@ class RayEngine:
                 with contextlib.redirect_stderr(io.StringIO()):
                     ray.shutdown()
         finally:
-            _keep_sigterm()
+            keep_sigterm()
             self._last_word.unsaid()
 
 
@@ -237,39 +237,9 @@ def _wait(tasks: list[Any], seconds: float = math.inf) -> list[Any]:
     until = time.monotonic() + seconds
     done: list[Any] = []
     while not done and (left := until - time.monotonic()) > 0.0:
-        with _signals_later():
+        with signals_later():
             done, _ = ray.wait(tasks, timeout=min(left, STEP_SECONDS))
     return done
-
-
-@contextlib.contextmanager
-def _signals_later() -> Iterator[None]:
-    """Let the handlers of signals run after the body, which is a call to Ray's library.
-
-    Within one it loses what a handler raises, or makes an exit with 1 of it.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    noted: list[tuple[int, Any]] = []
-
-    def note(number: int, frame: Any) -> None:
-        noted.append((number, frame))
-
-    handlers = {
-        one: signal.signal(one, note) or signal.SIG_DFL for one in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for one, handler in handlers.items():
-            signal.signal(one, handler)
-    for number, frame in noted:
-        handler = handlers[signal.Signals(number)]
-        if callable(handler):
-            handler(number, frame)
-        else:
-            signal.raise_signal(number)
 
 
 @functools.cache
@@ -292,18 +262,6 @@ def _call(stored: tuple[Callable[[Any, Any], Any], Any, dict[str, str]], item: A
             f"started with {expected[name]}; install the same on every node, nothing was computed"
         )
     return function(shared, item)
-
-
-def _keep_sigterm(handler: Any = None) -> None:
-    """Let SIGTERM call the handler, or else what Python has it call; in the main thread alone.
-
-    Ray's library gets the signal before Python, and aborts the process three seconds later, however
-    far it is in giving back what it holds. When it goes it leaves the system's default behind.
-    """
-    if not callable(handler):  # who had none has Ray's, which exits
-        handler = signal.getsignal(signal.SIGTERM)
-    if handler is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
 
 
 def _start(workers: int, address: str | None) -> None:

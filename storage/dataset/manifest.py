@@ -1,6 +1,5 @@
 """What the manifest of a dataset says, and whether the files are those it speaks of."""
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.dataset.kind import MANIFEST, Kind
-from storage.digest import file_digest
+from storage.digest import file_digest, json_digest
 from storage.json_text import require_shallow
 from storage.objects import S3Folder
 
@@ -27,7 +26,7 @@ def content_digest(manifest: dict[str, Any]) -> str:
     Two datasets of the same digest hold the same bytes and give the same results.
     """
     content = {k: v for k, v in manifest.items() if k not in ("digest", "name", "source")}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return json_digest(content)
 
 
 def read_manifest(path: Path, kind: Kind) -> dict[str, Any]:

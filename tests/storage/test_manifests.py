@@ -7,7 +7,8 @@ import pytest
 import zarr
 
 from flows.cli import EXIT_REFUSED, _exit_code
-from storage.manifests import ManifestDamaged, manifest_digest, stored_manifest
+from storage.digest import json_digest
+from storage.manifests import ManifestDamaged, stored_manifest
 from storage.runs import RunStore
 from tests.storage.small_runs import publish
 
@@ -18,7 +19,7 @@ WRITTEN = {"run_id": "r", "totals": {"margin": 0.1, "accounts": 3}, "why": None,
 def test_any_change_of_a_manifest_is_found(as_text):
     kept = json.loads(json.dumps(WRITTEN))
     stored = {"manifest": json.dumps(WRITTEN) if as_text else WRITTEN}
-    stored["manifest_digest"] = manifest_digest(WRITTEN)
+    stored["manifest_digest"] = json_digest(WRITTEN)
     assert stored_manifest(stored, "here") == kept
     changed = {**kept, "totals": {"margin": 0.10000000000000002, "accounts": 3}}
     stored["manifest"] = json.dumps(changed) if as_text else changed

@@ -13,7 +13,7 @@ import zarr
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from storage.manifests import manifest_digest
+from storage.digest import json_digest
 from storage.runs import RunStore
 from storage.signature import (
     KeyUnusable,
@@ -75,7 +75,7 @@ def changed(signed, tmp_path):
             else:
                 root.attrs[attribute] = value
                 if attribute == "manifest":
-                    root.attrs["manifest_digest"] = manifest_digest(value)
+                    root.attrs["manifest_digest"] = json_digest(value)
         metadata = dict(before.metadata) if committed is None else {"manifest": committed}
         snapshot = session.commit("forged", metadata=metadata)
         # A tag is never given twice, so what is forged has a name of its own.

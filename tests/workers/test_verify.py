@@ -12,8 +12,7 @@ import zarr
 from risk.reference import reprice
 from risk.revaluation import VolatilityTenor, contract_value, revalue
 from risk.scenarios.shocks import shocks_of
-from storage.digest import text_digest
-from storage.manifests import manifest_digest
+from storage.digest import json_digest, text_digest
 from storage.runs import RunStore
 from workers.revaluation import terms_and_market_of
 from workers.verify import differences, verify_collateral, verify_margin
@@ -57,7 +56,7 @@ def forge(path, changes, tell=lambda manifest: None):
         root[name][...] = change(root[name][...])
     told = root.attrs["manifest"]
     tell(told)
-    root.attrs["manifest"], root.attrs["manifest_digest"] = told, manifest_digest(told)
+    root.attrs["manifest"], root.attrs["manifest_digest"] = told, json_digest(told)
     snapshot = session.commit("forged", metadata={"manifest": json.dumps(told)})
     repository.delete_tag(tag)
     repository.create_tag(f"{tag}@2", snapshot)

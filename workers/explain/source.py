@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import xarray as xr
 
 from risk.margin import Revaluation
-from risk.methodology import Methodology, parse_methodology
+from risk.methodology import Methodology
 from risk.scenarios.shocks import shocks_of
 from storage.book import Book
 from storage.runs import Run
 from workers.inputs import book_of, market_of
-from workers.methodologies import load_methodology
+from workers.methodologies import load_methodology, methodology_of
 from workers.revaluation import (
     axis_of,
     price_cube,
@@ -42,8 +42,7 @@ def source_of(run: Run) -> Source:
     Raises:
         BookChanged: the book is not the one that the run used.
     """
-    book, rules = book_of(run), run.manifest["inputs"]["methodology"]
-    methodology = parse_methodology(rules["text"], rules["events"])
+    book, methodology = book_of(run), methodology_of(run)
     revaluation = revaluation_of_run(run, book, methodology)
     return Source(run, book, methodology, run.scenarios.load(), revaluation, stored=True)
 

@@ -9,11 +9,11 @@ from risk.claims.lookthrough import LookThrough, look_through
 from risk.claims.rules import PoolRules
 from risk.claims.tokens import Outcome, Standing
 from risk.instruments import unit_notional
-from risk.methodology import parse_methodology
 from risk.summation import BLOCK_ACCOUNTS
 from storage.book import Book
 from storage.claims import Claims, References
 from storage.staging import Layout
+from workers.methodologies import methodology_of
 from workers.pool.references import PoolReferences, references_of
 from workers.pool.request import PoolIdentity, PoolRequest
 from workers.pool.scenarios import PoolScenarios, pool_scenarios
@@ -76,8 +76,7 @@ def plan_pool(identity: PoolIdentity, request: PoolRequest) -> PoolPlan:
     tables = identity.claims.references()
     references = references_of(tables, book.as_of)
     instruments, market = terms_and_market_of(run, book)
-    named = run.manifest["inputs"]["methodology"]
-    methodology = parse_methodology(named["text"], named["events"])
+    methodology = methodology_of(run)
     scenarios = pool_scenarios(run, rules, methodology, instruments, market)
     table = book.instruments()
     venues, venue = np.unique(

@@ -12,7 +12,6 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from risk.margin import measures_of
-from risk.methodology import parse_methodology
 from risk.revaluation import revalue
 from risk.systemic.bearing import bear_losses
 from risk.systemic.insulation import (
@@ -33,6 +32,7 @@ from risk.systemic.systems import (
 )
 from workers.engine import Engine
 from workers.memory import process_peak_bytes
+from workers.methodologies import methodology_of
 from workers.revaluation import revaluation_of_run
 from workers.shards import Shard
 from workers.stress.tasks import StressInputs, accounts_of
@@ -111,8 +111,7 @@ def compared_scenarios(work: StressWork) -> NDArray[np.int64]:
 def rules_of_run(work: StressWork) -> MarginRules:
     """Return by what the netting sets of the margin run's accounts are margined."""
     run, book = work.identity.run, work.identity.book
-    text = run.manifest["inputs"]["methodology"]
-    methodology = bare_rules(parse_methodology(text["text"], text["events"]))
+    methodology = bare_rules(methodology_of(run))
     measures = measures_of(methodology, run.scenarios["origin"].values.tolist())
     return margin_rules(methodology, revaluation_of_run(run, book, methodology), measures)
 

@@ -8,7 +8,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from risk.instruments import unit_notional
-from risk.methodology import parse_methodology
 from risk.revaluation import cash_delta
 from risk.systemic.cover import owner_rows
 from risk.systemic.exposures import Issuers
@@ -18,6 +17,7 @@ from storage.objects import located
 from storage.staging import Layout
 from workers.collateral import counted_assets
 from workers.memory import Projection, Room
+from workers.methodologies import methodology_of
 from workers.revaluation import terms_and_market_of
 from workers.shards import Shard, cut, shard_length
 from workers.stress.custody import IssuedClaims, issued_claims
@@ -71,8 +71,7 @@ def plan_stress(
     """
     run, book, plan = identity.run, identity.book, identity.named.plan
     instruments, market = terms_and_market_of(run, book)
-    rules = run.manifest["inputs"]["methodology"]
-    methodology = parse_methodology(rules["text"], rules["events"])
+    methodology = methodology_of(run)
     scenarios = stress_scenarios(run.scenarios.load(), plan)
     depth = {one.coin: one for one in plan.markets}
     missing = [coin for coin in scenarios.underlyings if coin not in depth]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from risk.aggregation import account_arrays
 from risk.instruments import MarketState
 from risk.margin import Holdings, Revaluation, margin_accounts, measures_of
-from risk.methodology import Methodology, parse_methodology
+from risk.methodology import Methodology
 from risk.scenarios.shocks import shocks_of
 from storage.arrays import ACCOUNTS, BLOCKS, CUBE, Variable
 from storage.book import Book
@@ -28,7 +28,7 @@ from workers.fold import FoldInputs, fold_dataset, fold_run, lacking
 from workers.inputs import book_of, market_of
 from workers.manifest import inputs_of, totals_of
 from workers.market import BuiltMarket, build_market
-from workers.methodologies import NamedMethodology
+from workers.methodologies import NamedMethodology, methodology_of
 from workers.plan import INSTRUMENT_BLOCK
 from workers.revaluation import (
     axis_of,
@@ -67,8 +67,7 @@ class MarginedAgain:
     @cached_property
     def methodology(self) -> Methodology:
         """The rules that it was margined by."""
-        rules = self.run.manifest["inputs"]["methodology"]
-        return parse_methodology(rules["text"], rules["events"])
+        return methodology_of(self.run)
 
     @cached_property
     def built(self) -> BuiltMarket:
