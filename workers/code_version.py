@@ -25,4 +25,9 @@ def code_version() -> str:
 
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that numbers or their storage depend on."""
-    return {name: metadata.version(name) for name in LIBRARIES}
+    return {name: _version(name) for name in LIBRARIES}
+
+
+@functools.cache
+def _version(name: str) -> str:
+    return metadata.version(name)

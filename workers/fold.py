@@ -200,15 +200,24 @@ def _largest(inputs: FoldInputs, what: str, largest: Largest) -> dict[str, Any]:
     """Return rows, amounts and the names of the largest accounts."""
     rows, book = largest.account[:TOP], inputs.book
     members = book.members()["member"].to_pylist()
-    tables = [book.account_table(row, row + 1, ["account", "member"]) for row in rows.tolist()]
+    found: dict[int, tuple[str, str, float, float]] = {}
+    for block in np.unique(rows // BLOCK_ACCOUNTS).tolist():
+        first = block * BLOCK_ACCOUNTS
+        end = min(first + BLOCK_ACCOUNTS, book.accounts)
+        named = book.account_table(first, end, ["account", "member"])
+        stored = inputs.accounts.between(first, end, ("requirement", "equity"))
+        for row in rows[rows // BLOCK_ACCOUNTS == block].tolist():
+            at = row - first
+            found[row] = (
+                named["account"][at].as_py(),
+                members[named["member"][at].as_py()],
+                stored["requirement"][at].item(),
+                stored["equity"][at].item(),
+            )
     values: dict[str, Any] = {
         f"top_{what}_account": rows,
         f"top_{what}_amount": largest.amount[:TOP],
-        f"top_{what}_name": [table["account"][0].as_py() for table in tables],
-        f"top_{what}_member": [members[table["member"][0].as_py()] for table in tables],
     }
-    columns = ("requirement", "equity")
-    stored = [inputs.accounts.between(row, row + 1, columns) for row in rows.tolist()]
-    for column in columns:
-        values[f"top_{what}_{column}"] = [one[column].item() for one in stored]
+    for column, name in enumerate(("name", "member", "requirement", "equity")):
+        values[f"top_{what}_{name}"] = [found[row][column] for row in rows.tolist()]
     return values

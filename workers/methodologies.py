@@ -6,13 +6,16 @@ from datetime import datetime
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from risk.methodology import Methodology, parse_methodology
 from risk.specification import read_toml
 from storage.digest import text_digest
 from storage.rule_text import read_rule_text
-from storage.runs import Run
 from workers.approval import ModelStanding, standing_of_model
+
+if TYPE_CHECKING:
+    from storage.runs import Run
 
 EVENTS = "events-2026-01.toml"
 DEFAULT_METHODOLOGY = "margincube-portfolio-2026-01"
@@ -128,7 +131,7 @@ def load_methodology(
     return NamedMethodology(rules, text, event_text, in_file, own_events=events is not None)
 
 
-def methodology_of(run: Run) -> Methodology:
+def methodology_of(run: "Run") -> Methodology:
     """Return the rules that a margin run was made by, as it recorded them."""
     rules = run.manifest["inputs"]["methodology"]
     return parse_methodology(rules["text"], rules["events"])
