@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import xarray as xr
 
-from storage.digest import READ_ROWS, dataset_digest, run_digests, text_digest
+from storage.array_digest import READ_ROWS, dataset_digest, run_digests
+from storage.digest import text_digest
 from storage.faults import first_line
 from storage.runs import RunStore, StoredRun
 

@@ -25,9 +25,9 @@ from risk.aggregation import (
 )
 from risk.instruments import Instruments, unit_notional
 from risk.summation import BLOCK_ACCOUNTS, sum_by_group
+from storage.array_digest import run_digests
 from storage.arrays import FOLDS, GROUPS
 from storage.book import Book
-from storage.digest import run_digests
 from storage.rows import StoredRows
 from workers.engine import FoldEngine
 from workers.shards import SHARD_BLOCKS, Shard, cut

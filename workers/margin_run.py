@@ -15,8 +15,8 @@ import xarray as xr
 from risk.instruments import unit_notional
 from risk.margin import Revaluation, measures_of
 from risk.scenarios.shocks import shocks_of
+from storage.array_digest import dataset_digest
 from storage.arrays import INSTRUMENTS
-from storage.digest import dataset_digest
 from storage.runs import RunStore
 from storage.signature import Signer
 from workers.collateral import counted_assets

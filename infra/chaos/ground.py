@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from storage.array_digest import dataset_digest
 from storage.arrays import MARGIN, POOL, STRESS, RunKind
-from storage.digest import dataset_digest
 from storage.market import sample_market
 from storage.runs import RunStore, StoredRun
 from workers.claims.generate import generate_claims

@@ -8,7 +8,7 @@ import pytest
 import zarr
 
 from infra.chaos.processes import wait_for
-from storage.digest import dataset_digest
+from storage.array_digest import dataset_digest
 from storage.runs import RunStore, UnknownRun
 from tests.conftest import approved
 from tests.failures import killed_run

@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
+from storage.array_digest import dataset_digest
 from storage.arrays import POOL
-from storage.digest import dataset_digest
 from storage.runs import RunStore, UnknownRun
 from tests.failures import killed_pool
 from workers.pool.request import PoolRequest

@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
+from storage.array_digest import dataset_digest
 from storage.arrays import STRESS
-from storage.digest import dataset_digest
 from storage.runs import RunStore
 from tests.failures import killed_stress
 from tests.workers.stressed import plan_file, stress

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from storage import leases
+from storage.array_digest import dataset_digest
 from storage.book import Book, BookDamaged, BookMissing
 from storage.claims import Claims, ClaimsMissing
-from storage.digest import dataset_digest
 from storage.locks import AlreadyLocked
 from storage.objects import S3Folder
 from storage.runs import RunStore, UnknownRun, open_run

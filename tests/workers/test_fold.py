@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from storage.digest import dataset_digest
+from storage.array_digest import dataset_digest
 from storage.market import sample_market
 from workers import fold
 from workers.dask_engine import DaskEngine

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from risk.kernels.sums import UNIT
+from storage.array_digest import dataset_digest
 from storage.arrays import ACCOUNTS, BLOCKS, CUBE, FOLDS, INSTRUMENTS
-from storage.digest import dataset_digest
 from tests.conftest import approved
 from tests.risk.margin_twin import Rules, margin_of_account
 from workers.margin_run import MarginRun

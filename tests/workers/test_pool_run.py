@@ -9,10 +9,10 @@ import pytest
 import xarray as xr
 
 from risk.claims.tokens import Outcome, Standing
+from storage.array_digest import dataset_digest
 from storage.arrays import POOL, POOL_ACCOUNTS, POOL_BLOCKS
 from storage.book import BLOCK_ACCOUNTS
 from storage.claims import Claims, ClaimsDamaged
-from storage.digest import dataset_digest
 from storage.runs import RunStore, UnknownRun
 from tests.conftest import approved
 from workers.claims.references import DEVIATING, STALE

@@ -22,9 +22,9 @@ from flows.reverse_tables import out_of_reach, print_reverse
 from flows.settings import Settings
 from flows.stores import store_of, stores
 from flows.stress_view import newest_reverse, stress_view
+from storage.array_digest import dataset_digest
 from storage.arrays import REVERSE
 from storage.backup import back_up
-from storage.digest import dataset_digest
 from storage.restore import restore
 from storage.runs import RunStore
 from storage.signature import Signer, new_key, verify_signature

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from risk.kernels.sums import UNIT
-from storage.digest import dataset_digest
+from storage.array_digest import dataset_digest
 from tests.workers.stressed import SMALL_PLAN, plan_file, stress
 from workers.dask_engine import DaskEngine
 from workers.engine import SerialEngine

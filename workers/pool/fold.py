@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from risk.claims.sums import PoolSums, merge_pool, pool_sums
 from risk.summation import BLOCK_ACCOUNTS
-from storage.digest import run_digests
+from storage.array_digest import run_digests
 from storage.rows import StoredRows
 from workers.engine import FoldEngine
 from workers.fold import IncompleteRun

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from storage.digest import dataset_digest
+from storage.array_digest import dataset_digest
 from storage.objects import S3Folder
 from storage.runs import RunStore
 from storage.signature import Signer

@@ -11,8 +11,9 @@ from risk.kernels.sums import LIMIT
 from risk.scenarios.moves import factor_moves, shocks_from
 from risk.summation import BLOCK_ACCOUNTS
 from risk.systemic.exhaustion import Exhaustion, exhaustion, layers_to_exhaust
+from storage.array_digest import dataset_digest
 from storage.arrays import REVERSE
-from storage.digest import dataset_digest, text_digest
+from storage.digest import text_digest
 from storage.signature import Signer
 from storage.staging import Layout
 from workers.code_version import library_versions

@@ -7,7 +7,7 @@ stages in order, and so can a test.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from storage.digest import dataset_digest
+from storage.array_digest import dataset_digest
 from storage.signature import Signer
 from workers.engine import Engine
 from workers.fold import IncompleteRun
