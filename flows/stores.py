@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flows.settings import Settings
-from storage.arrays import MARGIN, POOL, REVERSE, STRESS
+from storage.arrays import MARGIN, POOL, REVERSE, STRESS, RunKind
 from storage.objects import S3Folder
 from storage.runs import RunStore, UnknownRun
 
@@ -26,12 +26,26 @@ def is_there(place: Path | S3Folder) -> bool:
     return isinstance(place, S3Folder) or place.is_dir()
 
 
+def store_at(place: Path | S3Folder, kind: RunKind) -> RunStore:
+    """Return the store of a kind of run at a place, where there is one.
+
+    Raises:
+        UnknownRun: nothing is there.
+    """
+    if not is_there(place):
+        raise UnknownRun(f"no folder of {kind.name} runs at {place}; give the one that has them")
+    return RunStore(place, kind)
+
+
 def store_of(settings: Settings, name: str) -> tuple[RunStore, str]:
     """Return the store that holds a run, and the run's whole name; latest is of margin runs.
 
     Raises:
         UnknownRun: no store holds a run of that name, or one holds several.
     """
+    if name == "latest":
+        store = store_at(settings.runs, MARGIN)
+        return store, store.resolve(name)
     said = []
     for store in stores(settings):
         try:

@@ -1,5 +1,6 @@
 """A published run read again: every array through its checksums, every digest computed anew."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import xarray as xr
@@ -7,7 +8,11 @@ import xarray as xr
 from storage.array_digest import READ_ROWS, dataset_digest, run_digests
 from storage.digest import text_digest
 from storage.faults import first_line
+from storage.manifests import ManifestDamaged
 from storage.runs import RunStore, StoredRun
+
+BARE = {"margin": ("blocks",), "collateral": ("blocks",)}
+"""Groups without a digest, by the kind of run: sums of what has one."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,18 @@ def read_again(store: RunStore, name: str) -> Reread:
                 unreadable.append(f"{group}/{variable} cannot be read: {first_line(fault)}")
         if len(known) == len(dataset.variables):
             found[group] = dataset_digest(dataset, known)
-    return Reread(arrays, size, unreadable, _changed(run, found), len(found))
+    changed = _changed(run, found, bare=BARE.get(store.kind.name, ()))
+    try:
+        published = store.published(run.run_id)
+    except ManifestDamaged as fault:
+        changed.append(first_line(fault))
+    else:
+        if published.manifest != published.committed:
+            changed.append(
+                "the manifest beside the arrays is not the one that was committed with them, of "
+                "which lists of runs are made"
+            )
+    return Reread(arrays, size, unreadable, changed, len(run.manifest["digests"]))
 
 
 def _digests(array: xr.DataArray) -> bytes:
@@ -58,9 +74,14 @@ def _digests(array: xr.DataArray) -> bytes:
     return b"".join(run_digests(array[at : at + READ_ROWS].values) for at in starts)
 
 
-def _changed(run: StoredRun, found: dict[str, str]) -> list[str]:
+def _changed(run: StoredRun, found: dict[str, str], bare: Collection[str]) -> list[str]:
     said: dict[str, str] = run.manifest["digests"]
     changed = [
+        f"the manifest has no digest of {group}"
+        for group in run.groups
+        if group not in said and group not in bare
+    ]
+    changed += [
         f"{group} has digest {found[group][:12]}, the manifest says {digest[:12]}"
         for group, digest in said.items()
         if group in found and found[group] != digest

@@ -51,6 +51,8 @@ def verify(
         raise ValueError(
             f"sample is {sample}; allowed is a number of accounts or scenarios, 0 or more"
         )
+    if seed is not None and seed < 0:
+        raise ValueError(f"seed is {seed}; allowed is a whole number, 0 or more")
     settings = Settings.given(runs=runs, pools=pools, stresses=stresses, reverses=reverses)
     drawn = secrets.randbits(32) if seed is None else seed
     with MESSAGES.status("read the run, and compute it again"):
@@ -71,7 +73,7 @@ def verify(
 def _checks(
     store: "RunStore", run_id: str, settings: Settings, sample: int | None, seed: int
 ) -> "list[Check]":
-    from flows.stores import is_there
+    from flows.stores import is_there, store_at
     from storage.arrays import MARGIN, POOL
     from storage.runs import RunStore
     from workers.verify import (
@@ -85,7 +87,7 @@ def _checks(
 
     if store.kind.name == "margin":
         return verify_margin(store, run_id, ACCOUNTS if sample is None else sample, seed)
-    margined = RunStore(settings.runs, MARGIN)
+    margined = store_at(settings.runs, MARGIN)
     if store.kind.name == "stress":
         there = is_there(settings.pools)
         return verify_stress(

@@ -108,9 +108,9 @@ class Dataset:
         return self._small(HELD)
 
     def verify(self) -> None:
-        """Hash every file again; of a dataset in an object store, look at the sizes alone.
+        """Hash every file again; of a dataset in an object store, look at the sizes there alone.
 
-        What comes from a store is hashed when it comes, by each machine for itself.
+        What comes from a store is hashed when it comes, and again by each process that reads it.
 
         Raises:
             kind.damaged: some file is not the file that was written; the message lists them.

@@ -1,8 +1,8 @@
 """A dataset in an object store: its files come to this machine one by one, when first read.
 
 They lie in a folder of the dataset's digest, so that those of one name are not mixed up, and get
-their names when they were found to be the files of the manifest. The folder may be removed when
-nothing runs.
+their names when they were found to be the files of the manifest. What lies there is hashed again
+by each process before it reads it first. The folder may be removed when nothing runs.
 """
 
 import os
@@ -48,6 +48,20 @@ def read_manifest(folder: S3Folder, kind: Kind) -> dict[str, Any]:
     return manifest
 
 
+_known: set[tuple[Path, int]] = set()
+"""Files that this process found to be those of a manifest, and when each was last written."""
+
+
+def _is_there(file: Path, record: Mapping[str, Any]) -> bool:
+    """Tell whether a file of the cache is the one of the manifest."""
+    if not file.is_file() or file.stat().st_size != record["bytes"]:
+        return False
+    known = (file, file.stat().st_mtime_ns)
+    if known not in _known and file_digest(file) == record["sha256"]:
+        _known.add(known)
+    return known in _known
+
+
 def fetch(folder: S3Folder, name: str, cache: Path, record: Mapping[str, Any], kind: Kind) -> None:
     """Bring a file of a dataset into the cache, unless it is there.
 
@@ -56,7 +70,7 @@ def fetch(folder: S3Folder, name: str, cache: Path, record: Mapping[str, Any], k
         StoreUnavailable: the object store does not answer, or refuses.
     """
     target = cache / name
-    if target.is_file() and target.stat().st_size == record["bytes"]:
+    if _is_there(target, record):
         return
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, coming = tempfile.mkstemp(dir=target.parent, prefix=".coming-")

@@ -17,6 +17,7 @@ from storage.runs import RunStore
 from workers.revaluation import terms_and_market_of
 from workers.verify import differences, verify_collateral, verify_margin
 from workers.verify.accounts import recompute
+from workers.verify.checks import Check, checked_run
 from workers.verify.margined_again import MarginedAgain
 
 
@@ -111,6 +112,62 @@ def test_a_damaged_chunk_is_named(copy):
     raw = bytearray(path.read_bytes())
     path.write_bytes(bytes([*raw[:-1], raw[-1] ^ 1]))
     assert any("cannot be read" in one for one in found_in(RunStore(copy)))
+
+
+@pytest.mark.parametrize("folder", ["chunks", "manifests"])
+def test_whatever_is_damaged_ends_in_differences(copy, folder):
+    """Labels and indices too, without which a group cannot be opened; a sample of all files."""
+    files = sorted((copy / "repository" / folder).iterdir())
+    for path in files[:: max(1, len(files) // 12)]:
+        raw = path.read_bytes()
+        path.write_bytes(bytes([*raw[:-1], raw[-1] ^ 1]))
+        assert differences(checked_run(RunStore(copy), "latest", sizes_of)), path.name
+        path.write_bytes(raw)
+    assert differences(checked_run(RunStore(copy), "latest", sizes_of)) == []
+
+
+def sizes_of(run):
+    """What every verification asks of a run before its own checks."""
+    return [Check("sizes", str([run.groups[group].sizes for group in run.groups]))]
+
+
+def test_no_account_is_drawn(done):
+    assert differences(verify_margin(done.store, "latest", sample=0, seed=1)) == []
+
+
+def test_a_manifest_that_was_committed_otherwise_is_found(copy):
+    """Lists of runs are made of the committed one, readers see the other."""
+    repository = icechunk.Repository.open(icechunk.local_filesystem_storage(copy / "repository"))
+    (tag,) = repository.list_tags()
+    told = RunStore(copy).open().manifest
+    totals = told["totals"] | {"requirement": 1.0}
+    repository.create_branch("forged", repository.lookup_tag(tag))
+    session = repository.writable_session("forged")
+    zarr.open_group(session.store, mode="r+").attrs["note"] = "changed"
+    snapshot = session.commit("x", metadata={"manifest": json.dumps(told | {"totals": totals})})
+    repository.delete_tag(tag)
+    repository.create_tag(f"{tag}@2", snapshot)
+    assert RunStore(copy).manifests()[0]["totals"]["requirement"] == 1.0
+    assert any("is not the one that was committed" in one for one in found_in(RunStore(copy)))
+
+
+def test_a_group_without_a_digest_is_named(copy):
+    def tell(manifest):
+        manifest["digests"] = {}
+        manifest["digest"] = text_digest()
+
+    found = found_in(RunStore(copy), forge(copy, {}, tell))
+    groups = ("cube", "accounts", "folds", "scenarios", "instruments", "market")
+    assert found == [f"the manifest has no digest of {group}" for group in groups]
+
+
+def test_a_surface_that_is_a_little_off_is_named(copy):
+    """By far less than what tells how well it fits may be off on another machine."""
+    changes = {
+        "market/forward": lambda values: values * (1.0 + 1e-7),
+        "market/parameters": lambda values: values * (1.0 + 1e-7),
+    }
+    assert not named_in(found_in(RunStore(copy), forge(copy, changes)), changes)
 
 
 def test_an_amount_that_was_changed_is_named(copy):

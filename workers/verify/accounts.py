@@ -81,6 +81,8 @@ def _by_kernels(again: MarginedAgain, rows: NDArray[np.int64]) -> list[str]:
 
 
 def _by_reference(again: MarginedAgain, rows: NDArray[np.int64]) -> list[str]:
+    if not len(rows):
+        return []
     market, methodology, run = again.market, again.methodology, again.run
     built, table = again.built, again.book.instruments()
     sample, scenarios = _sample(again, rows), build_scenarios(market, methodology)

@@ -30,13 +30,26 @@ def differences(checks: Sequence[Check]) -> list[str]:
     return [one for check in checks for one in check.differences]
 
 
-def checks_of_storage(store: RunStore, run_id: str) -> list[Check]:
-    """Return the checks that runs of any kind are put to: every array, every digest."""
-    read = read_again(store, run_id)
-    return [
+def checked_run(
+    store: RunStore, name: str, further: Callable[[StoredRun], list[Check]]
+) -> list[Check]:
+    """Return the checks that runs of any kind are put to, every array and digest, and ``further``.
+
+    What is so damaged that these cannot even begin is a difference too.
+
+    Raises:
+        UnknownRun: no run of that name has been published.
+    """
+    run = store.read(name)
+    read = read_again(store, run.run_id)
+    checks = [
         Check("arrays", f"{read.arrays} read, {read.bytes:,} bytes", read.unreadable),
-        Check("digests", f"{read.digests} groups", read.changed),
+        Check("digests", f"{read.digests} groups, and the manifest", read.changed),
     ]
+    try:
+        return [*checks, *further(run)]
+    except Exception as fault:  # as in ``attempted``
+        return [*checks, Check("the rest", "not checked", [f"the rest: {_said(fault)}"])]
 
 
 def drawn_block(accounts: int, seed: int) -> tuple[Shard, str]:
@@ -57,8 +70,11 @@ def attempted(name: str, checked: str, check: Callable[[], list[str]]) -> Check:
         return Check(name, checked, check())
     # What is damaged or gone ends in one error or another, and the other checks go on.
     except Exception as fault:
-        lines = str(fault).strip().splitlines() or [type(fault).__name__]
-        return Check(name, "not checked", [f"{name}: {lines[0]}"])
+        return Check(name, "not checked", [f"{name}: {_said(fault)}"])
+
+
+def _said(fault: Exception) -> str:
+    return (str(fault).strip().splitlines() or [type(fault).__name__])[0]
 
 
 def unlike(what: str, stored: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:

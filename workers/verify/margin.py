@@ -1,8 +1,8 @@
 """Verify a margin run: its inputs, its sums, a block of accounts, and a sample by the reference."""
 
-from storage.runs import RunStore
+from storage.runs import Run, RunStore, StoredRun
 from workers.verify.accounts import recompute
-from workers.verify.checks import Check, attempted, checks_of_storage, drawn_block
+from workers.verify.checks import Check, attempted, checked_run, drawn_block
 from workers.verify.margined_again import MarginedAgain
 
 ACCOUNTS = 200
@@ -15,18 +15,21 @@ def verify_margin(store: RunStore, name: str, sample: int, seed: int) -> list[Ch
     Raises:
         UnknownRun: no run of that name has been published.
     """
-    again = MarginedAgain(store.open(name))
-    run = again.run
-    accounts = run.accounts.sizes["account"]
-    instruments, scenarios = run.cube.sizes["instrument"], run.cube.sizes["scenario"]
-    block, drawn = drawn_block(accounts, seed)
-    return [
-        *checks_of_storage(store, run.run_id),
-        attempted("inputs", "book, market, methodology", again.inputs),
-        attempted("scenarios", f"{scenarios:,} drawn again", again.scenarios),
-        attempted("market", f"{instruments:,} instruments", again.fitted),
-        attempted("cube", f"{instruments:,} instruments priced again", again.cube),
-        attempted("sums", f"{accounts:,} accounts", lambda: again.sums(store)),
-        attempted("block", f"{drawn}; by the kernels of a run", lambda: again.block(block)),
-        recompute(again, sample, seed),
-    ]
+
+    def further(found: StoredRun) -> list[Check]:
+        again = MarginedAgain(Run(found.run_id, found.manifest, found.groups))
+        run = again.run
+        accounts = run.accounts.sizes["account"]
+        instruments, scenarios = run.cube.sizes["instrument"], run.cube.sizes["scenario"]
+        block, drawn = drawn_block(accounts, seed)
+        return [
+            attempted("inputs", "book, market, methodology", again.inputs),
+            attempted("scenarios", f"{scenarios:,} drawn again", again.scenarios),
+            attempted("market", f"{instruments:,} instruments", again.fitted),
+            attempted("cube", f"{instruments:,} instruments priced again", again.cube),
+            attempted("sums", f"{accounts:,} accounts", lambda: again.sums(store)),
+            attempted("block", f"{drawn}; by the kernels of a run", lambda: again.block(block)),
+            recompute(again, sample, seed),
+        ]
+
+    return checked_run(store, name, further)

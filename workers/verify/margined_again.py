@@ -47,6 +47,12 @@ AGAIN = 1e-9
 FIT = 1e-6
 """The same for how well the fit is, relative to the largest of its kind."""
 
+HOW_WELL = (
+    "rmse_volatility", "mark_error", "mark_error_all", "mark_error_by_moneyness",
+    "calendar_gain", "least_density", "parity_difference",
+)  # fmt: skip
+"""What tells how well the surface fits: differences of numbers that are nearly the same."""
+
 
 @dataclass
 class MarginedAgain:
@@ -141,10 +147,16 @@ class MarginedAgain:
             {name: ("instrument", values) for name, values in instruments.items()},
             coords={"instrument": table["instrument"].to_pylist()},
         )
+        market, surface = self.run.market, self.built.surface
+        how_well = [name for name in HOW_WELL if name in market and name in surface]
         return [
             *self._apart("instruments", self.run.instruments, again, each=AGAIN),
-            *self._apart("market", self.run.market, self.built.surface, largest=FIT),
-        ]
+            *self._apart(
+                "market", market.drop_vars(how_well), surface.drop_vars(how_well),
+                each=AGAIN, largest=AGAIN,
+            ),
+            *self._apart("market", market[how_well], surface[how_well], largest=FIT),
+        ]  # fmt: skip
 
     def cube(self) -> list[str]:
         """Return the contracts whose P&L is another one when they are priced again."""

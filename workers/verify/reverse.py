@@ -6,7 +6,7 @@ import xarray as xr
 from risk.scenarios.moves import LEAST_VOLATILITY_MOVE
 from risk.systemic.reverse import chance_as_far
 from storage.runs import RunStore, StoredRun
-from workers.verify.checks import Check, attempted, checks_of_storage
+from workers.verify.checks import Check, attempted, checked_run
 from workers.verify.reversed_again import AGAIN, RANK, ReversedAgain
 
 
@@ -18,16 +18,18 @@ def verify_reverse(store: RunStore, name: str, runs: RunStore) -> list[Check]:
     Raises:
         UnknownRun: no run of that name has been published.
     """
-    run = store.read(name)
-    found, windows = run.groups["found"], run.groups["history"].sizes["window"]
-    counted = f"{found.sizes['target']:,} resources"
-    again = ReversedAgain(run, runs)
-    return [
-        *checks_of_storage(store, run.run_id),
-        attempted("inputs", "book, margin run, plan", again.inputs),
-        attempted("sums", counted, lambda: _sums(run, found.load())),
-        attempted("made again", f"{counted}, {windows:,} windows", again.followed),
-    ]
+
+    def further(run: StoredRun) -> list[Check]:
+        found, windows = run.groups["found"], run.groups["history"].sizes["window"]
+        counted = f"{found.sizes['target']:,} resources"
+        again = ReversedAgain(run, runs)
+        return [
+            attempted("inputs", "book, margin run, plan", again.inputs),
+            attempted("sums", counted, lambda: _sums(run, found.load())),
+            attempted("made again", f"{counted}, {windows:,} windows", again.followed),
+        ]
+
+    return checked_run(store, name, further)
 
 
 def _sums(run: StoredRun, found: xr.Dataset) -> list[str]:
@@ -55,7 +57,12 @@ def _sums(run: StoredRun, found: xr.Dataset) -> list[str]:
             ("losses of members and of the vault, and what winners gave up, are the shortfall",
              sum(losses, np.zeros(len(distance))), one["shortfall"].values)
         )  # fmt: skip
-    wrong = []
+    beyond = found.isel(target=np.flatnonzero(~there))
+    spared = beyond["drawn"].values < beyond["resource"].values
+    wrong = [
+        f"sums: of {name!r} no shock is told, and what is drawn exhausts it"
+        for name in beyond["target"].values[~spared].tolist()
+    ]
     for what, again, stored in checks:
         apart = np.flatnonzero(~np.isclose(again, stored, rtol=AGAIN, atol=0.0))
         wrong += [

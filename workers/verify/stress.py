@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from risk.systemic.plan import parse_stress_plan
 from storage.runs import RunStore, StoredRun
-from workers.verify.checks import Check, attempted, checks_of_storage, unlike
+from workers.verify.checks import Check, attempted, checked_run, unlike
 from workers.verify.stressed_again import StressedAgain
 
 Floats = NDArray[np.float64]
@@ -36,20 +36,22 @@ def verify_stress(
     Raises:
         UnknownRun: no run of that name has been published.
     """
-    run = store.read(name)
-    total = run.groups["scenarios"].sizes["scenario"]
-    counted = f"{total:,} scenarios"
-    rows = np.random.default_rng(seed).choice(total, min(sample, total), replace=False)
-    drawn = f"{len(rows):,} of {total:,} drawn with seed {seed}"
-    again = StressedAgain(run, runs, pools)
-    return [
-        *checks_of_storage(store, run.run_id),
-        attempted("inputs", "book, margin run, plan", again.inputs),
-        attempted("sums", counted, lambda: _sums(run)),
-        attempted("network", counted, lambda: _network(run)),
-        attempted("made again", "plan, totals, network from the scenarios", again.derived),
-        attempted("cascades", drawn, lambda: again.cascades(np.sort(rows).tolist())),
-    ]
+
+    def further(run: StoredRun) -> list[Check]:
+        total = run.groups["scenarios"].sizes["scenario"]
+        counted = f"{total:,} scenarios"
+        rows = np.random.default_rng(seed).choice(total, min(sample, total), replace=False)
+        drawn = f"{len(rows):,} of {total:,} drawn with seed {seed}"
+        again = StressedAgain(run, runs, pools)
+        return [
+            attempted("inputs", "book, margin run, plan", again.inputs),
+            attempted("sums", counted, lambda: _sums(run)),
+            attempted("network", counted, lambda: _network(run)),
+            attempted("made again", "plan, totals, network from the scenarios", again.derived),
+            attempted("cascades", drawn, lambda: again.cascades(np.sort(rows).tolist())),
+        ]
+
+    return checked_run(store, name, further)
 
 
 def _sums(run: StoredRun) -> list[str]:
@@ -80,15 +82,21 @@ def _sums(run: StoredRun) -> list[str]:
             f"{other[at]!r}"
             for at in wrong[:1]
         ]
-    if (by_member > totals["borne"].values * (1.0 + ROUNDING) + 1e-6).any():
+    # Written so that what is no number is found, too.
+    if not (by_member <= totals["borne"].values * (1.0 + ROUNDING) + 1e-6).all():
         found.append("sums: members bear more of a layer than the layer bears")
     loss, own = scenarios["loss"].values, scenarios["lost"].values + vault
     received = scenarios["received_by_winners"].values
-    if (received < np.maximum(-net, 0.0)).any():
+    if not (received >= np.maximum(-net, 0.0)).all():
         found.append("sums: winners received less than what they gave up below zero")
     given_up = net + received
-    if ((loss < own) | (loss > own + given_up)).any():
+    if not ((loss >= own) & (loss <= own + given_up)).all():
         found.append("sums: a loss is not that of accounts and vault, and gains given up")
+    alone = scenarios["uncovered_alone"].values.sum(axis=1)
+    if not (scenarios["lost_alone"].values >= alone * (1.0 - ROUNDING) - 1e-6).all():
+        found.append(
+            "sums: accounts lose less, were nobody liquidated, than is beyond their equity"
+        )
     worst = int(loss.argmax())
     return found + unlike(
         "totals",
