@@ -24,6 +24,9 @@ OURS = "embedded"
 SECONDS_TO_END = 10.0
 """How long the server may take to leave when it is told to."""
 
+SECONDS_MORE = 5.0
+"""How much longer it is waited for, in case it cannot even see to that."""
+
 
 class ServerNotStarted(OSError):
     """The embedded server did not come up."""
@@ -59,9 +62,13 @@ class EmbeddedServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let the server end, and wait for it."""
+        """Let the server end, and wait for it; one that does not end by itself is ended."""
         self.release()
-        self._process.wait()
+        try:
+            self._process.wait(SECONDS_TO_END + SECONDS_MORE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def release(self) -> None:
         """Let the server end."""

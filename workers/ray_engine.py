@@ -84,7 +84,7 @@ class RayEngine:
                     _start(workers, address)
                 finally:
                     keep_sigterm(handler)
-            self.workers = workers if address is None else int(ray.cluster_resources()["CPU"])
+            self.workers = workers if address is None else _cores_of(address)
             self.nodes = sum(1 for node in ray.nodes() if node["Alive"])
             if warm is not None:
                 task = ray.remote(scheduling_strategy=SPREAD)(warm)
@@ -302,6 +302,21 @@ def _join(address: str, options: dict[str, Any]) -> None:
             f"{'set' if os.environ.get('RAY_AUTH_TOKEN') else 'not set'}; both must be what the "
             "head of the cluster was started with"
         ) from error
+
+
+def _cores_of(address: str) -> int:
+    """Return how many tasks a cluster does at once.
+
+    Raises:
+        ClusterUnreachable: none, because its workers are not there yet.
+    """
+    cores = int(ray.cluster_resources().get("CPU", 0))
+    if cores == 0:
+        raise ClusterUnreachable(
+            f"the Ray cluster at {address} has no node that does tasks: its workers are not there "
+            "yet, or have no CPU to give; wait for them, and run it again"
+        )
+    return cores
 
 
 def _require_answer(address: str) -> None:

@@ -276,6 +276,20 @@ def test_a_half_file_in_the_cache_is_brought_again(book, stored_book):
     assert Path(file).stat().st_size == book.manifest["files"]["members.parquet"]["bytes"]
 
 
+def test_another_file_of_the_same_size_in_the_cache_is_brought_again(book, stored_book):
+    """Whole in every other way: a table of members that were all renamed."""
+    stored = Book.open(stored_book)
+    file = stored.path / "members.parquet"
+    stored.members()
+    raw = file.read_bytes()
+    name = book.members()["member"][0].as_py().encode()
+    file.write_bytes(raw.replace(name, bytes(reversed(name))))
+    assert file.stat().st_size == len(raw)
+    assert file.read_bytes() != raw
+    assert Book.open(stored_book).members() == book.members()
+    assert file.read_bytes() == raw
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_workers_of_ray_read_the_book_from_a_store_and_write_the_run_to_it(

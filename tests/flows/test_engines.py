@@ -1,11 +1,14 @@
 """Engines that start side by side with Prefect: in nobody's way, and heard when they fail."""
 
+import os
+import signal
 import sys
 import threading
 
 import pytest
 
 import flows.engines
+from flows import embedded
 from flows.settings import Settings
 from tests.processes import clean_environment, run
 from workers.stages import StageTable
@@ -84,3 +87,12 @@ def test_a_run_that_waits_for_its_kernels_shows_it_as_a_stage(monkeypatch):
     (stage,) = stages.rows()
     assert stage["name"] == "compile kernels once, or load them"
     assert stage["wall_s"] > 0.1
+
+
+def test_a_server_that_is_stuck_is_ended(monkeypatch):
+    """Nothing that it would do by itself ends it."""
+    monkeypatch.setattr(embedded, "SECONDS_TO_END", 0.1)
+    monkeypatch.setattr(embedded, "SECONDS_MORE", 0.1)
+    with embedded.EmbeddedServer() as server:
+        os.kill(server._process.pid, signal.SIGSTOP)
+    assert server._process.returncode == -signal.SIGKILL

@@ -132,3 +132,11 @@ def test_nobody_at_the_address_is_said_at_once(tmp_path):
         sys.executable, "-c", program, f"127.0.0.1:{port}", env=env, cwd=tmp_path, seconds=60
     )
     assert f"no Ray cluster answers at 127.0.0.1:{port}" in done.stderr
+
+
+def test_a_cluster_whose_workers_are_not_there_yet_is_a_sentence(monkeypatch):
+    from workers import ray_engine
+
+    monkeypatch.setattr(ray_engine.ray, "cluster_resources", lambda: {"memory": 1e9})
+    with pytest.raises(ray_engine.ClusterUnreachable, match="no node that does tasks"):
+        ray_engine._cores_of("10.0.0.1:6379")

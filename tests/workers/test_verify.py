@@ -76,7 +76,10 @@ def test_a_run_is_verified_down_to_every_account(done, monkeypatch):
     monkeypatch.delattr("workers.verify.margined_again.margin_accounts")
     check = recompute(MarginedAgain(done.run), sample=1_000, seed=1)
     assert check.differences == []
-    assert check.checked == "60 of 60 drawn with seed 1; by the reference, from the raw inputs"
+    assert (
+        check.checked
+        == "60 of 60 drawn with seed 1; by the reference, from positions and the fitted market"
+    )
 
 
 def test_the_reference_finds_the_numbers_of_measures_charges_and_buffers(mixed_book, margin_of):

@@ -44,7 +44,7 @@ def recompute(again: MarginedAgain, sample: int, seed: int) -> Check:
     if missing:
         how = f"{drawn}; by the kernels of a run, for there is no reference of: {missing}"
         return attempted("accounts", how, lambda: _by_kernels(again, rows))
-    how = f"{drawn}; by the reference, from the raw inputs"
+    how = f"{drawn}; by the reference, from positions and the fitted market"
     return attempted("accounts", how, lambda: _by_reference(again, rows))
 
 

@@ -341,3 +341,16 @@ def test_amounts_that_cannot_be_are_refused():
         system_network(nodes, settled, ContagionRules())
     with pytest.raises(ValueError, match=r"gained has the shape \(2,\); allowed is \(1,\)"):
         system_network(nodes, plain([1.0, 1.0], [0.0] * 2, [0.0] * 2, [0.0] * 2), ContagionRules())
+
+
+def test_who_has_no_capital_passes_on_what_it_loses():
+    """Two members without a contribution: what their accounts lack, DebtRank has the venue lose."""
+    settled = plain([10.0, 0.0], [10.0, 10.0], [0.0, 0.0], [0.0, 0.0])
+    _, built, found = spread(
+        settled, ContagionRules(member_capital=0.0), Issuers((CUSTODY,), (CUSTODY,))
+    )
+    assert (built.capital[:2] == 0.0).all()
+    lost = found.rank.relative_loss
+    assert np.isfinite(lost).all()
+    assert (lost[:2] > 0.0).all()
+    assert sum(float(one.sum()) for one in found.devalued.links) > 0.0
