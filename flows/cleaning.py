@@ -11,9 +11,10 @@ from storage.audit import record
 from storage.dataset.remote import cached_datasets
 from storage.history import History, change_history, read_history
 from storage.locks import AlreadyLocked
+from storage.manifests import latest_of
 from storage.objects import S3Folder
 from storage.retention import Record, kept_because
-from storage.runs import RunStore, latest_of
+from storage.runs import RunStore
 
 CLOCKS_APART = timedelta(minutes=10)
 """How far the clock of an object store may be from ours; what is younger is left alone there."""

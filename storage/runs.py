@@ -6,7 +6,7 @@ A reader opens a tag, or ``main`` for the newest; neither exists before its run 
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +22,7 @@ from storage.faults import StoreFailed, StoreFault, first_line, named_faults
 from storage.groups import Groups
 from storage.history import read_history
 from storage.locks import exclusive, is_held
-from storage.manifests import REMEDY, ManifestDamaged, stored_manifest
+from storage.manifests import REMEDY, ManifestDamaged, latest_of, stored_manifest
 from storage.objects import S3Folder, located
 from storage.repository import open_repository
 from storage.signature import Published, Signer
@@ -464,13 +464,6 @@ class RunStore:
         """
         with self._commit_lock():
             return int(self._repository.garbage_collect(before).bytes_deleted)
-
-
-def latest_of(manifests: Sequence[Mapping[str, Any]]) -> str:
-    """Return which of some runs, newest first, is meant by ``latest``."""
-    # A run that nets all accounts alike answers a question; it is not what they owe.
-    real = [one for one in manifests if one.get("settings", {}).get("netting") in (None, "None")]
-    return str((real or manifests)[0]["run_id"])
 
 
 def open_run(path: Path | str, name: str = "latest") -> Run:

@@ -15,11 +15,12 @@ from storage.history import HISTORY, change_history, read_history
 from storage.objects import S3Folder
 from storage.retention import Record, kept_because
 from storage.runs import RunStore, UnknownRun
+from tests.storage.small_runs import publish
 from workers.engine import SerialEngine
 from workers.margin_run import MarginRun
 from workers.plan import RunRequest
 from workers.verify import differences, verify_margin
-from workers.verify.checks import checks_of_storage
+from workers.verify.checks import checked_run
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 NETTINGS = (None, "isolated", "portfolio")
@@ -68,22 +69,36 @@ def test_a_tag_is_no_name_of_a_run_nor_the_start_of_one(copy):
 
 def test_rollback_moves_latest_back_and_deletes_nothing(copy, mixed_book, small_methodology):
     path, (first, second, third) = copy
-    rollback("mixed", to=second, because="the grid was wrong", runs=str(path))
+    rollback("mixed", to=first, because="the grid was wrong", runs=str(path))
     store = RunStore(path)
-    assert read_history(path).aside == [third]
+    assert read_history(path).aside == sorted([second, third])
     assert read_history(path).events[-1]["because"] == "the grid was wrong"
     assert store.read(third).run_id == third
-    # A run that nets all alike is the latest only where there is no other.
     assert store.resolve("latest") == first
-    rollback("mixed", to=third, runs=str(path))
-    assert read_history(path).aside == []
-    logged = [one for one in entries(path) if one.what["action"] == "roll back"]
-    assert [(one.what["run"], one.why) for one in logged] == [
-        (second, "the grid was wrong"),
-        (third, None),
-    ]
+    (logged,) = (one for one in entries(path) if one.what["action"] == "roll back")
+    assert (logged.what["run"], logged.why) == (first, "the grid was wrong")
     with pytest.raises(ValueError, match="of another book than 'other'"):
         rollback("other", to=third, runs=str(path))
+
+
+def test_rolling_to_a_run_that_was_set_aside_takes_it_back(tmp_path):
+    store = RunStore(tmp_path)
+    for name in ("first", "second"):
+        publish(store, name)
+    for name, aside in (("first", ["second"]), ("second", [])):
+        rollback("small", to=name, runs=str(tmp_path))
+        assert read_history(tmp_path).aside == aside
+        assert store.resolve("latest", "of nothing") == name
+
+
+def test_rollback_to_a_run_that_would_not_be_the_latest_changes_nothing(copy):
+    """A run that nets all accounts alike is the latest only where there is no other."""
+    path, (first, second, third) = copy
+    for name in (second, third):
+        with pytest.raises(ValueError, match=f"{name} nets all .*latest would be {first}, which"):
+            rollback("mixed", to=name, runs=str(path))
+    assert read_history(path).events == []
+    assert "roll back" not in [one.what["action"] for one in entries(path)]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +128,8 @@ def test_a_history_with_a_flipped_bit_is_refused(tmp_path):
     change_history(tmp_path, lambda history: history.tags.update(kept="run-a"))
     text = (tmp_path / HISTORY).read_text()
     (tmp_path / HISTORY).write_text(text.replace("run-a", "run-`"))
-    with pytest.raises(ValueError, match="has another digest than it was written with"):
+    said = "has another digest than it was written with.*puts back runs that were set aside: roll"
+    with pytest.raises(ValueError, match=said):
         read_history(tmp_path)
     # One that was written before histories had digests is read as it is.
     told = json.loads(text)
@@ -175,7 +191,7 @@ def test_cleaning_keeps_what_is_tagged_latest_or_new(copy, mixed_book, small_met
     left = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     assert left < files - done.reclaimed / 2
     for run_id in (first, second):
-        assert differences(checks_of_storage(RunStore(path), run_id)) == []
+        assert differences(checked_run(RunStore(path), run_id, lambda _: [])) == []
     with pytest.raises(UnknownRun):
         store.resolve(third)
     # The same inputs give the same run again, by the same name.
@@ -183,7 +199,7 @@ def test_cleaning_keeps_what_is_tagged_latest_or_new(copy, mixed_book, small_met
         book=mixed_book.location, methodology=str(small_methodology), netting="portfolio", runs=path
     )
     assert published(request) == third
-    assert differences(checks_of_storage(RunStore(path), third)) == []
+    assert differences(checked_run(RunStore(path), third, lambda _: [])) == []
 
 
 def published(request):
