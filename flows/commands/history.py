@@ -174,7 +174,7 @@ def clean(
     """Remove old runs and what runs that never finished left behind, and reclaim their space.
 
     Kept always: tagged runs, the latest of each book, runs in progress, and what a run that is
-    kept was made from. Without a limit only leftovers go.
+    kept was made from. Without a limit, and while a run is in progress, only leftovers go.
 
     Args:
         keep_last: runs of each book and kind to keep, the newest

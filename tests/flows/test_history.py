@@ -10,12 +10,13 @@ import pytest
 from flows import cleaning
 from flows.cleaning import clean_stores
 from flows.commands.history import rollback, tag, untag
+from storage.arrays import STRESS
 from storage.audit import entries
 from storage.history import HISTORY, change_history, read_history
 from storage.objects import S3Folder
 from storage.retention import Record, kept_because
 from storage.runs import RunStore, UnknownRun
-from tests.storage.small_runs import publish
+from tests.storage.small_runs import manifest, publish, small, stage
 from workers.engine import SerialEngine
 from workers.margin_run import MarginRun
 from workers.plan import RunRequest
@@ -233,6 +234,53 @@ def test_a_run_in_progress_is_left_alone_and_its_chunks_too(copy, mixed_book, sm
     assert done.removed == []
     assert RunStore(path).unfinished() == []
     assert RunStore(path).resolve("latest") == first
+
+
+def test_what_is_published_meanwhile_is_no_leftover(tmp_path, monkeypatch):
+    store = RunStore(tmp_path)
+    publish(store, "old")
+    staged = stage(store, "begun")
+
+    def late(records, **rules):
+        store.publish("begun", staged, small(1.0), manifest("begun"))
+        return kept_because(records, **rules)
+
+    monkeypatch.setattr(cleaning, "kept_because", late)
+    done = clean_stores([store], 0, None, soon(), dry_run=False)
+    assert (done.leftovers, done.removed, done.busy) == ([], [], ["begun"])
+    assert store.named() == ["begun", "old"]
+    assert [one.what["action"] for one in entries(tmp_path)] == ["publish", "publish"]
+
+
+def test_nothing_that_is_published_goes_while_a_run_of_any_kind_is_in_progress(tmp_path):
+    """What a run is made from is known when it is published."""
+    margin, stress = RunStore(tmp_path / "runs"), RunStore(tmp_path / "stresses", STRESS)
+    for name in ("first", "second"):
+        publish(margin, name)
+    stage(margin, "never finished")
+    # It has opened a margin run, and has yet to write the first array of its own.
+    with stress.run_lock("of the first"):
+        done = clean_stores([margin, stress], 0, None, soon(), dry_run=False)
+    assert (done.leftovers, done.removed) == (["never finished"], [])
+    assert done.busy == ["of the first"]
+    assert done.kept == {
+        "second": "the latest",
+        "first": "of the first, in progress, may be made from it",
+    }
+    assert margin.named() == ["first", "second"]
+    done = clean_stores([margin, stress], 0, None, soon(), dry_run=False)
+    assert (done.removed, done.busy) == (["first"], [])
+
+
+def test_a_published_run_in_progress_keeps_what_it_was_made_from_and_no_other(tmp_path):
+    """It says itself what that is: a process looks at it that was asked for it again."""
+    store = RunStore(tmp_path)
+    for name in ("first", "second", "third"):
+        publish(store, name)
+    with store.run_lock("second"):
+        done = clean_stores([store], 0, None, soon(), dry_run=False)
+    assert (done.removed, done.busy) == (["first"], ["second"])
+    assert done.kept == {"second": "in progress", "third": "the latest"}
 
 
 def record(run_id, age, *, kind="margin", book="b", needs=()):
