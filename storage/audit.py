@@ -156,7 +156,8 @@ def entries(place: Path | S3Folder) -> Iterator[Entry]:
 def unrecorded(log: Iterable[Entry], manifests: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the published runs that no entry says to be published, or brought back by a restore.
 
-    A run that was published before there were logs says nothing of ``overrides``.
+    A run that was published before there were logs says nothing of ``overrides``; nor does a
+    reverse stress, and none is as old.
     """
     recorded: set[str] = set()
     for entry in log:
@@ -164,8 +165,8 @@ def unrecorded(log: Iterable[Entry], manifests: Iterable[Mapping[str, Any]]) -> 
             recorded.add(str(entry.what.get("run")))
         elif entry.what["action"] == "restore":
             recorded.update(entry.what.get("runs", {}))
-    logged = (str(one["run_id"]) for one in manifests if "overrides" in one)
-    return [run_id for run_id in logged if run_id not in recorded]
+    logged = [one for one in manifests if "overrides" in one or one.get("kind") == "reverse"]
+    return [str(one["run_id"]) for one in logged if one["run_id"] not in recorded]
 
 
 def _lines(place: Path | S3Folder) -> Iterator[tuple[str, str]]:

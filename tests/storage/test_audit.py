@@ -112,6 +112,7 @@ def test_a_published_run_without_an_entry_is_told(tmp_path):
     assert unrecorded(entries(tmp_path), runs) == ["run-2", "run-3"]
     record(tmp_path, "restore", {"from": "copies", "runs": {"run-2": "digest"}})
     assert unrecorded(entries(tmp_path), runs) == ["run-3"]
+    assert unrecorded([], [{"run_id": "shock", "kind": "reverse"}]) == ["shock"]
     # Of a run from before there were logs nothing is asked.
     assert unrecorded([], [{"run_id": "old"}]) == []
 
