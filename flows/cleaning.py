@@ -7,13 +7,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from storage.audit import record
 from storage.dataset.remote import cached_datasets
 from storage.history import History, change_history, read_history
 from storage.locks import AlreadyLocked
+from storage.manifests import latest_of
 from storage.objects import S3Folder
 from storage.retention import Record, kept_because
-from storage.runs import RunStore, latest_of
+from storage.runs import RunStore
+
+SHARED_LOCKS = ("audit", "commit", "history")
+"""Locks of a whole folder of runs, which stand beside those of its runs."""
 
 CLOCKS_APART = timedelta(minutes=10)
 """How far the clock of an object store may be from ours; what is younger is left alone there."""
@@ -24,8 +27,8 @@ class Cleaning:
     """What was done: runs removed and kept with the reason, leftovers, and bytes reclaimed.
 
     ``damaged`` are runs that were removed because their manifests cannot be read. ``busy`` are runs
-    in progress; while there are any, nothing is reclaimed. ``cached`` are folders of the cache that
-    no kept run reads.
+    in progress; while there are any, nothing is reclaimed, and while there are any that are not
+    published, none that is goes. ``cached`` are folders of the cache that no kept run reads.
     """
 
     removed: list[str] = field(default_factory=list)
@@ -62,16 +65,12 @@ def clean_stores(
     if damaged:
         for store in stores:
             _remove_damaged(store, done, dry_run=dry_run)
+    # Looked for first: what is published after this is in progress still.
+    busy = [run_id for store in stores for run_id in _in_progress(store)]
     manifests = {store: store.survey()[0] if damaged else store.manifests() for store in stores}
     histories = {store: read_history(store.path) for store in stores}
     records = [Record.of(one) for found in manifests.values() for one in found]
     unfinished = {store: store.unfinished() for store in stores}
-    busy = [
-        run_id
-        for store in stores
-        for run_id in (*unfinished[store], *(one["run_id"] for one in manifests[store]))
-        if store.is_busy(run_id)
-    ]
     kept = kept_because(
         records,
         tags={
@@ -86,8 +85,16 @@ def clean_stores(
         now=now,
     )
     done.kept, done.busy = kept, sorted({*busy, *done.busy})
-    # The last made first: what a run was made from stays where the run, tagged just now, does.
+    for store in stores:
+        for run_id in unfinished[store]:
+            if run_id not in busy and (dry_run or _removed(store, run_id, done, leftover=True)):
+                done.leftovers.append(run_id)
     needs = {one.run_id: one.needs for one in records}
+    # What a run was made from is known when it is published.
+    if begun := sorted(set(done.busy) - needs.keys()):
+        for run_id in needs:
+            kept.setdefault(run_id, f"{begun[0]}, in progress, may be made from it")
+    # The last made first: what a run was made from stays where the run, tagged just now, does.
     for store in reversed(stores):
         for run_id in (one["run_id"] for one in manifests[store]):
             if run_id not in kept and (dry_run or _removed(store, run_id, done)):
@@ -95,9 +102,6 @@ def clean_stores(
                 continue
             for needed in needs[run_id] & needs.keys():
                 kept.setdefault(needed, f"{run_id} was made from it")
-        for run_id in unfinished[store]:
-            if run_id not in busy and (dry_run or _removed(store, run_id, done)):
-                done.leftovers.append(run_id)
     used = {
         one["inputs"][name]["digest"]
         for found in manifests.values()
@@ -106,6 +110,7 @@ def clean_stores(
         for name in ("book", "claims")
         if name in one["inputs"]
     }
+    done.busy = sorted({*done.busy})
     if done.busy:
         return done
     done.cached = [folder for folder in cached_datasets() if folder.name not in used]
@@ -116,6 +121,13 @@ def clean_stores(
             apart = CLOCKS_APART if isinstance(store.path, S3Folder) else timedelta(0)
             done.reclaimed += store.reclaim(now - apart)
     return done
+
+
+def _in_progress(store: RunStore) -> list[str]:
+    """Return the runs that a process works on just now, whether anything of them is written."""
+    locks = store.path / "locks"
+    names = locks.sizes() if isinstance(locks, S3Folder) else [one.name for one in locks.glob("*")]
+    return sorted(name for name in names if name not in SHARED_LOCKS and store.is_busy(name))
 
 
 def _require_tagged(store: RunStore) -> None:
@@ -155,21 +167,21 @@ def _latest(store: RunStore, manifests: Sequence[dict[str, Any]]) -> set[str]:
     return {latest_of(found) for found in (left, *books.values()) if found}
 
 
-def _removed(store: RunStore, run_id: str, done: Cleaning) -> bool:
-    """Remove a run, unless somebody began to work on it, or tagged it, just now."""
+def _removed(store: RunStore, run_id: str, done: Cleaning, *, leftover: bool = False) -> bool:
+    """Remove a run, unless somebody began to work on it, tagged it, or published it just now."""
     gone = False
 
     def change(history: History) -> None:
         nonlocal gone
         # Nobody tags it now: who does waits for the history, and then finds it gone. In an object
         # store, where nobody waits, a tag of this very moment may be of a run that is gone.
-        if not gone and (tags := history.tags_of(run_id)):
+        if not gone and not leftover and (tags := history.tags_of(run_id)):
             done.kept[run_id] = f"tagged {', '.join(tags)}"
             return
+        gone = gone or store.remove(run_id, leftover=leftover)
         if not gone:
-            record(store.path, "clean", {"run": run_id})
-            store.remove(run_id)
-            gone = True
+            done.busy.append(run_id)
+            return
         history.aside = [one for one in history.aside if one != run_id]
         history.record("clean", run_id)
 

@@ -9,7 +9,7 @@ import json
 import os
 import pwd
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,9 +53,30 @@ class Entry:
         """
         require_shallow(text)
         try:
-            return cls(**json.loads(text))
+            entry = cls(**json.loads(text))
+            entry._require_form()
+            return entry
         except TypeError:
             raise ValueError("it is no entry of an audit log") from None
+
+    def _require_form(self) -> None:
+        """Refuse fields that hold something else.
+
+        Raises:
+            TypeError: one does.
+        """
+        texts = (self.when, self.previous, self.hash)
+        if not (
+            type(self.number) is int
+            and all(isinstance(text, str) for text in texts)
+            and all(isinstance(text, str | None) for text in (self.why, self.cut_off))
+            and isinstance(self.who, dict)
+            and all(isinstance(self.who.get(name), str) for name in ("user", "host"))
+            and isinstance(self.what, dict)
+            and isinstance(self.what.get("action"), str)
+            and all(isinstance(self.what.get(name, {}), dict) for name in ("overrides", "runs"))
+        ):
+            raise TypeError("a field is of another form")
 
     def to_line(self) -> str:
         """Return it as one line."""
@@ -130,6 +151,22 @@ def entries(place: Path | S3Folder) -> Iterator[Entry]:
             raise AuditBroken(f"{where} was changed since it was written")
         previous = entry.hash
         yield entry
+
+
+def unrecorded(log: Iterable[Entry], manifests: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the published runs that no entry says to be published, or brought back by a restore.
+
+    A run that was published before there were logs says nothing of ``overrides``; nor does a
+    reverse stress, and none is as old.
+    """
+    recorded: set[str] = set()
+    for entry in log:
+        if entry.what["action"] == "publish":
+            recorded.add(str(entry.what.get("run")))
+        elif entry.what["action"] == "restore":
+            recorded.update(entry.what.get("runs", {}))
+    logged = [one for one in manifests if "overrides" in one or one.get("kind") == "reverse"]
+    return [str(one["run_id"]) for one in logged if one["run_id"] not in recorded]
 
 
 def _lines(place: Path | S3Folder) -> Iterator[tuple[str, str]]:

@@ -122,7 +122,8 @@ def _parsed(raw: bytes, place: Path | S3Folder) -> History:
     except (ValueError, TypeError, AttributeError) as fault:
         raise ValueError(
             f"{place / HISTORY} is no history of runs ({fault}); restore it, or remove it, which "
-            "loses the tags and nothing else"
+            "loses the tags and puts back runs that were set aside: roll back again, "
+            "`margincube audit` lists what was"
         ) from None
 
 

@@ -31,11 +31,37 @@ RENEWALS = 3
 class Lease:
     """A lease that this process holds; made by ``leased``."""
 
-    def __init__(self, folder: S3Folder, name: str, tag: str) -> None:
+    def __init__(self, folder: S3Folder, name: str) -> None:
         self._folder = folder
         self._name = name
-        self._tag = tag
+        self._id = uuid.uuid4().hex
+        self._tag: str | None = None
         self._turn = threading.Lock()
+
+    def take(self) -> None:
+        """Hold it, where nobody does or whoever did was silent for too long.
+
+        Raises:
+            AlreadyLocked: another process holds it.
+        """
+        try:
+            self._write(_holder())
+            return
+        except Outrun:
+            found = self._folder.read(self._name)
+        holder, left = _held(found)
+        if holder and left > 0:
+            raise AlreadyLocked(
+                f"{self._folder / self._name} is held by {holder}; if that process is no more, its "
+                f"lease ends in {left:.0f} s"
+            )
+        self._tag = found.tag
+        try:
+            self._write(_holder())
+        except Outrun:
+            raise AlreadyLocked(
+                f"{self._folder / self._name} was just taken by another process"
+            ) from None
 
     def renew(self) -> None:
         """Hold it anew.
@@ -52,12 +78,35 @@ class Lease:
     def _replace(self, holder: str) -> None:
         with self._turn:
             try:
-                self._tag = self._folder.write(self._name, _body(holder), replacing=self._tag)
+                self._write(holder)
             except Outrun:
                 raise AlreadyLocked(
                     f"{self._folder / self._name} was taken by another process while this one was "
                     "silent; the other goes on from the last checkpoint"
                 ) from None
+
+    def _write(self, holder: str) -> None:
+        """Write over what this lease was last known to be.
+
+        Raises:
+            Outrun: another process has written.
+        """
+        try:
+            self._tag = self._folder.write(self._name, self._body(holder), replacing=self._tag)
+        except Outrun:
+            # By this very lease, it may be: a write whose answer was lost was made all the same.
+            with suppress(FileNotFoundError):
+                found = self._folder.read(self._name)
+                if json.loads(found.content).get("lease") == self._id:
+                    body = self._body(holder)
+                    self._tag = self._folder.write(self._name, body, replacing=found.tag)
+                    return
+            raise
+
+    def _body(self, holder: str) -> bytes:
+        # The tag of an object is a digest of its content: no two writes may be of the same.
+        write = uuid.uuid4().hex
+        return json.dumps({"holder": holder, "lease": self._id, "write": write}).encode()
 
 
 @contextmanager
@@ -67,7 +116,8 @@ def leased(folder: S3Folder, name: str) -> Iterator[Lease]:
     Raises:
         AlreadyLocked: another process holds it.
     """
-    lease = Lease(folder, name, _take(folder, name))
+    lease = Lease(folder, name)
+    lease.take()
     over = threading.Event()
     renewing = threading.Thread(target=_keep, args=(lease, over), daemon=True)
     renewing.start()
@@ -81,23 +131,6 @@ def leased(folder: S3Folder, name: str) -> Iterator[Lease]:
             # Where it is another's, or will end by itself, what was done under it stays done.
             with suppress(AlreadyLocked, StoreUnavailable):
                 lease.release()
-
-
-def _take(folder: S3Folder, name: str) -> str:
-    try:
-        return folder.write(name, _body(_holder()), replacing=None)
-    except Outrun:
-        found = folder.read(name)
-    holder, left = _held(found)
-    if holder and left > 0:
-        raise AlreadyLocked(
-            f"{folder / name} is held by {holder}; if that process is no more, its lease ends in "
-            f"{left:.0f} s"
-        )
-    try:
-        return folder.write(name, _body(_holder()), replacing=found.tag)
-    except Outrun:
-        raise AlreadyLocked(f"{folder / name} was just taken by another process") from None
 
 
 def is_leased(folder: S3Folder, name: str) -> bool:
@@ -128,8 +161,3 @@ def _keep(lease: Lease, over: threading.Event) -> None:
 
 def _holder() -> str:
     return f"process {os.getpid()} on {socket.gethostname()}"
-
-
-def _body(holder: str) -> bytes:
-    # The tag of an object is a digest of its content: no two writes may be of the same.
-    return json.dumps({"holder": holder, "write": uuid.uuid4().hex}).encode()

@@ -1,7 +1,7 @@
 """Manifests as they are stored, each with its digest: arrays have checksums of their own."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from storage.digest import json_digest
@@ -43,3 +43,10 @@ def stored_manifest(found: Mapping[str, Any], where: str) -> dict[str, Any]:
             f"is damaged; {REMEDY}"
         )
     return manifest
+
+
+def latest_of(manifests: Sequence[Mapping[str, Any]]) -> str:
+    """Return which of some runs, newest first, is meant by ``latest``."""
+    # A run that nets all accounts alike answers a question; it is not what they owe.
+    real = [one for one in manifests if one.get("settings", {}).get("netting") in (None, "None")]
+    return str((real or manifests)[0]["run_id"])

@@ -27,6 +27,18 @@ def open_repository(place: Path | S3Folder) -> icechunk.Repository:
     return _in_store(place) if isinstance(place, S3Folder) else _on_disk(place)
 
 
+def has_repository(place: Path | S3Folder) -> bool:
+    """Tell whether there is a repository at a place; none is made.
+
+    Raises:
+        StoreUnavailable: the object store does not answer, refuses, or has no such bucket.
+    """
+    if isinstance(place, S3Folder):
+        place.require_answer()
+        return bool(icechunk.Repository.exists((place / "repository").icechunk_storage()))
+    return (place / "repository").is_dir()
+
+
 def _on_disk(path: Path) -> icechunk.Repository:
     require_settled(path)
     storage = icechunk.local_filesystem_storage(str(path / "repository"))

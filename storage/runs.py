@@ -6,7 +6,7 @@ A reader opens a tag, or ``main`` for the newest; neither exists before its run 
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,12 +17,12 @@ import icechunk
 import zarr
 
 from storage.arrays import MARGIN, RunKind
-from storage.audit import record_publication
+from storage.audit import record, record_publication
 from storage.faults import StoreFailed, StoreFault, first_line, named_faults
 from storage.groups import Groups
 from storage.history import read_history
 from storage.locks import exclusive, is_held
-from storage.manifests import REMEDY, ManifestDamaged, stored_manifest
+from storage.manifests import REMEDY, ManifestDamaged, latest_of, stored_manifest
 from storage.objects import S3Folder, located
 from storage.repository import open_repository
 from storage.signature import Published, Signer
@@ -233,9 +233,22 @@ class RunStore:
         """Return the tag of each published run."""
         return {tag.partition(AGAIN)[0]: tag for tag in self._repository.list_tags()}
 
+    def _tag(self, run_id: str) -> str:
+        """Return the tag of a run that was found a moment ago.
+
+        Raises:
+            UnknownRun: it was removed since.
+        """
+        tag = self._tags().get(run_id)
+        if tag is None:
+            raise UnknownRun(
+                f"run {run_id} is no longer in {self.path}; make it again, or take another"
+            )
+        return tag
+
     def _move_main(self, run_id: str) -> None:
         with self._commit_lock():
-            snapshot = self._newest(tag=self._tags()[run_id])
+            snapshot = self._newest(tag=self._tag(run_id))
             while self._main_is_before(snapshot):
                 tip = self._repository.lookup_branch("main")
                 try:
@@ -385,7 +398,7 @@ class RunStore:
         from storage.staging import open_group
 
         run_id = self.resolve(name)
-        tag = self._tags()[run_id]
+        tag = self._tag(run_id)
         manifest, _ = self._seen(run_id, tag)
         store = self._repository.readonly_session(tag=tag).store
         groups = Groups(self.kind.groups, lambda group: open_group(store, group))
@@ -398,7 +411,7 @@ class RunStore:
             UnknownRun: no run of that name has been published.
         """
         run_id = self.resolve(name)
-        tag = self._tags()[run_id]
+        tag = self._tag(run_id)
         seen, said = self._seen(run_id, tag)
         signature: Any = said.get("signature")
         return Published(run_id, seen, self._committed(run_id, tag)[0], signature)
@@ -413,10 +426,14 @@ class RunStore:
         return Run(found.run_id, found.manifest, found.groups)
 
     def rows(self, run_id: str, group: str) -> "StoredRows":
-        """Return the arrays of a group that workers wrote, for reading many rows of all."""
+        """Return the arrays of a group that workers wrote, for reading many rows of all.
+
+        Raises:
+            UnknownRun: the run is not there, or no longer.
+        """
         from storage.staging import stored_rows
 
-        session = self._repository.readonly_session(tag=self._tags()[run_id])
+        session = self._repository.readonly_session(tag=self._tag(run_id))
         return stored_rows(session.store, group, self.kind)
 
     def unfinished(self) -> list[str]:
@@ -436,18 +453,25 @@ class RunStore:
 
         return is_leased(self.path / "locks", run_id)
 
-    def remove(self, run_id: str) -> None:
+    def remove(self, run_id: str, *, leftover: bool = False) -> bool:
         """Take a run, or what there is of one, out of sight; its space is reclaimed later.
+
+        What was a ``leftover``, and is published by now, stays; return whether it went. The audit
+        log has it before it is gone.
 
         Raises:
             AlreadyLocked: a process works on it.
+            AuditBroken: the audit log is not as it was written; nothing is removed.
         """
         with self.run_lock(run_id), self._commit_lock():
+            tag = self._tags().get(run_id)
+            if leftover and tag is not None:
+                return False
+            record(self.path, "clean", {"run": run_id})
             if _staging(run_id) in self._repository.list_branches():
                 self._repository.delete_branch(_staging(run_id))
-            tag = self._tags().get(run_id)
             if tag is None:
-                return
+                return True
             shown = self._repository.lookup_branch("main") == self._repository.lookup_tag(tag)
             self._repository.delete_tag(tag)
             if shown:
@@ -455,6 +479,7 @@ class RunStore:
                 tags = self._tags()
                 newest = self._repository.lookup_tag(tags[left[0]["run_id"]]) if left else None
                 self._repository.reset_branch("main", newest or self._root)
+        return True
 
     def reclaim(self, before: datetime) -> int:
         """Delete what no run holds and was written before an instant; return the bytes freed.
@@ -464,13 +489,6 @@ class RunStore:
         """
         with self._commit_lock():
             return int(self._repository.garbage_collect(before).bytes_deleted)
-
-
-def latest_of(manifests: Sequence[Mapping[str, Any]]) -> str:
-    """Return which of some runs, newest first, is meant by ``latest``."""
-    # A run that nets all accounts alike answers a question; it is not what they owe.
-    real = [one for one in manifests if one.get("settings", {}).get("netting") in (None, "None")]
-    return str((real or manifests)[0]["run_id"])
 
 
 def open_run(path: Path | str, name: str = "latest") -> Run:

@@ -1,14 +1,19 @@
 """The command ``audit``: who did what to a store of runs, when and why."""
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from rich.markup import escape
 
 from flows.commands.keys import KindName, store_of
 from flows.commands.shared import CONSOLE, Json, print_json
-from flows.settings import Settings
+from flows.settings import Place, Settings
 from flows.tables import columns
+
+if TYPE_CHECKING:
+    from storage.arrays import RunKind
+    from storage.audit import Entry
 
 
 def audit(
@@ -22,18 +27,18 @@ def audit(
     """List the audit log of a store of runs; an entry that was changed ends it with an error.
 
     Args:
-        verify: check the chain and say how long it is, without listing it
+        verify: check the chain, and that no published run is without an entry, without listing it
         contains: digest of an entry, or a start of it, that was kept elsewhere and must be there
         kind: margin, pool, stress or reverse
         runs: folder of the runs of that kind, or s3://bucket/prefix; that of the settings
         json: print everything as JSON
     """
-    from storage.audit import AuditBroken, entries
+    from storage.audit import AuditBroken
     from storage.objects import located
 
-    place, _ = store_of(Settings.given(), kind)
+    place, run_kind = store_of(Settings.given(), kind)
     place = place if runs is None else located(runs)
-    found = list(entries(place))
+    found = _entries(place, run_kind, whole=verify)
     if contains is not None and not any(one.hash.startswith(contains) for one in found):
         raise AuditBroken(
             f"the log of {place} has no entry of digest {contains}; it holds {len(found)} entries, "
@@ -70,6 +75,33 @@ def audit(
         soft_wrap=True,
         markup=False,
     )
+
+
+def _entries(place: Place, kind: "RunKind", *, whole: bool) -> "list[Entry]":
+    """Return the entries of a log; a ``whole`` one has every run that is published there.
+
+    Raises:
+        AuditBroken: an entry is not the one that was written, or that of a run is missing.
+        UnknownRun: there is nothing at that place.
+    """
+    from storage.audit import AuditBroken, entries, unrecorded
+    from storage.repository import has_repository
+    from storage.runs import RunStore, UnknownRun
+
+    # Before the entries: that of a run is there before the run.
+    published = RunStore(place, kind).survey()[0] if whole and has_repository(place) else []
+    found = list(entries(place))
+    if not found and not (place.is_dir() if isinstance(place, Path) else has_repository(place)):
+        raise UnknownRun(
+            f"no folder of {kind.name} runs at {place}; give the one that has them by --runs"
+        )
+    if lacking := unrecorded(found, published):
+        raise AuditBroken(
+            f"{', '.join(lacking)} published in {place}, and none of the {len(found)} entries of "
+            "its log says so: others were taken away; bring the log back from a copy, such as "
+            "that of margincube backup"
+        )
+    return found
 
 
 def _subject(what: dict[str, Any]) -> str:

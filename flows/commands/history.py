@@ -114,7 +114,7 @@ def rollback(
     """Let latest mean an earlier run of a book again; newer ones are set aside, not deleted.
 
     A run that is published afterwards is the latest as ever. Rolling to a run that was set aside
-    takes it back.
+    takes it back. One that nets all accounts alike is refused where another stays that does not.
 
     Args:
         book: name of the book
@@ -125,18 +125,23 @@ def rollback(
     """
     from storage.audit import record
     from storage.history import History, change_history
+    from storage.manifests import latest_of
     from storage.runs import RunStore
 
     store = RunStore(Settings.given(runs=runs).runs)
     run_id = store.resolve(to)
-    of_book = [
-        str(one["run_id"]) for one in store.manifests() if one["inputs"]["book"]["name"] == book
-    ]
+    manifests = [one for one in store.manifests() if one["inputs"]["book"]["name"] == book]
+    of_book = [str(one["run_id"]) for one in manifests]
     if run_id not in of_book:
         raise ValueError(
             f"run {run_id} is of another book than {book!r}; runs of that book are {of_book}"
         )
     newer = of_book[: of_book.index(run_id)]
+    if (latest := latest_of(manifests[len(newer) :])) != run_id:
+        raise ValueError(
+            f"run {run_id} nets all accounts alike, and latest would be {latest}, which does not; "
+            f"roll back to that one, or open {run_id} by its name"
+        )
 
     def change(history: History) -> None:
         others = [one for one in history.aside if one not in of_book]
@@ -169,7 +174,7 @@ def clean(
     """Remove old runs and what runs that never finished left behind, and reclaim their space.
 
     Kept always: tagged runs, the latest of each book, runs in progress, and what a run that is
-    kept was made from. Without a limit only leftovers go.
+    kept was made from. Without a limit, and while a run is in progress, only leftovers go.
 
     Args:
         keep_last: runs of each book and kind to keep, the newest

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import signal
 
 import pytest
@@ -14,6 +15,7 @@ from flows.run_view import run_view
 from flows.stress_view import stress_view
 from flows.tables import print_run
 from storage.audit import entries
+from storage.objects import S3Folder
 from storage.runs import RunStore
 from storage.signature import new_key
 from tests.workers.stressed import SMALL_PLAN, stress
@@ -182,6 +184,33 @@ def test_the_audit_log_has_the_override_and_its_reason(overridden, margincube, m
 def test_an_empty_audit_log_is_said_to_be_empty_and_no_more(margincube, tmp_path):
     code, output, _ = margincube("audit", "--runs", tmp_path)
     assert (code, output) == (0, f"nothing has been recorded in {tmp_path}\n")
+
+
+def test_a_log_that_was_deleted_is_no_log_of_nothing(margincube, overridden, tmp_path):
+    place = tmp_path / "runs"
+    shutil.copytree(overridden.request.runs, place)
+    assert margincube("audit", "--verify", "--runs", place)[0] == 0
+    shutil.rmtree(place / "audit")
+    code, output, messages = margincube("audit", "--verify", "--runs", place)
+    assert (code, output) == (flows.cli.EXIT_REFUSED, "")
+    assert f"{overridden.run.run_id} published in" in messages
+    assert "none of the 0 entries" in messages
+
+
+def test_no_folder_is_no_empty_log(margincube, tmp_path):
+    for words in ((), ("--verify",)):
+        code, output, messages = margincube("audit", *words, "--runs", tmp_path / "rums")
+        assert (code, output) == (flows.cli.EXIT_MISTAKE, "")
+        assert "no folder of margin runs at" in messages
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_store_is_no_empty_log(margincube, bucket):
+    for words in ((), ("--verify",)):
+        code, _, messages = margincube("audit", *words, "--runs", f"s3://{bucket}/rums")
+        assert code == flows.cli.EXIT_MISTAKE
+        assert f"no folder of margin runs at s3://{bucket}/rums" in messages
+    assert S3Folder(bucket, "rums").sizes() == {}
 
 
 def test_approve_lets_a_file_be_used_and_records_it(

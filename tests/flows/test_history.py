@@ -10,16 +10,18 @@ import pytest
 from flows import cleaning
 from flows.cleaning import clean_stores
 from flows.commands.history import rollback, tag, untag
+from storage.arrays import STRESS
 from storage.audit import entries
 from storage.history import HISTORY, change_history, read_history
 from storage.objects import S3Folder
 from storage.retention import Record, kept_because
 from storage.runs import RunStore, UnknownRun
+from tests.storage.small_runs import manifest, publish, small, stage
 from workers.engine import SerialEngine
 from workers.margin_run import MarginRun
 from workers.plan import RunRequest
 from workers.verify import differences, verify_margin
-from workers.verify.checks import checks_of_storage
+from workers.verify.checks import checked_run
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 NETTINGS = (None, "isolated", "portfolio")
@@ -68,22 +70,36 @@ def test_a_tag_is_no_name_of_a_run_nor_the_start_of_one(copy):
 
 def test_rollback_moves_latest_back_and_deletes_nothing(copy, mixed_book, small_methodology):
     path, (first, second, third) = copy
-    rollback("mixed", to=second, because="the grid was wrong", runs=str(path))
+    rollback("mixed", to=first, because="the grid was wrong", runs=str(path))
     store = RunStore(path)
-    assert read_history(path).aside == [third]
+    assert read_history(path).aside == sorted([second, third])
     assert read_history(path).events[-1]["because"] == "the grid was wrong"
     assert store.read(third).run_id == third
-    # A run that nets all alike is the latest only where there is no other.
     assert store.resolve("latest") == first
-    rollback("mixed", to=third, runs=str(path))
-    assert read_history(path).aside == []
-    logged = [one for one in entries(path) if one.what["action"] == "roll back"]
-    assert [(one.what["run"], one.why) for one in logged] == [
-        (second, "the grid was wrong"),
-        (third, None),
-    ]
+    (logged,) = (one for one in entries(path) if one.what["action"] == "roll back")
+    assert (logged.what["run"], logged.why) == (first, "the grid was wrong")
     with pytest.raises(ValueError, match="of another book than 'other'"):
         rollback("other", to=third, runs=str(path))
+
+
+def test_rolling_to_a_run_that_was_set_aside_takes_it_back(tmp_path):
+    store = RunStore(tmp_path)
+    for name in ("first", "second"):
+        publish(store, name)
+    for name, aside in (("first", ["second"]), ("second", [])):
+        rollback("small", to=name, runs=str(tmp_path))
+        assert read_history(tmp_path).aside == aside
+        assert store.resolve("latest", "of nothing") == name
+
+
+def test_rollback_to_a_run_that_would_not_be_the_latest_changes_nothing(copy):
+    """A run that nets all accounts alike is the latest only where there is no other."""
+    path, (first, second, third) = copy
+    for name in (second, third):
+        with pytest.raises(ValueError, match=f"{name} nets all .*latest would be {first}, which"):
+            rollback("mixed", to=name, runs=str(path))
+    assert read_history(path).events == []
+    assert "roll back" not in [one.what["action"] for one in entries(path)]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +129,8 @@ def test_a_history_with_a_flipped_bit_is_refused(tmp_path):
     change_history(tmp_path, lambda history: history.tags.update(kept="run-a"))
     text = (tmp_path / HISTORY).read_text()
     (tmp_path / HISTORY).write_text(text.replace("run-a", "run-`"))
-    with pytest.raises(ValueError, match="has another digest than it was written with"):
+    said = "has another digest than it was written with.*puts back runs that were set aside: roll"
+    with pytest.raises(ValueError, match=said):
         read_history(tmp_path)
     # One that was written before histories had digests is read as it is.
     told = json.loads(text)
@@ -175,7 +192,7 @@ def test_cleaning_keeps_what_is_tagged_latest_or_new(copy, mixed_book, small_met
     left = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     assert left < files - done.reclaimed / 2
     for run_id in (first, second):
-        assert differences(checks_of_storage(RunStore(path), run_id)) == []
+        assert differences(checked_run(RunStore(path), run_id, lambda _: [])) == []
     with pytest.raises(UnknownRun):
         store.resolve(third)
     # The same inputs give the same run again, by the same name.
@@ -183,7 +200,7 @@ def test_cleaning_keeps_what_is_tagged_latest_or_new(copy, mixed_book, small_met
         book=mixed_book.location, methodology=str(small_methodology), netting="portfolio", runs=path
     )
     assert published(request) == third
-    assert differences(checks_of_storage(RunStore(path), third)) == []
+    assert differences(checked_run(RunStore(path), third, lambda _: [])) == []
 
 
 def published(request):
@@ -217,6 +234,53 @@ def test_a_run_in_progress_is_left_alone_and_its_chunks_too(copy, mixed_book, sm
     assert done.removed == []
     assert RunStore(path).unfinished() == []
     assert RunStore(path).resolve("latest") == first
+
+
+def test_what_is_published_meanwhile_is_no_leftover(tmp_path, monkeypatch):
+    store = RunStore(tmp_path)
+    publish(store, "old")
+    staged = stage(store, "begun")
+
+    def late(records, **rules):
+        store.publish("begun", staged, small(1.0), manifest("begun"))
+        return kept_because(records, **rules)
+
+    monkeypatch.setattr(cleaning, "kept_because", late)
+    done = clean_stores([store], 0, None, soon(), dry_run=False)
+    assert (done.leftovers, done.removed, done.busy) == ([], [], ["begun"])
+    assert store.named() == ["begun", "old"]
+    assert [one.what["action"] for one in entries(tmp_path)] == ["publish", "publish"]
+
+
+def test_nothing_that_is_published_goes_while_a_run_of_any_kind_is_in_progress(tmp_path):
+    """What a run is made from is known when it is published."""
+    margin, stress = RunStore(tmp_path / "runs"), RunStore(tmp_path / "stresses", STRESS)
+    for name in ("first", "second"):
+        publish(margin, name)
+    stage(margin, "never finished")
+    # It has opened a margin run, and has yet to write the first array of its own.
+    with stress.run_lock("of the first"):
+        done = clean_stores([margin, stress], 0, None, soon(), dry_run=False)
+    assert (done.leftovers, done.removed) == (["never finished"], [])
+    assert done.busy == ["of the first"]
+    assert done.kept == {
+        "second": "the latest",
+        "first": "of the first, in progress, may be made from it",
+    }
+    assert margin.named() == ["first", "second"]
+    done = clean_stores([margin, stress], 0, None, soon(), dry_run=False)
+    assert (done.removed, done.busy) == (["first"], [])
+
+
+def test_a_published_run_in_progress_keeps_what_it_was_made_from_and_no_other(tmp_path):
+    """It says itself what that is: a process looks at it that was asked for it again."""
+    store = RunStore(tmp_path)
+    for name in ("first", "second", "third"):
+        publish(store, name)
+    with store.run_lock("second"):
+        done = clean_stores([store], 0, None, soon(), dry_run=False)
+    assert (done.removed, done.busy) == (["first"], ["second"])
+    assert done.kept == {"second": "in progress", "third": "the latest"}
 
 
 def record(run_id, age, *, kind="margin", book="b", needs=()):

@@ -4,10 +4,11 @@ import json
 import multiprocessing
 import os
 import pwd
+from functools import partial
 
 import pytest
 
-from storage.audit import FIRST, AuditBroken, entries, record
+from storage.audit import FIRST, AuditBroken, entries, record, unrecorded
 from storage.objects import S3Folder
 
 PROCESSES = multiprocessing.get_context("spawn")
@@ -60,6 +61,10 @@ def forge(lines):
     lines[1] = json.dumps(entry | {"hash": Entry(**entry).digest()}) + "\n"
 
 
+def replace_field(name, value, lines):
+    lines[1] = json.dumps(json.loads(lines[1]) | {name: value}) + "\n"
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -70,6 +75,24 @@ def forge(lines):
         (lambda lines: lines.reverse(), r"line 1 of .* is entry 4"),
         (lambda lines: lines.insert(2, "{}\n"), r"line 3 of .* cannot be read"),
         (lambda lines: lines.insert(2, "\n"), r"line 3 of .* cannot be read"),
+        *(
+            (partial(replace_field, name, value), r"line 2 of .* cannot be read: it is no entry")
+            for name, value in [
+                ("number", True),
+                ("number", "2"),
+                ("when", 2),
+                ("who", {"user": "desk"}),
+                ("who", "desk"),
+                ("what", {}),
+                ("what", ["publish"]),
+                ("what", {"action": "publish", "overrides": "none"}),
+                ("what", {"action": "restore", "runs": 5}),
+                ("why", {}),
+                ("previous", 5),
+                ("hash", None),
+                ("cut_off", []),
+            ]
+        ),
     ],
 )
 def test_a_broken_chain_is_named_at_its_line(tmp_path, change, said):
@@ -79,6 +102,19 @@ def test_a_broken_chain_is_named_at_its_line(tmp_path, change, said):
     log_of(tmp_path).write_text("".join(lines))
     with pytest.raises(AuditBroken, match=said):
         list(entries(tmp_path))
+
+
+def test_a_published_run_without_an_entry_is_told(tmp_path):
+    runs = [{"run_id": f"run-{number}", "overrides": {}} for number in range(4)]
+    assert unrecorded([], runs) == ["run-0", "run-1", "run-2", "run-3"]
+    fill(tmp_path, 2)
+    record(tmp_path, "clean", {"run": "run-2"})
+    assert unrecorded(entries(tmp_path), runs) == ["run-2", "run-3"]
+    record(tmp_path, "restore", {"from": "copies", "runs": {"run-2": "digest"}})
+    assert unrecorded(entries(tmp_path), runs) == ["run-3"]
+    assert unrecorded([], [{"run_id": "shock", "kind": "reverse"}]) == ["shock"]
+    # Of a run from before there were logs nothing is asked.
+    assert unrecorded([], [{"run_id": "old"}]) == []
 
 
 def test_a_store_s_broken_chain_is_named_by_its_object(bucket):

@@ -9,7 +9,7 @@ import pytest
 from storage import leases
 from storage.leases import leased
 from storage.locks import AlreadyLocked
-from storage.objects import S3Folder
+from storage.objects import S3Folder, StoreUnavailable
 
 
 @pytest.fixture
@@ -58,5 +58,44 @@ def test_who_was_silent_loses_it_and_learns_of_it(folder, monkeypatch):
         # Leaving it does not free what is another's now.
         with pytest.raises(AlreadyLocked, match="is held by"), leased(folder, "run"):
             pass
+    with leased(folder, "run"):
+        pass
+
+
+@pytest.fixture
+def lost(monkeypatch):
+    """Return a function after which one write is made, and its answer lost or its client's try."""
+    write = S3Folder.write
+
+    def lose(tries):
+        def once(folder, name, content, *, replacing):
+            monkeypatch.setattr(S3Folder, "write", write)
+            for _ in range(tries):
+                write(folder, name, content, replacing=replacing)
+            raise StoreUnavailable("the answer came too late")
+
+        monkeypatch.setattr(S3Folder, "write", once)
+
+    return lose
+
+
+def test_a_renewal_whose_answer_was_lost_is_no_other_process(folder, lost):
+    with leased(folder, "run") as lease:
+        lost(1)
+        with pytest.raises(StoreUnavailable):
+            lease.renew()
+        lease.renew()
+        lease.renew()
+        with pytest.raises(AlreadyLocked, match="is held by"), leased(folder, "run"):
+            pass
+    with leased(folder, "run"):
+        pass
+
+
+def test_a_lease_whose_answer_was_lost_and_asked_for_again_is_held(folder, lost):
+    """A client tries a write again of itself, and is refused by what it wrote."""
+    lost(2)
+    with leased(folder, "run") as lease:
+        lease.renew()
     with leased(folder, "run"):
         pass

@@ -70,6 +70,25 @@ def test_names_are_found_by_an_unambiguous_start(store):
         store.resolve("gamma")
 
 
+def test_a_run_that_is_removed_while_it_is_looked_for_is_named(store, monkeypatch):
+    said = "run one is no longer in .*; make it again, or take another"
+    resolve = RunStore.resolve
+
+    def then_removed(store, name):
+        run_id = resolve(store, name)
+        store.remove(run_id)
+        return run_id
+
+    for look in (RunStore.read, RunStore.published):
+        publish(store, "one")
+        with monkeypatch.context() as patched:
+            patched.setattr(RunStore, "resolve", then_removed)
+            with pytest.raises(UnknownRun, match=said):
+                look(store, "one")
+    with pytest.raises(UnknownRun, match=said):
+        store.rows("one", "accounts")
+
+
 def test_no_tag_stands_before_a_run_of_its_name(store):
     publish(store, "one")
     publish(store, "two")
