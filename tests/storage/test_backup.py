@@ -383,6 +383,27 @@ def test_a_backup_that_is_killed_at_any_moment_shows_one_backup_or_the_other(
     assert shown == [first[1]] * (len(left) - 1) + [later]
 
 
+def test_a_backup_that_is_killed_twice_shows_the_last_that_was_finished(
+    home, first, newer, copies, unread, monkeypatch
+):
+    later = newer()
+    RunStore(home / "runs").remove(first[1])
+    with monkeypatch.context() as patched:
+        patched.setattr(backup, "forget_references", lambda _: None)
+        back_up([RunStore(home / "runs")], copies)
+    RunStore(home / "runs").remove(later)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(backup, "require_sound", killed)
+        with pytest.raises(KeyboardInterrupt):
+            back_up([RunStore(home / "runs")], copies)
+    restore(copies, {"margin": home / "elsewhere"}, over=False)
+    assert RunStore(home / "elsewhere").named() == [later]
+
+
 def test_a_dataset_that_is_left_as_it_stood_is_named(home, first, copies):
     book = first[0] / "book"
     targets = {"margin": home / "runs"}
