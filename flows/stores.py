@@ -5,12 +5,17 @@ from pathlib import Path
 
 from flows.settings import Settings
 from storage.arrays import MARGIN, POOL, REVERSE, STRESS, RunKind
+from storage.faults import require_settled
 from storage.objects import S3Folder
 from storage.runs import RunStore, UnknownRun
 
 
 def stores(settings: Settings) -> Iterator[RunStore]:
-    """Yield the stores of margin, collateral, stress and reverse stress runs that are there."""
+    """Yield the stores of margin, collateral, stress and reverse stress runs that are there.
+
+    Raises:
+        StoreFailed: a restore has moved one aside.
+    """
     for place, kind in (
         (settings.runs, MARGIN),
         (settings.pools, POOL),
@@ -22,14 +27,22 @@ def stores(settings: Settings) -> Iterator[RunStore]:
 
 
 def is_there(place: Path | S3Folder) -> bool:
-    """Tell whether runs may be found at a place."""
-    return isinstance(place, S3Folder) or place.is_dir()
+    """Tell whether runs may be found at a place.
+
+    Raises:
+        StoreFailed: a restore has moved them aside.
+    """
+    if isinstance(place, S3Folder):
+        return True
+    require_settled(place)
+    return place.is_dir()
 
 
 def store_at(place: Path | S3Folder, kind: RunKind) -> RunStore:
     """Return the store of a kind of run at a place, where there is one.
 
     Raises:
+        StoreFailed: a restore has moved it aside.
         UnknownRun: nothing is there.
     """
     if not is_there(place):

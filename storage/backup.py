@@ -1,16 +1,14 @@
 """A copy of published runs, and of the books, claims and markets that they were made from.
 
-Objects of a repository never change once they are written; only its references do. So objects are
-copied first and references last, under the lock that commits take: a copy that is cut short still
-shows the runs of the copy before. ``backup.json`` is written when everything was read again.
+``backup.json`` is written when everything was read again. Until then the references of the copy
+before stand beside the new ones, so that a copy that is cut short still shows the runs of that.
 """
 
-import filecmp
 import json
 import os
 import re
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,20 +17,28 @@ from typing import Any
 from storage.arrays import MARGIN, POOL, REVERSE, STRESS, RunKind
 from storage.audit import log_file
 from storage.backup_inputs import OPENED, BackupDamaged, copied, copy_file, inputs_of
+from storage.backup_repository import (
+    REFERENCES,
+    copy_repository,
+    forget_references,
+    has_references_before,
+    put_back_references,
+)
 from storage.dataset.durable import fsync_folder
 from storage.faults import StoreFault, first_line
-from storage.history import HISTORY
 from storage.json_text import require_shallow
 from storage.locks import exclusive
+from storage.manifests import REMEDY
 from storage.objects import SCHEME, S3Folder
 from storage.runs import RunStore
 from storage.verification import read_again
 
 CATALOGUE = "backup.json"
 KINDS = {kind.name: kind for kind in (MARGIN, POOL, STRESS, REVERSE)}
-REFERENCES = "refs"
-PART_WRITTEN = "#"
-"""What stands in the name of an object of a repository until all of it is written."""
+COPY_AGAIN = "copy it again"
+
+DAMAGE = (StoreFault, RuntimeError, OSError, ValueError, KeyError)
+"""What a flipped bit shows as: whatever the store or a manifest says of it."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -101,6 +107,7 @@ def back_up(stores: Sequence[RunStore], destination: Path) -> Backup:
     for _, place in places:
         if destination.resolve().is_relative_to(place.resolve()):
             raise ValueError(f"{destination} is inside {place}, which is copied; give another")
+    settle(destination, _kept_in(destination))
     backup = Backup(datetime.now(UTC).isoformat(timespec="seconds"))
     for store, place in places:
         copied = destination / store.kind.name
@@ -108,14 +115,16 @@ def back_up(stores: Sequence[RunStore], destination: Path) -> Backup:
         copy_repository(place, copied)
         _copy_log(place, copied)
         try:
-            require_sound(copied, store.kind)
+            require_sound(copied, store.kind, COPY_AGAIN)
         except BackupDamaged:
             # Part of it may have been damaged since it was copied, and has the size that it had.
-            require_sound(place, store.kind)
+            require_sound(place, store.kind, REMEDY)
             copy_repository(place, copied, anew=True)
-            require_sound(copied, store.kind)
-        backup.runs[store.kind.name] = runs_of(RunStore(copied, store.kind))
-        for manifest in store.manifests():
+            require_sound(copied, store.kind, COPY_AGAIN)
+        # What was published or removed since the references were copied is not of this backup.
+        whole = RunStore(copied, store.kind)
+        backup.runs[store.kind.name] = runs_of(whole)
+        for manifest in whole.manifests():
             _copy_inputs(manifest, destination, backup)
     coming = destination / f".{CATALOGUE}.writing"
     destination.mkdir(parents=True, exist_ok=True)
@@ -125,7 +134,37 @@ def back_up(stores: Sequence[RunStore], destination: Path) -> Backup:
         os.fsync(file.fileno())
     coming.replace(destination / CATALOGUE)
     fsync_folder(destination)
+    for store, _ in places:
+        forget_references(destination / store.kind.name)
     return backup
+
+
+def settle(folder: Path, runs: Mapping[str, list[Kept]]) -> None:
+    """Let a backup that was cut short show the runs of its catalogue again, by kind."""
+    for name, kind in KINDS.items():
+        place = folder / name
+        if not has_references_before(place):
+            continue
+        if _shows(place, kind, runs.get(name)):
+            forget_references(place)
+        else:
+            put_back_references(place)
+
+
+def _kept_in(folder: Path) -> dict[str, list[Kept]]:
+    """Return the runs of the backup that a folder holds, if it holds one."""
+    with suppress(BackupDamaged):
+        return read_backup(folder).runs
+    return {}
+
+
+def _shows(place: Path, kind: RunKind, runs: list[Kept] | None) -> bool:
+    if not (place / "repository" / REFERENCES).is_dir():
+        return False
+    try:
+        return runs_of(RunStore(place, kind)) == runs
+    except DAMAGE:
+        return False
 
 
 def read_backup(source: Path) -> Backup:
@@ -183,43 +222,6 @@ def _local(store: RunStore) -> Path:
     return store.path
 
 
-def copy_repository(place: Path, target: Path, *, anew: bool = False) -> None:
-    """Copy what a repository holds, its references last and with nobody committing.
-
-    What is there in the same size is taken for copied, or compared and copied ``anew``.
-    """
-    _copy_objects(place / "repository", target / "repository", anew=anew, at_rest=False)
-    with exclusive(place / "locks" / "history"), exclusive(place / "locks" / "commit"):
-        _copy_objects(place / "repository", target / "repository", anew=anew, at_rest=True)
-        coming = target / f".{REFERENCES}.writing"
-        shutil.rmtree(coming, ignore_errors=True)
-        shutil.copytree(place / "repository" / REFERENCES, coming)
-        shutil.rmtree(target / "repository" / REFERENCES, ignore_errors=True)
-        coming.rename(target / "repository" / REFERENCES)
-        if (place / HISTORY).is_file():
-            copy_file(place / HISTORY, target / HISTORY)
-
-
-def _copy_objects(place: Path, target: Path, *, anew: bool, at_rest: bool) -> None:
-    """Copy objects; unless it is ``at_rest``, one may be removed before its turn comes."""
-    for path in sorted(place.rglob("*")):
-        inside = path.relative_to(place)
-        if PART_WRITTEN in path.name or inside.parts[0] == REFERENCES or path.is_dir():
-            continue
-        try:
-            if not _is_copied(path, target / inside, anew=anew):
-                copy_file(path, target / inside)
-        except FileNotFoundError:
-            if at_rest or path.exists():
-                raise
-
-
-def _is_copied(path: Path, copied: Path, *, anew: bool) -> bool:
-    if not copied.is_file() or copied.stat().st_size != path.stat().st_size:
-        return False
-    return not anew or filecmp.cmp(path, copied, shallow=False)
-
-
 def _copy_log(place: Path, target: Path) -> None:
     """Copy the audit log, which may have grown and never have lost an entry.
 
@@ -239,26 +241,25 @@ def _copy_log(place: Path, target: Path) -> None:
             copy_file(log, copied)
 
 
-def require_sound(place: Path, kind: RunKind) -> None:
-    """Read every run of a copy again.
+def require_sound(place: Path, kind: RunKind, remedy: str) -> None:
+    """Read every run of a folder again.
 
     Raises:
-        BackupDamaged: an array does not read, or is not what its manifest says.
+        BackupDamaged: an array does not read, or is not what its manifest says; with a remedy.
     """
     if not (place / "repository").is_dir():
-        raise BackupDamaged(f"{place} holds no repository of runs; copy it again")
+        raise BackupDamaged(f"{place} holds no repository of runs; {remedy}")
     try:
         store = RunStore(place, kind)
         for run in runs_of(store):
             read = read_again(store, run.run_id)
             if wrong := [*read.unreadable, *read.changed]:
-                raise BackupDamaged(f"run {run.run_id} in {place}: {wrong[0]}; copy it again")
+                raise BackupDamaged(f"run {run.run_id} in {place}: {wrong[0]}; {remedy}")
     except BackupDamaged:
         raise
-    # A flipped bit shows as whatever the store or a manifest says of it.
-    except (StoreFault, RuntimeError, OSError, ValueError, KeyError) as fault:
-        said = first_line(fault)
-        raise BackupDamaged(f"{place} cannot be read: {said}; copy it again") from fault
+    except DAMAGE as fault:
+        said = first_line(fault).removesuffix(f"; {REMEDY}")
+        raise BackupDamaged(f"{place} cannot be read: {said}; {remedy}") from fault
 
 
 def _copy_inputs(manifest: dict[str, Any], destination: Path, backup: Backup) -> None:

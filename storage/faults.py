@@ -49,7 +49,8 @@ def require_settled(path: Path) -> None:
     if not path.exists() and gathered(path).is_dir():
         raise StoreFailed(
             f"{path} is not there: a restore of it is under way, or was cut short; what stood "
-            f"there is in the newest {path.name}.before-* beside it; run margincube restore again"
+            f"there, if anything, is in the newest {path.name}.before-* beside it; "
+            "run margincube restore again"
         )
 
 

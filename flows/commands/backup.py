@@ -1,5 +1,6 @@
 """The commands ``backup`` and ``restore``: copies of runs and inputs, read again."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,15 +81,15 @@ def restore(
             raise ValueError(f"{place} is in an object store; restore to a folder")
         targets[kind] = place
     with MESSAGES.status("read the backup, and bring it back"):
-        made, aside = restoring.restore(source, targets, over=over)
-    _say(made, [], json=json)
+        done = restoring.restore(source, targets, over=over)
+    _say(done.backup, [], json=json, left=done.left)
     if not json:
-        for folder in aside:
+        for folder in done.aside:
             CONSOLE.print(f"moved aside: {folder}", highlight=False, soft_wrap=True)
 
 
-def _say(made: "Backup", lacking: list[str], *, json: bool) -> None:
-    """Print the recovery point, and what the backup does not hold."""
+def _say(made: "Backup", lacking: list[str], *, json: bool, left: Sequence[str] = ()) -> None:
+    """Print the recovery point, what the backup does not hold, and what was left as it stood."""
     newest = made.newest
     counts = {kind: len(runs) for kind, runs in made.runs.items()}
     if json:
@@ -102,6 +103,7 @@ def _say(made: "Backup", lacking: list[str], *, json: bool) -> None:
                 "datasets": len(made.datasets),
                 "missing_inputs": made.missing,
                 "lacking": lacking,
+                "left": list(left),
             }
         )
         return
@@ -121,3 +123,5 @@ def _say(made: "Backup", lacking: list[str], *, json: bool) -> None:
         CONSOLE.print(f"published since, and not in it: {run_id}", highlight=False, soft_wrap=True)
     for one in made.missing:
         CONSOLE.print(f"not copied: {one}", highlight=False, soft_wrap=True)
+    for one in left:
+        CONSOLE.print(f"left as it stood: {one}", highlight=False, soft_wrap=True)

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from storage import backup
+from flows.settings import Settings
+from flows.stores import stores
+from storage import backup, backup_repository
 from storage import restore as restoring
+from storage.arrays import STRESS
 from storage.audit import AuditBroken, entries, log_file, record
 from storage.backup import CATALOGUE, back_up, read_backup
 from storage.backup_inputs import BackupDamaged
 from storage.book import Book
-from storage.faults import StoreFailed
+from storage.faults import StoreFailed, gathered
 from storage.history import HISTORY, change_history, read_history
 from storage.restore import HeadIsNewer, restore
 from storage.runs import RunStore
@@ -27,12 +30,11 @@ def first(mixed_book, margin_of, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def second(first, margin_of, tmp_path_factory):
-    """The folder of that run with another one beside it, and the name of that one."""
+def second(first, synthetic_book, margin_of, tmp_path_factory):
+    """The folder of that run with one of another book beside it, and the name of that one."""
     home = tmp_path_factory.mktemp("second")
     shutil.copytree(first[0] / "runs", home / "runs")
-    book = Book.open(first[0] / "book")
-    return home / "runs", margin_of(book, runs=home / "runs", netting="cross").run.run_id
+    return home / "runs", margin_of(synthetic_book(60), runs=home / "runs").run.run_id
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,33 @@ def newer(home, second):
     return publish
 
 
+@pytest.fixture
+def places(home):
+    """Margin runs, and a folder of stress runs without any."""
+    RunStore(home / "stresses", STRESS)
+    return {"margin": home / "runs", "stress": home / "stresses"}
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """Copies are not read again, which takes most of the time."""
+    for module in (backup, restoring):
+        monkeypatch.setattr(module, "require_sound", lambda *_: None)
+
+
+def opened(places):
+    return [RunStore(places["margin"]), RunStore(places["stress"], STRESS)]
+
+
+def marked(place):
+    """Tell of a folder of runs whether something has happened since it was backed up."""
+    return bool(read_history(place).events)
+
+
+def everything(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def damage(folder):
     """Flip a bit of the largest file in a folder."""
     path = max(folder.iterdir(), key=lambda file: file.stat().st_size)
@@ -90,8 +119,8 @@ def test_what_is_lost_comes_back(home, first, tmp_path):
     shutil.rmtree(home / "runs")
     shutil.move(first[0] / "book", tmp_path / "elsewhere")
     (tmp_path / "backup" / made.datasets[0]["folder"] / "more.py").write_text("no part of it")
-    _, aside = restore(tmp_path / "backup", {"margin": home / "runs"}, over=False)
-    assert aside == []
+    done = restore(tmp_path / "backup", {"margin": home / "runs"}, over=False)
+    assert (done.aside, done.left) == ([], [])
     assert RunStore(home / "runs").read("latest").manifest == truth
     assert read_history(home / "runs").tags == {"kept": first[1]}
     *before, restored = entries(home / "runs")
@@ -115,7 +144,7 @@ def test_a_newer_head_is_left_alone_unless_asked(home, newer, copies):
     assert RunStore(home / "runs").is_published(later)
     assert read_backup(copies).lacks([RunStore(home / "runs")]) == [later]
     logged = list(entries(home / "runs"))
-    _, (aside,) = restore(copies, {"margin": home / "runs"}, over=True)
+    (aside,) = restore(copies, {"margin": home / "runs"}, over=True).aside
     assert not RunStore(home / "runs").is_published(later)
     assert RunStore(aside).is_published(later)
     *before, restored = entries(home / "runs")
@@ -141,13 +170,32 @@ def test_a_tag_that_the_backup_lacks_is_named_and_left_alone(home, first, copies
 def test_a_run_that_is_published_while_the_backup_is_read_is_left_alone(
     home, newer, copies, monkeypatch
 ):
-    copy = restoring.copy_repository
+    copy = restoring.copy_at_rest
     monkeypatch.setattr(
-        restoring, "copy_repository", lambda place, target: (newer(), copy(place, target))
+        restoring, "copy_at_rest", lambda place, target: (newer(), copy(place, target))
     )
     with pytest.raises(HeadIsNewer, match="lacks 1 runs that are there"):
         restore(copies, {"margin": home / "runs"}, over=False)
     assert len(RunStore(home / "runs").manifests()) == 2
+    assert sorted(one.name for one in home.iterdir()) == ["backup", "runs"]
+
+
+@pytest.mark.parametrize("what", ["published", "removed"])
+def test_what_happens_while_a_copy_is_read_does_not_keep_it_from_coming_back(
+    home, first, newer, tmp_path, monkeypatch, what
+):
+    sound = backup.require_sound
+
+    def read(*asked):
+        newer() if what == "published" else RunStore(home / "runs").remove(first[1])
+        sound(*asked)
+
+    monkeypatch.setattr(backup, "require_sound", read)
+    made = back_up([RunStore(home / "runs")], tmp_path / "copied")
+    assert [run.run_id for run in made.runs["margin"]] == [first[1]]
+    assert [one["path"] for one in made.datasets] == [str(first[0] / "book")]
+    restore(tmp_path / "copied", {"margin": tmp_path / "elsewhere"}, over=False)
+    assert RunStore(tmp_path / "elsewhere").named() == [first[1]]
 
 
 def test_nothing_is_restored_over_a_run_in_progress(home, copies):
@@ -178,7 +226,8 @@ def test_what_is_damaged_does_not_go_over_a_sound_copy(home, copies):
     made = back_up([RunStore(home / "runs")], copies)
     assert len(made.runs["margin"]) == 1
     damage(copies / "margin" / "repository" / "snapshots")
-    with pytest.raises(BackupDamaged, match=str(home / "runs")):
+    said = f"{home / 'runs'}.*; restore runs from a backup, or take it away"
+    with pytest.raises(BackupDamaged, match=said):
         back_up([RunStore(home / "runs")], copies)
 
 
@@ -195,14 +244,14 @@ def test_what_others_write_and_remove_meanwhile_is_not_copied(home, tmp_path, mo
     chunks = home / "runs" / "repository" / "chunks"
     (chunks / "0000WRITTEN#1").write_text("the first half")
     (chunks / "0000REMOVED").write_text("of no run")
-    is_copied = backup._is_copied
+    is_copied = backup_repository._is_copied
 
     def removed(path, copied, *, anew):
         if path.name == "0000REMOVED":
             path.unlink()
         return is_copied(path, copied, anew=anew)
 
-    monkeypatch.setattr(backup, "_is_copied", removed)
+    monkeypatch.setattr(backup_repository, "_is_copied", removed)
     made = back_up([RunStore(home / "runs")], tmp_path / "backup")
     assert len(made.runs["margin"]) == 1
     assert list((tmp_path / "backup").rglob("0000*")) == []
@@ -227,25 +276,162 @@ def test_a_broken_audit_log_does_not_go_on(home, copies):
     assert sorted(one.name for one in home.iterdir()) == ["backup", "runs"]
 
 
-def test_a_restore_that_was_cut_short_begins_anew(home, first, copies, monkeypatch):
+def test_a_restore_that_was_cut_short_begins_anew(home, first, copies):
     record(home / "runs", "serve", {"book": "mixed"})
-    rename = Path.rename
+    aside = (home / "runs").rename(home / "runs.before-20260101T000000000000")
+    (gathered(home / "runs") / "repository" / "chunks").mkdir(parents=True)
+    with pytest.raises(StoreFailed, match="run margincube restore again"):
+        RunStore(home / "runs")
+    assert restore(copies, {"margin": home / "runs"}, over=False).aside == [aside]
+    assert RunStore(home / "runs").is_published(first[1])
+    assert actions(home / "runs") == ["publish", "serve", "restore"]
+    assert sorted(one.name for one in home.iterdir()) == ["backup", "runs", aside.name]
 
-    def killed(path, target):
-        if path.name == ".runs.restoring":
-            raise KeyboardInterrupt
+
+def test_what_is_there_is_refused_by_name_while_it_is_moved_aside(home, places):
+    settings = Settings.given(home=home, runs=places["margin"], stresses=places["stress"])
+    assert [one.kind.name for one in stores(settings)] == ["margin", "stress"]
+    places["stress"].rename(gathered(places["stress"]))
+    with pytest.raises(StoreFailed, match="stresses is not there: a restore of it is under way"):
+        list(stores(settings))
+
+
+def test_a_restore_that_is_killed_at_any_moment_mixes_nothing(
+    home, first, places, unread, tmp_path_factory, monkeypatch
+):
+    """What a kill leaves is what stands at a rename."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    back_up(opened(places), elsewhere / "backup")
+    for place in places.values():
+        change_history(place, lambda history: history.record("rollback", first[1]))
+    rename, left = Path.rename, []
+
+    def seen(path, target):
+        if path.parent == home:
+            left.append(Path(shutil.copytree(home, elsewhere / str(len(left)))))
         return rename(path, target)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "rename", killed)
+        patched.setattr(Path, "rename", seen)
+        restore(elsewhere / "backup", places, over=True)
+    assert [marked(place) for place in places.values()] == [False, False]
+    assert len(left) == 4
+    for folder in left:
+        targets = {kind: folder / place.name for kind, place in places.items()}
+        settings = Settings.given(home=folder, runs=targets["margin"], stresses=targets["stress"])
+        for over in (False, True):
+            there = [marked(place) for place in targets.values() if place.is_dir()]
+            if there != [True, True]:
+                with pytest.raises(StoreFailed, match="run margincube restore again"):
+                    list(stores(settings))
+            if not over:
+                with pytest.raises(HeadIsNewer, match="entries of the history"):
+                    restore(elsewhere / "backup", targets, over=over)
+        restore(elsewhere / "backup", targets, over=True)
+        assert [marked(one.path) for one in stores(settings)] == [False, False]
+        assert list(folder.glob(".*")) == []
+
+
+def test_a_restore_that_fails_leaves_everything_as_it_was(home, places, tmp_path, monkeypatch):
+    back_up(opened(places), tmp_path / "backup")
+    before, copies = everything(home / "runs"), everything(tmp_path / "backup")
+    rename = Path.rename
+
+    def failing(path, target):
+        if path == gathered(places["stress"]):
+            raise PermissionError(f"{path} may not be renamed")
+        return rename(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", failing)
+        with pytest.raises(PermissionError, match="may not be renamed"):
+            restore(tmp_path / "backup", places, over=True)
+    assert sorted(one.name for one in home.iterdir()) == ["backup", "runs", "stresses"]
+    assert before.items() <= everything(home / "runs").items()
+    restore(tmp_path / "backup", places, over=True)
+    assert everything(tmp_path / "backup") == copies
+
+
+def test_a_backup_that_is_killed_at_any_moment_shows_one_backup_or_the_other(
+    home, first, newer, copies, unread, tmp_path, monkeypatch
+):
+    later = newer()
+    RunStore(home / "runs").remove(first[1])
+    left = []
+
+    def seen(function):
+        def call(*asked, **more):
+            left.append(Path(shutil.copytree(copies, tmp_path / "left" / str(len(left)))))
+            return function(*asked, **more)
+
+        return call
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", seen(Path.rename))
+        patched.setattr(backup, "require_sound", seen(backup.require_sound))
+        patched.setattr(backup, "forget_references", seen(backup.forget_references))
+        back_up([RunStore(home / "runs")], copies)
+    shown = []
+    for number, folder in enumerate(left):
+        target = tmp_path / "to" / str(number)
+        restore(folder, {"margin": target}, over=False)
+        shown += RunStore(target).named()
+        assert read_backup(folder).newest.run_id == shown[-1]
+        made = back_up([RunStore(home / "runs")], folder)
+        assert [run.run_id for run in made.runs["margin"]] == [later]
+        assert not list((folder / "margin").glob(".*"))
+    assert shown == [first[1]] * (len(left) - 1) + [later]
+
+
+def test_a_backup_that_is_killed_twice_shows_the_last_that_was_finished(
+    home, first, newer, copies, unread, monkeypatch
+):
+    later = newer()
+    RunStore(home / "runs").remove(first[1])
+    with monkeypatch.context() as patched:
+        patched.setattr(backup, "forget_references", lambda _: None)
+        back_up([RunStore(home / "runs")], copies)
+    RunStore(home / "runs").remove(later)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(backup, "require_sound", killed)
         with pytest.raises(KeyboardInterrupt):
-            restore(copies, {"margin": home / "runs"}, over=False)
-    with pytest.raises(StoreFailed, match="run margincube restore again"):
-        RunStore(home / "runs")
-    _, aside = restore(copies, {"margin": home / "runs"}, over=False)
-    assert len(aside) == 1
-    assert RunStore(home / "runs").is_published(first[1])
-    assert actions(home / "runs") == ["publish", "serve", "restore"]
+            back_up([RunStore(home / "runs")], copies)
+    restore(copies, {"margin": home / "elsewhere"}, over=False)
+    assert RunStore(home / "elsewhere").named() == [later]
+
+
+def test_a_dataset_that_is_left_as_it_stood_is_named(home, first, copies):
+    book = first[0] / "book"
+    targets = {"margin": home / "runs"}
+    assert restore(copies, targets, over=False).left == [
+        f"book {book}: it is what runs were made from"
+    ]
+    kept = Path(shutil.copytree(book, home / "kept"))
+    (copied,) = (copies / "inputs").iterdir()
+    try:
+        damage(book)
+        (said,) = restore(copies, targets, over=False).left
+        assert f"book {book}: it is not what runs were made from" in said
+        assert said.endswith("; move it away and restore again to have the copy")
+        damage(copied)
+        (said,) = restore(copies, targets, over=False).left
+        assert f"nor is its copy (book {copied}" in said
+        assert said.endswith("; give another backup")
+    finally:
+        shutil.rmtree(book)
+        kept.rename(book)
+    (said,) = restore(copies, targets, over=False).left
+    assert f"it is what runs were made from, and its copy is damaged (book {copied}" in said
+    moved = book.rename(home / "moved")
+    try:
+        with pytest.raises(BackupDamaged, match=r"; back up again, or give another backup"):
+            restore(copies, targets, over=False)
+    finally:
+        moved.rename(book)
 
 
 def test_what_cannot_be_a_backup_is_refused(home, copies, tmp_path):
