@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from flows.report.stress.view import ReverseView, StressView
+from flows.stores import is_there
 from risk.systemic.plan import parse_stress_plan
 from storage.arrays import STRESS_SCENARIOS
 from storage.objects import S3Folder
@@ -16,7 +17,7 @@ class StressOutdated(ValueError):
 
 def newest_reverse(reverses: Path | S3Folder, run: StoredRun) -> StoredRun | None:
     """Return the newest reverse stress of the margin run and by the plan of a stress run."""
-    if isinstance(reverses, Path) and not reverses.is_dir():
+    if not is_there(reverses):
         return None
     store, inputs = reverse_store(reverses), run.manifest["inputs"]
     for manifest in store.manifests():
