@@ -173,7 +173,7 @@ def test_every_worker_dies_at_once(book, faultless, margin_of, ray_engine, tmp_p
             def marked(given, item):
                 open(os.path.join(folder, f"{item.index}-{os.getpid()}"), "w").close()
                 if function.__name__ == "margin_shard" and len(os.listdir(folder)) < 12:
-                    time.sleep(0.5 + item.index % 2)  # one is at it when the other is done
+                    time.sleep(0.5 + item.index % 2)  # not all end at once
                 return function(given, item)
 
             if function.__name__ != "margin_shard":
@@ -181,6 +181,9 @@ def test_every_worker_dies_at_once(book, faultless, margin_of, ray_engine, tmp_p
                 return
             results = self.engine.map(marked, shared, items)
             yield next(results)
+            begun = os.listdir(folder)
+            while os.listdir(folder) == begun:
+                time.sleep(0.01)  # until a task has just begun, which takes half a second
             kill_those_named_in(folder)
             yield from results
 
