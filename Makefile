@@ -19,7 +19,7 @@ demo: $(STAMP) ## the main job: 100,000 accounts on real option prices, and its 
 	$(BIN)/margincube demo
 
 test: $(STAMP) ## the fast tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q
+	$(BIN)/python -m pytest -n 3 --dist worksteal -q
 
 test-slow: $(STAMP) ## the slow tests alone: real kills, servers, clusters
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m slow --durations=15
