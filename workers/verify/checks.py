@@ -10,6 +10,7 @@ import xarray as xr
 
 from risk.summation import BLOCK_ACCOUNTS
 from storage.book import Book
+from storage.faults import first_line
 from storage.runs import Run, RunStore, StoredRun
 from storage.verification import read_again
 from workers.code_version import code_version
@@ -49,7 +50,7 @@ def checked_run(
     try:
         return [*checks, *further(run)]
     except Exception as fault:  # as in ``attempted``
-        return [*checks, Check("the rest", "not checked", [f"the rest: {_said(fault)}"])]
+        return [*checks, Check("the rest", "not checked", [f"the rest: {first_line(fault)}"])]
 
 
 def drawn_block(accounts: int, seed: int) -> tuple[Shard, str]:
@@ -70,11 +71,7 @@ def attempted(name: str, checked: str, check: Callable[[], list[str]]) -> Check:
         return Check(name, checked, check())
     # What is damaged or gone ends in one error or another, and the other checks go on.
     except Exception as fault:
-        return Check(name, "not checked", [f"{name}: {_said(fault)}"])
-
-
-def _said(fault: Exception) -> str:
-    return (str(fault).strip().splitlines() or [type(fault).__name__])[0]
+        return Check(name, "not checked", [f"{name}: {first_line(fault)}"])
 
 
 def unlike(what: str, stored: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
